@@ -1,0 +1,73 @@
+"""Pacing: a rate into instants at which bytes may leave.
+
+As Linux's internal pacing: after a send of ``n`` bytes the next one waits n/rate, less the lateness
+of this one (at most half of the gap, so that a late wake-up does not become a burst).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SECOND: Final = 1_000_000_000
+MILLISECOND: Final = 1_000_000
+
+MAX_QUANTUM: Final = 512 * 1024
+"""Bytes: the longest run."""
+UNPACED_SEGS: Final = 10
+"""The first ten segments of a connection leave unpaced (Linux: data_segs_out >= 10)."""
+
+
+def pacing_rate(cwnd: int, ssthresh: int, srtt: int, ss_ratio: int = 200, ca_ratio: int = 120) -> int:
+    """Linux's rate for algorithms without their own, bytes a second: a share of cwnd per srtt.
+
+    The ratios are percent (tcp_pacing_ss_ratio while cwnd < ssthresh / 2, else tcp_pacing_ca_ratio). 0: no srtt yet.
+    """
+    if srtt <= 0:
+        return 0
+    ratio = ss_ratio if cwnd < ssthresh >> 1 else ca_ratio
+    return cwnd * ratio * 10_000_000 // srtt
+
+
+class Pacer:
+    """``rate`` in bytes a second (0: unpaced). Ask ``allowance``, send at most that, tell ``on_sent``."""
+
+    def __init__(self, mss: int) -> None:
+        self.mss: int = mss
+        self.rate: int = 0
+        self.next_at: int = 0
+        """The instant from which more may leave."""
+        self.unpaced: int = UNPACED_SEGS * mss
+        """Bytes that still leave without pacing."""
+
+    def quantum(self) -> int:
+        """Bytes that leave at once: a millisecond of the rate, at least two segments, at most a run."""
+        if self.rate == 0:
+            return MAX_QUANTUM
+        return min(max(self.rate // 1000, 2 * self.mss), MAX_QUANTUM)
+
+    def allowance(self, now: int) -> int:
+        """Bytes that may leave now; 0: come back at ``next_at``."""
+        if self.rate == 0 or self.unpaced > 0:
+            return MAX_QUANTUM
+        if now < self.next_at:
+            return 0
+        return self.quantum()
+
+    def on_sent(self, length: int, now: int) -> None:
+        """``length`` bytes left."""
+        if self.unpaced > 0:
+            self.unpaced -= length
+            return
+        if self.rate == 0:
+            return
+        gap = length * SECOND // self.rate
+        late = now - self.next_at
+        if late > 0:
+            gap -= min(late, gap >> 1)
+        self.next_at = max(now, self.next_at) + gap
+
+    def deadline(self, now: int) -> int:
+        """When bytes may leave again; 0 when they may now."""
+        if self.rate == 0 or self.unpaced > 0 or self.next_at <= now:
+            return 0
+        return self.next_at

@@ -1,0 +1,62 @@
+"""Proportional Rate Reduction (RFC 6937, RFC 9937) with Linux's choices (tcp_cwnd_reduction).
+
+During fast recovery cwnd glides from what it was to ssthresh, in proportion to what arrives; once
+the flight is below ssthresh it may grow back by what was delivered (and one mss more while the
+recovery goes well: no new loss, SND.UNA moves).
+"""
+
+from __future__ import annotations
+
+
+class Prr:
+    """One recovery at a time: ``enter``, then ``on_ack`` for every ACK and ``on_sent`` for every send, then ``leave``."""
+
+    def __init__(self, mss: int) -> None:
+        self.mss: int = mss
+        self.active: bool = False
+        self.prior_cwnd: int = 0
+        self.ssthresh: int = 0
+        self.delivered: int = 0
+        self.out: int = 0
+
+    def enter(self, in_flight: int, cwnd: int, ssthresh: int) -> None:
+        """Recovery begins; bytes. ``cwnd`` is the window before, ``ssthresh`` the one that the algorithm asked for.
+
+        RFC 9937 takes the flight for the denominator (RecoverFS), Linux takes cwnd: as Linux; the
+        flight counts only where cwnd was smaller than it.
+        """
+        self.active = True
+        self.prior_cwnd = max(cwnd, 1)
+        self.ssthresh = ssthresh
+        self.delivered = 0
+        self.out = 0
+
+    def on_sent(self, length: int) -> None:
+        """New or resent bytes left during recovery (prr_out)."""
+        if self.active:
+            self.out += length
+
+    def on_ack(self, delivered: int, in_flight: int, newly_lost: int, una_advanced: bool) -> int:
+        """The new cwnd, bytes; ``in_flight`` is after this ACK. Returns 0 when nothing was delivered: leave cwnd alone.
+
+        Before the first send of the recovery it always allows one mss, so that the fast retransmit leaves.
+        """
+        if delivered <= 0:
+            return 0
+        self.delivered += delivered
+        room = self.ssthresh - in_flight
+        if room < 0:
+            # Whole segments, rounded up, as Linux's packets are.
+            segs = -(-self.ssthresh * self.delivered // (self.prior_cwnd * self.mss))
+            allowed = segs * self.mss - self.out
+        else:
+            allowed = max(self.delivered - self.out, delivered)
+            if una_advanced and newly_lost == 0:
+                allowed += self.mss
+            allowed = min(room, allowed)
+        allowed = max(allowed, 0 if self.out else self.mss)
+        return in_flight + allowed
+
+    def leave(self) -> None:
+        """Recovery ended: cwnd is ssthresh (``CongestionControl.on_recovered``) or undone."""
+        self.active = False
