@@ -1,0 +1,143 @@
+"""The build backend: setuptools' own, with the C core and the compiled Python added.
+
+``USTACK_PURE=1`` and editable installs build the C core alone. Everything is built in a fresh temporary
+directory: a ``build/`` folder of an earlier build cannot put its files into this wheel.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import setuptools
+from setuptools import Extension, build_meta
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPILED_FILES = ("seqnum.py", "ranges.py", "ring.py", "drops.py", "settings.py", "udp.py", "icmp.py", "native.py")
+COMPILED_PACKAGES = ("wire", "congestion", "recovery", "tcp", "stack")
+
+
+class BuildExt(build_ext):
+    """Strict warnings for our own C files only, and new modules put in place in one step."""
+
+    def build_extensions(self) -> None:
+        from build import SOURCES, STRICT_FLAGS
+
+        compile_one = self.compiler._compile
+
+        def strict(obj: str, src: str, ext: str, cc_args: list[str], extra: list[str], pp_opts: list[str]) -> None:
+            path = Path(src).resolve()
+            ours = path.name in SOURCES and path.parent == ROOT / "native"
+            compile_one(obj, src, ext, cc_args, [*extra, *STRICT_FLAGS] if ours else extra, pp_opts)
+
+        self.compiler._compile = strict
+        super().build_extensions()
+
+    def copy_file(self, infile: Any, outfile: Any, *args: Any, **kwargs: Any) -> Any:
+        """Replaces instead of overwriting: a process may have the old module mapped."""
+        target = Path(outfile)
+        if target.is_dir():
+            target = target / Path(infile).name
+        fresh = target.with_name(target.name + ".new")
+        shutil.copy2(infile, fresh)
+        os.replace(fresh, target)
+        return str(target), 1
+
+
+def native_extension(directory: Path) -> Extension:
+    """The C core."""
+    from build import SOURCES, STANDARD_FLAGS, write_glue
+
+    return Extension(
+        "ustack._native",
+        sources=[str(write_glue(directory)), *(f"native/{name}" for name in SOURCES)],
+        include_dirs=["native"],
+        depends=["native/cdef.h", "native/core.h"],
+        extra_compile_args=list(STANDARD_FLAGS),
+    )
+
+
+def compiled_sources() -> list[str]:
+    """Every module that mypyc compiles; packages' ``__init__.py`` stay Python, which an import needs anyway."""
+    package = ROOT / "ustack"
+    found = [package / name for name in COMPILED_FILES if (package / name).exists()]
+    for name in COMPILED_PACKAGES:
+        found += sorted(path for path in (package / name).rglob("*.py") if path.name != "__init__.py")
+    return [str(path.relative_to(ROOT)) for path in found]
+
+
+def compiled_extensions(directory: Path) -> list[Extension]:
+    """Floors 0 to 5 through mypyc. What it cannot compile ends the build."""
+    from mypyc.build import mypycify
+
+    options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(directory / "mypy")]
+    return mypycify(
+        [*options, *compiled_sources()],
+        opt_level="3",
+        debug_level="0",
+        target_dir=str(directory / "mypyc"),
+        group_name="ustack",
+    )
+
+
+def is_pure() -> bool:
+    """Whether floors 0 to 5 stay ordinary Python."""
+    return os.environ.get("USTACK_PURE", "") not in ("", "0")
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory that lives as long as one build."""
+    with tempfile.TemporaryDirectory(prefix="ustack-build-") as name:
+        yield Path(name)
+
+
+class Backend(build_meta._BuildMetaBackend):
+    """setuptools' backend with our extensions instead of a ``setup.py``."""
+
+    pure = False
+
+    def run_setup(self, setup_script: str = "setup.py") -> None:
+        """Runs one setuptools command line; build_meta has put it into ``sys.argv``."""
+        if not any(command in sys.argv for command in ("bdist_wheel", "editable_wheel", "build_ext")):
+            setuptools.setup()
+            return
+        sys.path.insert(0, str(ROOT / "native"))
+        with scratch() as directory:
+            extensions = [native_extension(directory)]
+            if not (self.pure or is_pure()):
+                extensions += compiled_extensions(directory)
+            setuptools.setup(
+                ext_modules=extensions,
+                cmdclass={"build_ext": BuildExt},
+                options={"build": {"build_base": str(directory / "build")}},
+            )
+
+    def get_requires_for_build_wheel(self, config_settings: Any = None) -> list[str]:
+        needed = list(super().get_requires_for_build_wheel(config_settings))
+        return needed if is_pure() else [*needed, "mypy[mypyc]>=1.18", "types-cffi", "types-setuptools"]
+
+    def get_requires_for_build_editable(self, config_settings: Any = None) -> list[str]:
+        return list(super().get_requires_for_build_wheel(config_settings))
+
+    def build_editable(
+        self, wheel_directory: Any, config_settings: Any = None, metadata_directory: Any = None
+    ) -> str:
+        self.pure = True
+        return str(super().build_editable(wheel_directory, config_settings, metadata_directory))
+
+
+_backend = Backend()
+build_wheel = _backend.build_wheel
+build_sdist = _backend.build_sdist
+build_editable = _backend.build_editable
+get_requires_for_build_wheel = _backend.get_requires_for_build_wheel
+get_requires_for_build_sdist = _backend.get_requires_for_build_sdist
+get_requires_for_build_editable = _backend.get_requires_for_build_editable
+prepare_metadata_for_build_wheel = _backend.prepare_metadata_for_build_wheel
+prepare_metadata_for_build_editable = _backend.prepare_metadata_for_build_editable

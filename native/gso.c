@@ -1,0 +1,150 @@
+/* A record of any length becomes wire packets, or super-frames that the kernel cuts. */
+#include <errno.h>
+
+#include "core.h"
+
+/**
+ * us_cut_length() - payload bytes of one frame of a record.
+ * @transmit: a TCP record that us_transmit_check() let pass.
+ * @offload: the kernel cuts: as many whole segments as one IP packet holds.
+ */
+uint32_t us_cut_length(const struct us_transmit *transmit, int offload)
+{
+    uint32_t room = US_PACKET_MAX - us_headers_length(transmit);
+    uint32_t segment = transmit->segment_size;
+
+    if (!segment || segment > room)
+        segment = transmit->length < room ? transmit->length : room;
+    if (offload && segment && transmit->length > segment)
+        segment = room / segment * segment;
+    return segment;
+}
+
+/**
+ * payload_spans() - where the payload of one part lies.
+ * @transmit: what leaves.
+ * @done: bytes before the part.
+ * @length: of the part.
+ * @spans: two, filled.
+ */
+static void payload_spans(const struct us_transmit *transmit, uint32_t done, uint32_t length, struct us_span *spans)
+{
+    memset(spans, 0, 2 * sizeof *spans);
+    if (!length)
+        return;
+    if (transmit->ring) {
+        us_ring_spans((const struct us_ring *)(uintptr_t)transmit->ring, transmit->at + done, length, spans);
+        return;
+    }
+    spans[0].bytes = (uint8_t *)(uintptr_t)transmit->data + done;
+    spans[0].length = length;
+}
+
+/**
+ * us_next_outgoing() - the next frame of a record.
+ * @transmit: a TCP record that us_transmit_check() let pass; done and segs say how far it got.
+ * @mode: enum us_mode.
+ * @out: filled.
+ *
+ * Return: 1, or 0 when everything has left.
+ */
+int us_next_outgoing(const struct us_transmit *transmit, unsigned int mode, struct us_outgoing *out)
+{
+    int offload = (mode & US_MODE_VNET) != 0;
+    uint32_t skip = offload ? US_VNET_LENGTH : 0, headers = us_headers_length(transmit);
+    uint32_t left = transmit->length - transmit->done, length = us_cut_length(transmit, offload);
+    uint32_t ip_length = headers - 20U - transmit->options_length;
+    uint8_t *tcp = out->headers + skip + ip_length;
+    uint64_t sum;
+    uint16_t folded;
+
+    if (transmit->segs && !left)
+        return 0;
+    if (length > left)
+        length = left;
+    payload_spans(transmit, transmit->done, length, out->payload);
+    us_emit_headers(out->headers + skip, transmit, transmit->done, length, transmit->segs);
+    out->headers_length = skip + headers;
+    out->payload_length = length;
+    out->segs = 1;
+    sum = us_pseudo_sum(transmit, headers - ip_length + length);
+    if (offload) {
+        int is_cut = transmit->segment_size && length > transmit->segment_size;
+
+        if (is_cut)
+            out->segs = (length + transmit->segment_size - 1) / transmit->segment_size;
+        us_vnet_write(out->headers, transmit, ip_length, headers, is_cut);
+        folded = us_fold(sum); /* the kernel adds the rest: exactly this, not its complement */
+    } else {
+        sum += us_sum(tcp, headers - ip_length) + us_sum_spans(out->payload);
+        folded = (uint16_t)~us_fold(sum);
+    }
+    memcpy(tcp + 16, &folded, sizeof folded);
+    return 1;
+}
+
+/**
+ * us_cut_size() - how much room us_cut() wants.
+ * @transmit: what leaves.
+ * @frame: out: length of every frame but the last.
+ * @count: out: of frames.
+ *
+ * Return: bytes in all, or -EINVAL.
+ */
+int64_t us_cut_size(const struct us_transmit *transmit, uint32_t *frame, uint32_t *count)
+{
+    uint32_t headers, segment;
+
+    if (!us_transmit_check(transmit))
+        return -EINVAL;
+    if (transmit->kind == US_TRANSMIT_RAW) {
+        *frame = transmit->length;
+        *count = 1;
+        return transmit->length;
+    }
+    headers = us_headers_length(transmit);
+    segment = us_cut_length(transmit, 0);
+    *frame = headers + segment;
+    *count = segment ? (transmit->length + segment - 1) / segment : 1;
+    return (int64_t)*count * headers + transmit->length;
+}
+
+/**
+ * us_cut() - every frame of a record, one behind the other.
+ * @transmit: what leaves.
+ * @out: where to.
+ * @room: us_cut_size() or more.
+ *
+ * Return: bytes written, or -EINVAL.
+ */
+int64_t us_cut(const struct us_transmit *transmit, uint8_t *out, uint64_t room)
+{
+    struct us_transmit record = *transmit;
+    struct us_outgoing frame;
+    uint8_t *at = out;
+    uint32_t size, count;
+    int64_t total = us_cut_size(transmit, &size, &count);
+
+    if (total < 0 || (uint64_t)total > room)
+        return -EINVAL;
+    if (record.kind == US_TRANSMIT_RAW) {
+        memcpy(out, (const uint8_t *)(uintptr_t)record.data, record.length);
+        return total;
+    }
+    record.done = 0;
+    record.segs = 0;
+    while (us_next_outgoing(&record, 0, &frame)) {
+        int n;
+
+        memcpy(at, frame.headers, frame.headers_length);
+        at += frame.headers_length;
+        for (n = 0; n < 2; n++) {
+            if (frame.payload[n].length)
+                memcpy(at, frame.payload[n].bytes, frame.payload[n].length);
+            at += frame.payload[n].length;
+        }
+        record.done += frame.payload_length;
+        record.segs += frame.segs;
+    }
+    return at - out;
+}

@@ -1,0 +1,266 @@
+"""Windows of a byte stream, addressed by absolute offsets: the first byte of a stream is 0.
+
+The base classes are the readable twins of ``native/ring.c`` and what runs where there is no C core;
+``ustack.native`` overrides them. Both forms pass the same tests (``tests/test_ring.py``).
+"""
+
+from mypy_extensions import mypyc_attr
+
+from ustack.ranges import RangeSet
+
+# Stretches beyond the in-order end that a receive ring keeps; the newest beyond that is refused. A peer that
+# sends every second byte costs this many records and no more. (Linux bounds the same by the receive buffer.)
+MAX_RANGES = 1024
+
+_FIRST_SIZE = 4096  # bytes: the least that is allocated
+
+
+class _Window:
+    """Memory for a stretch ``[start, upto)`` of absolute offsets; grows by powers of two, never beyond need."""
+
+    def __init__(self) -> None:
+        self.memory = bytearray()
+        self.base = 0
+
+    def reserve(self, start: int, kept: int, upto: int, capacity: int) -> None:
+        """Makes room for ``[start, upto)``, keeping the ``kept`` bytes from ``start`` on."""
+        need = upto - start
+        if kept == 0:
+            self.base = start
+        if need <= len(self.memory):
+            return
+        size = _FIRST_SIZE
+        while size < need:
+            size *= 2
+        if size > capacity >= need:
+            size = capacity
+        fresh = bytearray(size)
+        at = 0
+        for view in self.views(start, kept):
+            fresh[at : at + len(view)] = view
+            at += len(view)
+        self.memory = fresh
+        self.base = start
+
+    def views(self, at: int, length: int) -> list[memoryview]:
+        """Where ``[at, at + length)`` lies: at most two stretches."""
+        if not length:
+            return []
+        whole = memoryview(self.memory)
+        index = (at - self.base) % len(self.memory)
+        first = min(length, len(self.memory) - index)
+        if first == length:
+            return [whole[index : index + length]]
+        return [whole[index:], whole[: length - first]]
+
+    def fill(self, at: int, data: memoryview) -> None:
+        """Copies ``data`` to offset ``at``; there is room."""
+        done = 0
+        for view in self.views(at, len(data)):
+            view[:] = data[done : done + len(view)]
+            done += len(view)
+
+    def drop(self) -> None:
+        """Gives the memory back."""
+        self.memory = bytearray()
+
+
+def bytes_view(data: object) -> memoryview:
+    """Any bytes-like object as flat bytes; raises TypeError for what is none, BufferError for what has holes."""
+    view = memoryview(data)  # type: ignore[arg-type]
+    return view if view.ndim == 1 and view.format == "B" else view.cast("B")
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class SendRing:
+    """What the application wrote and the peer has not acknowledged.
+
+    ``start`` is the oldest kept offset, ``end`` one past the last written. Both only grow.
+    """
+
+    def __init__(self, capacity: int, at: int = 0) -> None:
+        self.capacity = capacity
+        self.start = at
+        self.end = at
+        self._window: _Window | None = None
+
+    def write(self, data: object) -> int:
+        """Copies as much of ``data`` as fits and returns how much that was."""
+        view = bytes_view(data)
+        taken = min(len(view), self.free())
+        if taken <= 0:
+            return 0
+        if self._window is None:
+            self._window = _Window()
+        self._window.reserve(self.start, self.end - self.start, self.end + taken, self.capacity)
+        self._window.fill(self.end, view[:taken])
+        self.end += taken
+        return taken
+
+    def free(self) -> int:
+        """Bytes that ``write`` would take."""
+        free = self.capacity - (self.end - self.start)
+        return free if free > 0 else 0
+
+    def release(self, upto: int) -> None:
+        """Forgets what lies below ``upto``; ValueError beyond what was written."""
+        if upto > self.end:
+            raise ValueError(f"release({upto}) beyond the end {self.end}")
+        self.start = max(self.start, upto)
+
+    def views(self, at: int, length: int) -> list[memoryview]:
+        """``[at, at + length)`` without a copy, in at most two parts; ValueError when not all of it is kept.
+
+        What the views show is right until the bytes are released.
+        """
+        if at < self.start or length < 0 or at + length > self.end:
+            raise ValueError(f"[{at}, {at + length}) is not within [{self.start}, {self.end})")
+        return [] if self._window is None else self._window.views(at, length)
+
+    def peek(self, at: int, length: int) -> bytes:
+        """A copy of ``[at, at + length)``; ValueError when not all of it is kept."""
+        return b"".join(self.views(at, length))
+
+    def resize(self, capacity: int) -> None:
+        """Another capacity; what is kept stays, even beyond it."""
+        self.capacity = capacity
+
+    def trim(self) -> None:
+        """Gives the memory back when nothing is kept."""
+        if self._window is not None and self.start == self.end:
+            self._window.drop()
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ReceiveRing:
+    """What the peer sent and the application has not read.
+
+    ``start`` is the next byte that the application reads, ``end`` the next in-order byte that is missing.
+    Text beyond ``end`` is kept where it belongs; the first arrival of a byte wins, as in Linux.
+    """
+
+    def __init__(self, capacity: int, at: int = 0) -> None:
+        self.capacity = capacity
+        self.start = at
+        self.end = at
+        self._window: _Window | None = None
+        self._beyond: RangeSet | None = None
+
+    def place(self, at: int, payload: object, skip: int, length: int) -> int:
+        """Puts ``payload[skip:skip + length]`` at offset ``at`` and returns how far ``end`` moved.
+
+        What lies outside ``[end, start + capacity)`` is cut; a stretch that would be one more than
+        ``MAX_RANGES`` is refused. ``payload`` is bytes-like (or, in the native form, a handle of this batch).
+        """
+        view = bytes_view(payload)
+        if skip < 0 or length < 0 or skip + length > len(view):
+            raise ValueError(f"[{skip}, {skip + length}) is not within a payload of {len(view)}")
+        low = max(at, self.end)
+        high = min(at + length, self.start + self.capacity)
+        if low >= high or self._refuses(low, high):
+            return 0
+        if self._window is None:
+            self._window = _Window()
+        top = self._top()
+        self._window.reserve(self.start, top - self.start, max(high, top), self.capacity)
+        self._fill_gaps(low, high, view[skip + low - at : skip + high - at])
+        return self._advance(low, high)
+
+    def _top(self) -> int:
+        """One past the last byte that is kept."""
+        top = self.end
+        for _, end in self.blocks():
+            top = end
+        return top
+
+    def _refuses(self, low: int, high: int) -> bool:
+        """Whether ``[low, high)`` touches nothing and would be one range too many."""
+        if low == self.end or self._beyond is None or len(self._beyond) < MAX_RANGES:
+            return False
+        return all(high < start or low > end for start, end in self._beyond)
+
+    def _fill_gaps(self, low: int, high: int, view: memoryview) -> None:
+        """Copies what no range has yet; ``view`` is ``[low, high)``."""
+        window = self._window
+        assert window is not None
+        at = low
+        for start, end in self.blocks():
+            if start >= high:
+                break
+            if start > at:
+                window.fill(at, view[at - low : start - low])
+            at = max(at, end)
+        if at < high:
+            window.fill(at, view[at - low :])
+
+    def _advance(self, low: int, high: int) -> int:
+        """Notes ``[low, high)`` as kept, and moves ``end`` over what is whole now."""
+        if self._beyond is None:
+            self._beyond = RangeSet()
+        self._beyond.add(low, high)
+        before = self.end
+        self.end = self._beyond.first_gap_after(before)
+        self._beyond.discard_below(self.end)
+        return self.end - before
+
+    def readable(self) -> int:
+        """Bytes in order."""
+        return self.end - self.start
+
+    def views(self, n: int) -> list[memoryview]:
+        """The next ``n`` in-order bytes (fewer when there are fewer), without a copy, in at most two parts."""
+        n = min(n, self.end - self.start)
+        return [] if self._window is None or n <= 0 else self._window.views(self.start, n)
+
+    def peek(self, n: int, offset: int = 0) -> bytes:
+        """A copy of up to ``n`` in-order bytes, ``offset`` bytes on."""
+        return b"".join(self.views(offset + n))[offset:]
+
+    def skip(self, n: int) -> int:
+        """Gives up to ``n`` in-order bytes up unread, and returns how many."""
+        n = max(0, min(n, self.end - self.start))
+        self.start += n
+        return n
+
+    def read(self, n: int) -> bytes:
+        """Up to ``n`` in-order bytes."""
+        data = self.peek(n)
+        self.start += len(data)
+        return data
+
+    def read_into(self, buffer: object) -> int:
+        """Fills ``buffer`` as far as there are in-order bytes, and returns how far."""
+        target = bytes_view(buffer)
+        done = 0
+        for view in self.views(len(target)):
+            target[done : done + len(view)] = view
+            done += len(view)
+        self.start += done
+        return done
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """The stretches beyond ``end``, ascending: what SACK reports."""
+        return [] if self._beyond is None else list(self._beyond)
+
+    def resize(self, capacity: int) -> None:
+        """Another capacity; what is kept stays, even beyond it."""
+        self.capacity = capacity
+
+    def trim(self) -> None:
+        """Gives the memory back when nothing is kept."""
+        if self._window is not None and self.start == self.end and not self.blocks():
+            self._window.drop()
+            self._beyond = None
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class RingMaker:
+    """Where a stack gets its rings from; this one makes the Python form."""
+
+    def send_ring(self, capacity: int) -> SendRing:
+        """An empty send ring that starts at offset 0."""
+        return SendRing(capacity)
+
+    def receive_ring(self, capacity: int) -> ReceiveRing:
+        """An empty receive ring that starts at offset 0."""
+        return ReceiveRing(capacity)
