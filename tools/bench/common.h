@@ -8,12 +8,13 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-/* The services of a subject, as offsets from its base port. Every subject serves the same four. */
+/* The services of a subject, as offsets from its base port. Every subject serves the same. */
 enum service {
 	SERVICE_SINK = 1,    /* reads to the end, answers the byte count (8 bytes, little endian), closes */
 	SERVICE_SOURCE = 2,  /* sends until the peer goes away */
 	SERVICE_ECHO = 3,    /* sends back what it reads */
 	SERVICE_REQUEST = 4, /* answers REPLY_SIZE bytes to each REQUEST_SIZE bytes, closes at end of file */
+	SERVICE_HTTP = 80,   /* answers a fixed page to each head, keeps the connection */
 };
 
 #define REQUEST_SIZE 64

@@ -1,5 +1,5 @@
 /*
- * The four services on the kernel's own TCP: the baseline that everything is divided by.
+ * The services on the kernel's own TCP: the baseline that everything is divided by.
  * Two forms, as good as the kernel gets in each: one blocking connection at a time (no poll between two reads),
  * or many connections under one edge of epoll.
  */
@@ -14,7 +14,12 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define SERVICES 4
+#define SERVICES 5
+
+static const enum service PORTS[SERVICES] = { SERVICE_SINK, SERVICE_SOURCE, SERVICE_ECHO, SERVICE_REQUEST, SERVICE_HTTP };
+
+static const char HTTP_ANSWER[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 26\r\n\r\n"
+				  "Hello from the other end.\n";
 
 struct session {
 	int fd;
@@ -57,6 +62,9 @@ static int step(struct session *session)
 		for (uint64_t due = (session->bytes + (uint64_t)moved) / REQUEST_SIZE - session->bytes / REQUEST_SIZE; due; due--)
 			if (write_fully(session->fd, buffer, REPLY_SIZE) < 0)
 				return -1;
+	if (session->service == SERVICE_HTTP && moved >= 4 && memcmp(buffer + moved - 4, "\r\n\r\n", 4) == 0 &&
+	    write_fully(session->fd, HTTP_ANSWER, sizeof HTTP_ANSWER - 1) < 0)
+		return -1;
 	session->bytes += (uint64_t)moved;
 	return 1;
 }
@@ -140,8 +148,8 @@ int run_serve(const struct options *options)
 	memset(buffer, 'u', buffer_size);
 	for (int i = 0; i < SERVICES; i++)
 		listeners[i] = (struct session){
-			.fd = open_listener(options, options->port + (unsigned)i + 1),
-			.service = (enum service)(i + 1),
+			.fd = open_listener(options, options->port + (unsigned)PORTS[i]),
+			.service = PORTS[i],
 			.listening = 1,
 		};
 	printf("ready\n");

@@ -1,0 +1,80 @@
+"""What the subjects that are Python share: the same program on ustack's sockets or on the kernel's."""
+
+from __future__ import annotations
+
+import argparse
+import socket as kernel
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+BASE_PORT = 7000
+SINK, SOURCE, ECHO, REQUEST, HTTP = 7001, 7002, 7003, 7004, 7080
+REQUEST_SIZE, REPLY_SIZE = 64, 128
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that every subject takes."""
+    words = argparse.ArgumentParser(description=description)
+    words.add_argument("--stack", choices=["ustack", "kernel"], required=True)
+    words.add_argument("--address", required=True)
+    words.add_argument("--device", default="b0")
+    words.add_argument("--mtu", type=int, default=1500)
+    words.add_argument("--no-offload", action="store_true")
+    words.add_argument("--congestion", default="cubic")
+    words.add_argument("--buffer", type=int, default=1 << 20)
+    words.add_argument("--busy", action="store_true", help="a CPU-bound Python thread beside the service")
+    return words
+
+
+class Stack:
+    """`listen()` on either stack: what is not common to both is here and nowhere else."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.host: Any = None
+        if options.stack == "ustack":
+            ustack = _import_ustack()
+            self.host = ustack.open_tun(options.device, f"{options.address}/16", offload=not options.no_offload)
+
+    def socket(self) -> Any:
+        family = kernel.AF_INET6 if ":" in self.options.address else kernel.AF_INET
+        make = kernel.socket if self.host is None else self.host.socket
+        return make(family, kernel.SOCK_STREAM)
+
+    def listen(self, port: int, backlog: int = 4096) -> Any:
+        """A listening socket; accepted ones inherit CUBIC (or `--congestion`)."""
+        listener = self.socket()
+        listener.setsockopt(kernel.SOL_SOCKET, kernel.SO_REUSEADDR, 1)
+        listener.setsockopt(kernel.IPPROTO_TCP, kernel.TCP_CONGESTION, self.options.congestion.encode())
+        listener.bind((self.options.address, port))
+        listener.listen(backlog)
+        return listener
+
+    def close(self) -> None:
+        if self.host is not None:
+            self.host.close()
+
+
+def _import_ustack() -> Any:
+    """The package of PYTHONPATH when that names one (the interpreted copy), else the repository's."""
+    sys.path.append(str(Path(__file__).resolve().parents[3]))
+    import ustack
+
+    return ustack
+
+
+def spin() -> None:
+    """A thread that never lets go of the interpreter but when it must."""
+    count = 0
+    while True:
+        count += 1
+
+
+def start_thread(target: Any, *arguments: Any) -> None:
+    threading.Thread(target=target, args=arguments, daemon=True).start()
+
+
+def say_ready() -> None:
+    print("ready", flush=True)
