@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 class Prr:
-    """One recovery at a time: ``enter``, then ``on_ack`` for every ACK and ``on_sent`` for every send, then ``leave``."""
+    """One recovery at a time: ``enter``, ``on_ack`` for every ACK and ``on_sent`` for every send, ``leave``."""
 
     def __init__(self, mss: int) -> None:
         self.mss: int = mss

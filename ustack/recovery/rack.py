@@ -37,7 +37,7 @@ class Rack:
         self.last_delivered: int = 0
 
     def deliver(self, record: Sent, end: int, now: int, min_rtt: int, echo_at: int) -> bool:
-        """``record`` up to ``end`` was delivered. False: a resend that cannot have been answered so soon (RFC 8985 step 2).
+        """``record`` up to ``end`` was delivered. False: a resend, answered sooner than can be (RFC 8985 step 2).
 
         ``echo_at``: the last instant that the ACK's TSecr can stand for, -1 unknown.
         """
@@ -81,15 +81,13 @@ def tlp_timeout(srtt: int, in_flight_segs: int, rto: int, rto_min: int = 200 * M
     Two srtt, plus ``rto_min`` when a single segment is out (the peer may delay its ACK), else 2 ms; never
     later than the RTO (``rto``: what is left of it). Without an srtt: one second.
     """
-    if srtt > 0:
-        timeout = 2 * srtt + (rto_min if in_flight_segs <= 1 else TIMEOUT_MIN)
-    else:
-        timeout = 1000 * MILLISECOND
+    slack = rto_min if in_flight_segs <= 1 else TIMEOUT_MIN
+    timeout = 2 * srtt + slack if srtt > 0 else 1000 * MILLISECOND
     return min(timeout, rto) if rto > 0 else timeout
 
 
 class TailLossProbe:
-    """One probe at a time: whether it repaired a loss, which the congestion control must hear of (RFC 8985 section 7.4)."""
+    """One probe at a time: did it repair a loss? The congestion control must hear of it (RFC 8985 section 7.4)."""
 
     def __init__(self) -> None:
         self.high_seq: int = -1

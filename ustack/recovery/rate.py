@@ -13,11 +13,11 @@ SECOND = 1_000_000_000
 
 
 class DeliveryRate:
-    """One connection's meter. ``mark_sent`` on each (re)transmission, ``mark_delivered`` on each delivery, then ``finish``."""
+    """One connection's meter. ``mark_sent`` on each send, ``mark_delivered`` on each delivery, then ``finish``."""
 
     def __init__(self) -> None:
         self.delivered: int = 0
-        """Bytes delivered (acknowledged or sacked) in the life of the connection, duplicates that D-SACK told included."""
+        """Bytes delivered (acknowledged or sacked) in the life of the connection, D-SACK's duplicates included."""
         self.delivered_at: int = 0
         self.first_sent_at: int = 0
         self.app_limited_until: int = 0

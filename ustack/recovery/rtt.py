@@ -22,7 +22,7 @@ MIN_RTT_WINDOW: Final = 300 * SECOND
 
 
 class WindowedMin:
-    """The smallest value of the last ``window`` ns, in O(1) and three samples (K. Nichols' filter, Linux's win_minmax)."""
+    """The smallest value of the last ``window`` ns, by three samples (K. Nichols' filter, Linux's win_minmax)."""
 
     def __init__(self, window: int) -> None:
         self.window: int = window
@@ -110,15 +110,15 @@ class RttEstimator:
         """The smallest sample of the last 300 s; 0 before the first."""
         return self.minimum.best
 
-    def sample(self, rtt: int, now: int, una: int, nxt: int) -> None:
+    def sample(self, rtt: int, now: int, una: int, nxt: int, newest_rtt: int = -1) -> None:
         """One measurement that Karn's rule allows; ends the back-off.
 
         ``una`` and ``nxt`` (SND.UNA after the ACK, SND.NXT) tell where a round trip ends, for rttvar's decay.
+        ``newest_rtt``: of the newest data that the ACK delivers, for min_rtt; -1: as ``rtt``.
         """
-        if rtt < 1:
-            rtt = 1
+        rtt = max(rtt, 1)
         self.latest = rtt
-        self.minimum.sample(rtt, now)
+        self.minimum.sample(max(newest_rtt, 1) if newest_rtt >= 0 else rtt, now)
         if self.srtt8 == 0:
             self._first(rtt, nxt)
         else:
@@ -145,8 +145,7 @@ class RttEstimator:
         self.mdev4 += error
         if self.mdev4 > self.mdev_max:
             self.mdev_max = self.mdev4
-            if self.mdev_max > self.rttvar:
-                self.rttvar = self.mdev_max
+            self.rttvar = max(self.rttvar, self.mdev_max)
         if una > self.rtt_seq:
             if self.mdev_max < self.rttvar:
                 self.rttvar -= (self.rttvar - self.mdev_max) >> 2

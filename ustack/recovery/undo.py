@@ -58,20 +58,19 @@ class Undo:
         self.frto = False
 
     def on_resent(self, length: int, ts_now: int) -> None:
-        """``length`` bytes are resent; ``ts_now`` is the timestamp (TSval) that the resend carries, -1 without option."""
+        """``length`` bytes are resent; ``ts_now``: the TSval that the resend carries, -1 without timestamps."""
         if self.retrans_stamp < 0:
             self.retrans_stamp = ts_now
-        if self.resends < 0:
-            self.resends = 0
+        self.resends = max(self.resends, 0)
         self.resends += length
 
-    def on_dsack(self, start: int, end: int, prior_una: int) -> None:
-        """The peer got [start, end) twice; ``prior_una`` is SND.UNA before this ACK."""
-        if self.marker >= 0 and self.resends > 0 and self.marker < end <= prior_una:
+    def on_dsack(self, start: int, end: int) -> None:
+        """The peer got [start, end) twice."""
+        if self.marker >= 0 and self.resends > 0 and self.marker < end:
             self.resends = max(self.resends - (end - start), 0)
 
     def may_undo(self, ts_ecr: int) -> bool:
-        """True: all resends were duplicates, or the ACK answers (``ts_ecr``, -1 none) a segment older than the first resend."""
+        """True: all resends were duplicates, or ``ts_ecr`` (-1 none) echoes a segment older than the first resend."""
         if self.marker < 0:
             return False
         return self.resends == 0 or self.was_delayed(ts_ecr)
@@ -81,3 +80,29 @@ class Undo:
         if self.retrans_stamp < 0:
             return self.resends < 0 and self.marker >= 0
         return ts_ecr >= 0 and 0 < ((self.retrans_stamp - ts_ecr) & 0xFFFFFFFF) < 1 << 31
+
+    def loss_step(
+        self, una: int, nxt: int, una_advanced: bool, duplicate: bool, original_start: int, ts_ecr: int
+    ) -> LossStep:
+        """One ACK in RTO recovery; ``una`` and ``nxt`` after it.
+
+        ``duplicate``: it sacked something new, or is a duplicate ACK of a peer without SACK.
+        ``original_start``: AckResult.original_start (-1 also when resent data was acknowledged without SACK).
+        """
+        recovered = una >= self.high_seq
+        if una_advanced and self.may_undo(ts_ecr):
+            return LossStep.SPURIOUS
+        if self.frto:
+            if self.marker >= 0 and 0 <= original_start < self.high_seq:
+                return LossStep.SPURIOUS  # step 3b: data that was never resent has arrived
+            if nxt > self.high_seq:
+                if duplicate:
+                    self.frto = False  # step 3a: the loss is real
+            elif una_advanced and not recovered:
+                self.high_seq = nxt
+                return LossStep.SEND_NEW
+        return LossStep.RECOVERED if recovered else LossStep.RESEND
+
+    def frto_off(self) -> None:
+        """SEND_NEW was not possible: conventional recovery."""
+        self.frto = False

@@ -1,0 +1,299 @@
+"""Bytes in flight: what is sent, resent, lost, and what of it to send again.
+
+The lowest layer of :class:`ustack.recovery.scoreboard.Scoreboard`: it keeps the counts and marks the
+records; what an acknowledgment means is in the layers above it. Bytes, sequence offsets and ns.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ustack.recovery.rack import Rack
+from ustack.recovery.rate import DeliveryRate
+from ustack.recovery.result import AckResult
+from ustack.recovery.sent import Sent, SentList
+
+DUPTHRESH: Final = 3
+"""RFC 5681, tcp_reordering: segments sacked above a hole that make it a loss."""
+
+
+class Flight:
+    """All that is outstanding in [una, highest_sent)."""
+
+    def __init__(self, una: int, mss: int = 1460) -> None:
+        self.una: int = una
+        self.highest_sent: int = una
+        self.mss: int = mss
+        """Segment size of what is sent from now on; the owner keeps it current."""
+        self.enable_sack: bool = True
+        self.in_recovery: bool = False
+        """The owner sets it in fast recovery and after an RTO: RACK then waits for no reordering never seen."""
+        self.tlp_end: int = -1
+        """The owner's TailLossProbe.high_seq: a D-SACK that ends there is the probe's, no sign of reordering."""
+        self.sacked_bytes: int = 0
+        self.lost_bytes: int = 0
+        """Lost and not yet delivered, resent or not."""
+        self.retransmitted_bytes: int = 0
+        """Resends in flight."""
+        self.sacked_segs: int = 0
+        self.reordering: int = DUPTHRESH
+        """Segments; grows with the reordering seen."""
+        self.reord_seen: int = 0
+        self.min_rtt: int = 0
+        """As last told to detect_losses."""
+        self.rack_deadline: int = 0
+        """Look for losses again then; 0: no need."""
+        self.last_sent_at: int = 0
+        # Counters
+        self.total_lost: int = 0
+        self.total_retrans: int = 0
+        """Segments (tcpi_total_retrans)."""
+        self.total_retrans_bytes: int = 0
+        self.dsack_segs: int = 0
+        self.illegal_blocks: int = 0
+        self.renegings: int = 0
+        self.sent_list: SentList = SentList()
+        self.rack: Rack = Rack()
+        self.rate: DeliveryRate = DeliveryRate()
+        self.result: AckResult = AckResult()
+        self._fack: int = una
+        self._pending: int = 0
+        self._hint: int = una
+
+    # What is out there
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes believed to be in the network (RFC 6675 pipe): sent - sacked - lost + resent."""
+        return self.highest_sent - self.una - self.sacked_bytes - self.lost_bytes + self.retransmitted_bytes
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is outstanding."""
+        return self.una == self.highest_sent
+
+    @property
+    def is_clean(self) -> bool:
+        """Nothing is sacked, lost or resent: an ACK that moves una needs no look for losses."""
+        return self.sacked_bytes == 0 and self.lost_bytes == 0 and self.retransmitted_bytes == 0
+
+    @property
+    def delivered(self) -> int:
+        """Bytes delivered so far, in the life of the connection."""
+        return self.rate.delivered
+
+    @property
+    def oldest_sent_at(self) -> int:
+        """When the record at SND.UNA was last sent: the RTO counts from there. 0 when nothing is outstanding."""
+        record = self.sent_list.first()
+        return 0 if record is None else record.sent_at
+
+    @property
+    def reneging(self) -> bool:
+        """The record at SND.UNA is sacked, and yet not acknowledged: the peer threw it away (RFC 2018 section 8)."""
+        record = self.sent_list.first()
+        return record is not None and record.sacked
+
+    # Sending
+
+    def sent(self, start: int, end: int, now: int, app_limited: bool = False) -> None:
+        """New data [start, end) leaves, start = highest_sent (SYN and FIN count one); ``app_limited``: the last there is."""
+        sent_list = self.sent_list
+        last = sent_list.last()
+        self.highest_sent = end
+        self.last_sent_at = now
+        if last is not None and last.sent_at == now and self._may_extend(last):
+            last.end = end
+        else:
+            record = Sent(start, end, now, self.mss)
+            self.rate.mark_sent(record, now, last is None)
+            sent_list.append(record)
+        if app_limited:
+            self.mark_app_limited()
+
+    def _may_extend(self, last: Sent) -> bool:
+        # A short last segment ends a run: what follows starts a segment of its own.
+        return (
+            not last.sacked
+            and not last.lost
+            and not last.ever_resent
+            and last.segment_size == self.mss
+            and (last.end - last.start) % last.segment_size == 0
+            and last.delivered == self.rate.delivered
+            and last.app_limited == (self.rate.app_limited_until > 0)
+        )
+
+    def mark_app_limited(self) -> None:
+        """The application has no more to send while the window is open: rate samples until then are its own."""
+        self.rate.app_limited_until = max(self.rate.delivered + self.in_flight, 1)
+
+    def resent(self, start: int, end: int, now: int) -> None:
+        """[start, end) leaves again (lost, or as a probe). Sacked parts are passed over: never send those."""
+        sent_list = self.sent_list
+        records = sent_list.records
+        self.last_sent_at = now
+        index = sent_list.find(start)
+        while index < len(records):
+            record = records[index]
+            if record.start >= end:
+                break
+            if record.sacked:
+                index += 1
+                continue
+            if record.start < start:
+                sent_list.split(index, start)
+                index += 1
+                record = records[index]
+            if record.end > end:
+                sent_list.split(index, end)
+            self._mark_resent(record, now)
+            if index > sent_list.head and _same_resend(records[index - 1], record):
+                records[index - 1].end = record.end
+                sent_list.remove(index)
+            else:
+                index += 1
+
+    def _mark_resent(self, record: Sent, now: int) -> None:
+        length = record.end - record.start
+        if not record.resent:
+            self.retransmitted_bytes += length
+            if record.lost:
+                self._pending -= length
+        if record.linked:
+            self.sent_list.unlink(record)
+        record.resent = True
+        record.ever_resent = True
+        record.sent_at = now
+        self.rate.mark_sent(record, now, False)
+        self.sent_list.link_newest(record)
+        self.total_retrans += -(-length // record.segment_size)
+        self.total_retrans_bytes += length
+
+    def next_lost(self) -> tuple[int, int] | None:
+        """The lowest range that is lost and not yet resent; None: nothing is. Amortised O(log n)."""
+        if self._pending == 0:
+            return None
+        records = self.sent_list.records
+        index = self.sent_list.find(self._hint)
+        while index < len(records):
+            record = records[index]
+            if record.lost and not record.resent:
+                self._hint = record.start
+                return record.start, record.end
+            index += 1
+        return None
+
+    # Losing
+
+    def _mark_lost(self, record: Sent) -> None:
+        """Unsacked, and not already lost without a resend."""
+        length = record.end - record.start
+        if record.linked:
+            self.sent_list.unlink(record)
+        if record.resent:
+            record.resent = False
+            self.retransmitted_bytes -= length
+        if not record.lost:
+            record.lost = True
+            self.lost_bytes += length
+        self._pending += length
+        self.total_lost += length
+        self._hint = min(self._hint, record.start)
+
+    def mark_all_lost(self, now: int = -1) -> int:
+        """The RTO fired: all that is unsacked is lost; the bytes newly lost.
+
+        With ``now``, what left less than an RTT ago (beyond the first record) is spared, as in Linux.
+        If the first record is sacked the peer has reneged: all SACKs are forgotten (RFC 2018 section 8).
+        """
+        sent_list = self.sent_list
+        before = self.total_lost
+        if not self.enable_sack:
+            self.sacked_bytes = 0
+            self.sacked_segs = 0
+        elif self.reneging:
+            self._forget_sacks()
+            now = -1
+        first = sent_list.first()
+        for record in sent_list.live():
+            if record.sacked or (record.lost and not record.resent):
+                continue
+            if now >= 0 and record is not first and record.sent_at + self.rack.rtt > now:
+                continue
+            self._mark_lost(record)
+        self._merge_lost()
+        self.rack_deadline = 0
+        return self.total_lost - before
+
+    def _forget_sacks(self) -> None:
+        self.renegings += 1
+        for record in self.sent_list.live():
+            if record.sacked:
+                record.sacked = False
+                record.segs = 0
+        self.sacked_bytes = 0
+        self.sacked_segs = 0
+        self._fack = self.una
+
+    def _merge_lost(self) -> None:
+        """Adjoining lost records become one, where nothing tells them apart."""
+        sent_list = self.sent_list
+        merged: list[Sent] = []
+        last: Sent | None = None
+        for record in sent_list.live():
+            if last is not None and _same_loss(last, record):
+                last.end = record.end
+            else:
+                merged.append(record)
+                last = record
+        sent_list.records = merged
+        sent_list.head = 0
+
+    def forget_losses(self) -> None:
+        """The episode was spurious (undo): nothing is lost after all. Resends stay in flight, and count."""
+        for record in self.sent_list.live():
+            record.lost = False
+        self.lost_bytes = 0
+        self._pending = 0
+        self.sent_list.relink()
+
+    def _uncount(self, record: Sent, length: int) -> None:
+        """``length`` bytes of an unsacked record leave the counts of lost and resent."""
+        if record.resent:
+            self.retransmitted_bytes -= length
+            if record.lost:
+                self.lost_bytes -= length
+        elif record.lost:
+            self.lost_bytes -= length
+            self._pending -= length
+
+
+def _same_resend(left: Sent, right: Sent) -> bool:
+    """Two adjoining resends of one instant can be one record."""
+    return (
+        left.resent
+        and right.resent
+        and not left.sacked
+        and left.sent_at == right.sent_at
+        and left.lost == right.lost
+        and left.segment_size == right.segment_size
+        and (left.end - left.start) % left.segment_size == 0
+        and left.delivered == right.delivered
+        and left.first_sent_at == right.first_sent_at
+        and left.app_limited == right.app_limited
+        and left.end == right.start
+    )
+
+
+def _same_loss(left: Sent, right: Sent) -> bool:
+    """Two adjoining lost records, neither resent since, can be one."""
+    return (
+        left.lost
+        and right.lost
+        and not left.resent
+        and not right.resent
+        and left.ever_resent == right.ever_resent
+        and left.segment_size == right.segment_size
+        and (left.end - left.start) % left.segment_size == 0
+        and left.sent_at == right.sent_at
+    )
