@@ -1,0 +1,22 @@
+"""Sequence numbers: 32 bits on the wire, plain unbounded ints inside (RFC 9293 section 3.4).
+
+Unwrapped once where a segment enters, wrapped once where it leaves; between the two, ``<`` means before.
+"""
+
+_MASK = 0xFFFFFFFF
+_HALF = 1 << 31
+_TURN = 1 << 32
+
+
+def wrap(n: int) -> int:
+    """The 32 bits that ``n`` has on the wire."""
+    return n & _MASK
+
+
+def unwrap(wire: int, near: int) -> int:
+    """The integer nearest to ``near`` that has the 32 bits ``wire``; of two equally near ones the higher.
+
+    May be below zero when ``near`` is small.
+    """
+    ahead = (wire - near) & _MASK
+    return near + (ahead if ahead <= _HALF else ahead - _TURN)

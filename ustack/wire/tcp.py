@@ -1,0 +1,166 @@
+"""TCP headers and options (RFC 9293 section 3.1): bytes to records and back."""
+
+from __future__ import annotations
+
+import struct
+
+from ustack.wire.checksum import checksum, pseudo_sum
+
+FIN = 0x001
+SYN = 0x002
+RST = 0x004
+PSH = 0x008
+ACK = 0x010
+URG = 0x020
+ECE = 0x040
+CWR = 0x080
+AE = 0x100
+"""Accurate ECN (RFC 9768); was NS."""
+FLAG_MASK = 0xFFF
+"""With the three bits that are still reserved, as they came."""
+
+PROTOCOL = 6
+HEADER_LENGTH = 20
+MAX_OPTIONS = 40
+
+# Option kinds (IANA)
+EOL = 0
+NOP = 1
+MSS = 2
+WSCALE = 3
+SACK_PERMITTED = 4
+SACK = 5
+TIMESTAMPS = 8
+MD5 = 19
+FAST_OPEN = 34
+ACCECN_0 = 172
+ACCECN_1 = 174
+EXPERIMENT_1 = 253
+EXPERIMENT_2 = 254
+FAST_OPEN_MAGIC = 0xF989
+"""RFC 7413 section 4.1.1: Fast Open before its number, as an experiment (RFC 6994)."""
+
+_HEADER = struct.Struct(">HHIIHHHH")
+_TWO_WORDS = struct.Struct(">II")
+
+
+class TcpOptions:
+    """What the options of one segment said. Numbers are -1 where the option was absent.
+
+    ``fastopen`` is None when absent, b"" for a cookie request (``fastopen_experimental``: by kind 254). ``order``
+    is the kinds in the order seen, padding included. ``malformed`` says that a length was illegal: what stood before it counts,
+    what stood behind is ignored (RFC 9293 MUST-7, as Linux does).
+    """
+
+    def __init__(self) -> None:
+        self.mss = -1
+        self.wscale = -1
+        self.sack_permitted = False
+        self.has_ts = False
+        self.ts_val = 0
+        self.ts_ecr = 0
+        self.sack: list[tuple[int, int]] = []
+        self.fastopen: bytes | None = None
+        self.fastopen_experimental = False
+        self.md5: bytes | None = None
+        self.experiments: list[tuple[int, bytes]] = []
+        self.order: list[int] = []
+        self.malformed = False
+
+
+def parse_options(options: bytes) -> TcpOptions:
+    """Reads option bytes, whatever they are: never raises (RFC 9293 section 3.2)."""
+    found = TcpOptions()
+    at = 0
+    end = len(options)
+    while at < end:
+        kind = options[at]
+        if kind == EOL:
+            found.order.append(kind)
+            break
+        if kind == NOP:
+            found.order.append(kind)
+            at += 1
+            continue
+        length = options[at + 1] if at + 1 < end else 0
+        if length < 2 or at + length > end:
+            found.malformed = True
+            break
+        found.order.append(kind)
+        _take_option(found, kind, options[at + 2 : at + length])
+        at += length
+    return found
+
+
+def _take_option(found: TcpOptions, kind: int, body: bytes) -> None:
+    """One option with a legal length; one whose size is not the kind's own is ignored, as Linux does."""
+    size = len(body)
+    if kind == TIMESTAMPS and size == 8:
+        found.has_ts = True
+        found.ts_val, found.ts_ecr = _TWO_WORDS.unpack(body)
+    elif kind == SACK and size and size % 8 == 0:
+        found.sack = [(start, end) for start, end in _TWO_WORDS.iter_unpack(body)]
+    elif kind == MSS and size == 2:
+        found.mss = body[0] << 8 | body[1]
+    elif kind == WSCALE and size == 1:
+        found.wscale = body[0]
+    elif kind == SACK_PERMITTED and size == 0:
+        found.sack_permitted = True
+    else:
+        _take_rare_option(found, kind, body)
+
+
+def _take_rare_option(found: TcpOptions, kind: int, body: bytes) -> None:
+    if kind == FAST_OPEN:
+        found.fastopen = body
+        found.fastopen_experimental = False
+    elif kind == MD5 and len(body) == 16:
+        found.md5 = body
+    elif kind in (EXPERIMENT_1, EXPERIMENT_2):
+        found.experiments.append((kind, body))
+        if len(body) >= 2 and body[0] << 8 | body[1] == FAST_OPEN_MAGIC and found.fastopen is None:
+            found.fastopen = body[2:]
+            found.fastopen_experimental = True
+
+
+def pad_options(options: bytes) -> bytes:
+    """Options filled with zeros (end of list) to whole words (RFC 9293 MUST-69); ValueError beyond 40 bytes."""
+    padded = options + bytes(-len(options) % 4)
+    if len(padded) > MAX_OPTIONS:
+        raise ValueError(f"{len(options)} bytes of TCP options: at most {MAX_OPTIONS} fit")
+    return padded
+
+
+class TcpHeader:
+    """The fields that a sender fills in: what :func:`build_segment` writes."""
+
+    def __init__(
+        self, source_port: int, destination_port: int, seq: int, ack: int, flags: int, window: int, urgent: int = 0
+    ) -> None:
+        self.source_port = source_port
+        self.destination_port = destination_port
+        self.seq = seq
+        self.ack = ack
+        self.flags = flags
+        self.window = window
+        self.urgent = urgent
+
+
+def build_segment(
+    source: bytes, destination: bytes, header: TcpHeader, options: bytes = b"", payload: bytes = b""
+) -> bytes:
+    """TCP header and text with the right checksum, without IP; the addresses are 16 bytes each."""
+    options = pad_options(options)
+    head = _HEADER.pack(
+        header.source_port,
+        header.destination_port,
+        header.seq & 0xFFFFFFFF,
+        header.ack & 0xFFFFFFFF,
+        (HEADER_LENGTH + len(options)) // 4 << 12 | header.flags & FLAG_MASK,
+        header.window,
+        0,
+        header.urgent,
+    )
+    segment = head + options + payload
+    total = checksum(segment, pseudo_sum(source, destination, PROTOCOL, len(segment)))
+    return segment[:16] + total.to_bytes(2, "big") + segment[18:]
