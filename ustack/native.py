@@ -52,10 +52,11 @@ def _strerror(code: int) -> OSError:
 def checksum(data: object, initial: int = 0) -> int:
     """The internet checksum of ``data`` (RFC 1071) as the number that goes into the packet.
 
-    ``initial`` is a sum to start from, as of a pseudo-header: big-endian 16-bit words added up, folded or not.
+    ``initial`` is a sum to start from, as of a pseudo-header: big-endian 16-bit words added up, or one big number.
     """
-    view = ffi.from_buffer(data)
-    return int(lib.us_checksum(ffi.cast("uint8_t *", view), len(view), initial & 0xFFFF_FFFF))
+    view = ffi.from_buffer("uint8_t[]", data)
+    folded = (initial % 0xFFFF or 0xFFFF) if initial else 0
+    return int(lib.us_checksum(view, len(view), folded))
 
 
 def wait(fds: Sequence[int], timeout_ns: int) -> int:
