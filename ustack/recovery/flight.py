@@ -97,7 +97,7 @@ class Flight:
     # Sending
 
     def sent(self, start: int, end: int, now: int, app_limited: bool = False) -> None:
-        """New data [start, end) leaves, start = highest_sent (SYN and FIN count one); ``app_limited``: the last there is."""
+        """New data [start, end) leaves, start = highest_sent (SYN, FIN: one each); ``app_limited``: no more now."""
         sent_list = self.sent_list
         last = sent_list.last()
         self.highest_sent = end
@@ -122,6 +122,14 @@ class Flight:
             and last.delivered == self.rate.delivered
             and last.app_limited == (self.rate.app_limited_until > 0)
         )
+
+    def last_segment(self) -> tuple[int, int]:
+        """The last segment sent, for a tail loss probe to resend; (una, una) when nothing is outstanding."""
+        record = self.sent_list.last()
+        if record is None:
+            return self.una, self.una
+        size = record.segment_size
+        return record.start + (record.end - record.start - 1) // size * size, record.end
 
     def mark_app_limited(self) -> None:
         """The application has no more to send while the window is open: rate samples until then are its own."""

@@ -105,7 +105,7 @@ class SackedFlight(Flight):
         self._deliver(record, high, length, now, echo_at)
 
     def _cut_sacked(self, index: int, low: int, high: int) -> int:
-        """Make [low, high) of the record at ``index`` sacked, one with sacked neighbours. Returns the index after it."""
+        """Make [low, high) of the record at ``index`` sacked, one with sacked neighbours; the index after it"""
         sent_list = self.sent_list
         records = sent_list.records
         record = records[index]

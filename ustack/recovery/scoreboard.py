@@ -28,8 +28,9 @@ class Scoreboard(SackedFlight):
     def acked(self, una: int, blocks: list[tuple[int, int]], now: int, echo_at: int = -1) -> AckResult:
         """One ACK: SND.UNA becomes ``una`` (never back, never beyond highest_sent).
 
-        ``blocks`` are its SACK blocks as the wire orders them, unwrapped. ``echo_at``: the last instant (ns) that its TSecr can stand for, -1 without timestamps: tells a resend's
-        answer from the original's. The result is the same object every time.
+        ``blocks`` are its SACK blocks as the wire orders them, unwrapped. ``echo_at``: the last instant (ns) that
+        its TSecr can stand for, -1 without timestamps: tells a resend's answer from the original's. The result is
+        the same object every time.
         """
         result = self.result
         result.clear()
