@@ -1,0 +1,107 @@
+# ustack: everything is made below .venv (the compiled install) and .build (trees that the tests run in).
+#
+#   make demo         watch a real curl talk to ustack over a TUN device
+#   make test         the suite, compiled, then interpreted
+#   make help         the other targets
+
+PYTHON ?= python3
+VENV   ?= .venv
+BUILD  ?= .build
+JOBS   ?= 2
+
+override VENV  := $(abspath $(VENV))
+override BUILD := $(abspath $(BUILD))
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+PIP := $(RUN) -m pip --disable-pip-version-check --quiet
+SOURCES := pyproject.toml $(shell find ustack native -type f ! -name '*.so' ! -name '*.py[co]' ! -name '.*')
+TESTED  := $(shell find tests tools -type f ! -name '*.py[co]' ! -name '.*' ! -path '*/build/*')
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo test test-compiled test-pure acceptance lint type asan bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo         set everything up from nothing and watch curl talk to ustack"
+	@echo "make test         the whole suite: compiled, then interpreted"
+	@echo "make acceptance   the end-to-end tests at full size (1 GiB, 20 seeds); takes a while"
+	@echo "make lint type    ruff; mypy --strict"
+	@echo "make asan         the C core's tests under AddressSanitizer and UBSan"
+	@echo "make bench        the table of speeds, beside the kernel and other stacks"
+	@echo "make install      only the compiled install in .venv (then: .venv/bin/ustack --help)"
+	@echo "make dev          an interpreted, editable install in .venv-pure (where pdb works)"
+	@echo "make clean        remove what make made"
+
+# The virtual environment -----------------------------------------------------------------------
+
+$(VENV)/.made: tools/preflight.sh tools/venv.sh
+	@tools/preflight.sh build $(PYTHON)
+	@tools/venv.sh $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made $(SOURCES)
+	@echo "== building ustack (C core, and floors 0-5 with mypyc) into $(VENV)"
+	@$(PIP) install --upgrade .
+	@touch $@
+
+$(VENV)/.extras: $(VENV)/.made pyproject.toml tools/extras.py
+	@echo "== installing what tests and linters need into $(VENV)"
+	@$(RUN) tools/extras.py test dev | $(PIP) install -r /dev/stdin
+	@touch $@
+
+install: $(VENV)/.installed
+
+dev:
+	@tools/preflight.sh build $(PYTHON)
+	@tools/venv.sh $(PYTHON) .venv-pure
+	@.venv-pure/bin/python tools/extras.py test dev | .venv-pure/bin/python -m pip install -q -r /dev/stdin
+	@.venv-pure/bin/python -m pip install -q --editable .
+	@echo "interpreted and editable: .venv-pure/bin/ustack --version; .venv-pure/bin/pytest"
+
+# Showing it ------------------------------------------------------------------------------------
+
+demo: $(VENV)/.installed
+	@tools/preflight.sh demo
+	@$(RUN) tools/demo.py
+
+bench: $(VENV)/.installed $(VENV)/.extras
+	@tools/preflight.sh kernel
+	$(RUN) -m tools.bench
+
+# Testing it ------------------------------------------------------------------------------------
+
+$(BUILD)/compiled/.made: $(VENV)/.installed $(TESTED) README.md Makefile
+	@$(RUN) tools/testtree.py compiled $(BUILD)/compiled
+	@touch $@
+
+$(BUILD)/pure/.made: $(VENV)/.installed $(TESTED) README.md Makefile
+	@$(RUN) tools/testtree.py pure $(BUILD)/pure
+	@touch $@
+
+test: test-compiled test-pure
+
+test-compiled: $(VENV)/.extras $(BUILD)/compiled/.made
+	@echo "== the suite, compiled"
+	cd $(BUILD)/compiled && $(RUN) -m pytest -q $(PYTEST_ARGS)
+
+test-pure: $(VENV)/.extras $(BUILD)/pure/.made
+	@echo "== the suite, interpreted (the end-to-end tests ran above)"
+	cd $(BUILD)/pure && $(RUN) -m pytest -q --ignore=tests/kernel $(PYTEST_ARGS)
+
+acceptance: $(VENV)/.extras $(BUILD)/compiled/.made
+	cd $(BUILD)/compiled && USTACK_FULL=1 $(RUN) -m pytest -v tests/kernel $(PYTEST_ARGS)
+
+asan: $(VENV)/.installed $(VENV)/.extras
+	$(RUN) native/build.py asan
+
+lint: $(VENV)/.extras
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/.extras
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .venv-pure $(BUILD) build dist ustack.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find ustack tests tools native -name __pycache__ -type d -prune -exec rm -rf {} +
+	find ustack -name '*.so' -delete
