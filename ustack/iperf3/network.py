@@ -1,0 +1,77 @@
+"""Where iperf3's sockets come from: a ustack host, or the kernel (`--kernel`: to compare, and to test)."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+from ustack.iperf3.settings import Test
+
+
+class Network:
+    """Makes sockets of one stack. `host` is a `ustack.Host`, or None for the kernel."""
+
+    def __init__(self, host: Any = None) -> None:
+        self.host = host
+
+    def _socket(self, family: int) -> Any:
+        make = socket.socket if self.host is None else self.host.socket
+        return make(family, socket.SOCK_STREAM)
+
+    def connect(self, address: str, port: int, test: Test | None = None) -> Any:
+        """A connected socket; a test's options are set before, as they shape the handshake. Raises OSError."""
+        family, target = resolve(address, port)
+        flow = self._socket(family)
+        try:
+            if test is not None:
+                prepare(flow, test)
+            flow.connect(target)
+        except BaseException:
+            flow.close()
+            raise
+        return flow
+
+    def listen(self, address: str, port: int) -> Any:
+        """A listening socket; an empty address is every address of both versions where the stack has both."""
+        family, target = resolve(address or "::", port)
+        try:
+            listener = self._listener(family, target)
+        except OSError:
+            if address:
+                raise
+            listener = self._listener(*resolve("0.0.0.0", port))  # a machine without IPv6
+        return listener
+
+    def _listener(self, family: int, target: Any) -> Any:
+        listener = self._socket(family)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                with contextlib.suppress(OSError):
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind(target)
+            listener.listen(256)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+
+def resolve(address: str, port: int) -> tuple[int, Any]:
+    """Family and socket address of a numeric address or a name. Raises OSError."""
+    family, _, _, _, target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+    return family, target
+
+
+def prepare(flow: Any, test: Test) -> None:
+    """A stream's options. Raises OSError for a congestion control that the stack does not have."""
+    if test.congestion:
+        flow.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, test.congestion.encode())
+    if test.nodelay:
+        flow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if test.mss:
+        flow.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, test.mss)
+    if test.window:
+        flow.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, test.window)
+        flow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, test.window)

@@ -1,0 +1,170 @@
+"""The end that waits: one test at a time, as iperf3 itself; whoever comes meanwhile is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ustack.iperf3.network import Network, prepare
+from ustack.iperf3.outcome import Outcome, Processor
+from ustack.iperf3.protocol import (
+    COOKIE_SIZE,
+    ProtocolError,
+    State,
+    expect_state,
+    recv_exact,
+    recv_json,
+    recv_state,
+    send_json,
+    send_state,
+)
+from ustack.iperf3.settings import Test, from_parameters
+from ustack.iperf3.streams import Interval, Run
+
+GREETING_PATIENCE = 10.0
+"""Seconds in which a connection must bring its cookie, and a client all its streams."""
+
+
+class Server:
+    """Accepts until it is closed. `serve_one()` is one whole test; connections beside it wait or are refused."""
+
+    def __init__(self, network: Network, address: str, port: int) -> None:
+        self.listener = network.listen(address, port)
+        self.listener.settimeout(0.5)
+        self._arrived: queue.Queue[tuple[Any, bytes]] = queue.Queue()
+        self._cookie = b""
+        self._closed = threading.Event()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
+
+    @property
+    def port(self) -> int:
+        return int(self.listener.getsockname()[1])
+
+    def close(self) -> None:
+        self._closed.set()
+        self._acceptor.join(timeout=2)
+        self.listener.close()
+
+    def _accept(self) -> None:
+        while not self._closed.is_set():
+            try:
+                flow, _ = self.listener.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            threading.Thread(target=self._greet, args=(flow,), daemon=True).start()
+
+    def _greet(self, flow: Any) -> None:
+        """Reads a cookie: a stream of the test that runs, a new test, or one too many."""
+        try:
+            flow.settimeout(GREETING_PATIENCE)
+            cookie = recv_exact(flow, COOKIE_SIZE)
+            if self._cookie and cookie != self._cookie:
+                send_state(flow, State.ACCESS_DENIED)
+                flow.close()
+                return
+        except (OSError, ProtocolError):
+            flow.close()
+            return
+        self._arrived.put((flow, cookie))
+
+    def serve_one(self, interval: float, say: Callable[[list[Interval]], None]) -> Outcome:
+        """Waits for a client and does its test. Raises ProtocolError and OSError; all its sockets are closed."""
+        control, cookie = self._next(None)
+        self._cookie = cookie
+        run: Run | None = None
+        try:
+            send_state(control, State.PARAM_EXCHANGE)
+            test = self._agree(control)
+            run = Run(test)
+            send_state(control, State.CREATE_STREAMS)
+            self._collect(run)
+            send_state(control, State.TEST_START)
+            send_state(control, State.TEST_RUNNING)
+            processor = Processor()
+            self._transfer(control, run, interval, say)
+            send_state(control, State.EXCHANGE_RESULTS)
+            remote = recv_json(control)
+            local = run.results(processor.shares(), test.congestion)
+            send_json(control, local)
+            send_state(control, State.DISPLAY_RESULTS)
+            with contextlib.suppress(ProtocolError, OSError):  # some clients just leave now
+                expect_state(control, State.IPERF_DONE)
+            return Outcome(test, run, local, remote, is_server=True)
+        finally:
+            self._cookie = b""
+            if run is not None:
+                run.close()
+            control.close()
+            self._forget(cookie)
+
+    def _next(self, patience: float | None) -> tuple[Any, bytes]:
+        """The next connection with its cookie. Waits in steps, so that an interrupt gets through."""
+        deadline = time.monotonic() + patience if patience is not None else None
+        while deadline is None or time.monotonic() < deadline:
+            if self._closed.is_set():
+                raise ProtocolError("the server was closed")
+            try:
+                return self._arrived.get(timeout=0.2)
+            except queue.Empty:
+                continue
+        raise ProtocolError("the client did not open all its streams")
+
+    def _agree(self, control: Any) -> Test:
+        try:
+            return from_parameters(recv_json(control))
+        except ProtocolError:
+            with contextlib.suppress(OSError):
+                control.sendall(bytes([State.SERVER_ERROR]) + bytes(8))
+            raise
+
+    def _collect(self, run: Run) -> None:
+        """The streams in the order of their arrival; in a two-way test the client's come first."""
+        directions = [False, True] if run.test.bidirectional else [run.test.reverse]
+        for sends in directions:
+            for _ in range(run.test.parallel):
+                flow, cookie = self._next(GREETING_PATIENCE)
+                if cookie != self._cookie:
+                    flow.close()
+                    raise ProtocolError("a stranger's stream came between")
+                prepare(flow, Test(congestion=run.test.congestion, nodelay=run.test.nodelay))
+                run.add(len(run.streams), flow, sends)
+
+    def _transfer(self, control: Any, run: Run, interval: float, say: Callable[[list[Interval]], None]) -> None:
+        """Moves data until the client says that it is over."""
+        control.settimeout(interval)
+        run.start()
+        if run.test.omit:
+            run.stop.wait(run.test.omit)
+            run.omit()
+        while True:
+            try:
+                state = recv_state(control)
+            except TimeoutError:
+                say(run.mark())
+                continue
+            if state is State.TEST_END:
+                break
+            if state is State.CLIENT_TERMINATE:
+                raise ProtocolError("the client was stopped")
+        run.finish()
+        control.settimeout(GREETING_PATIENCE)
+
+    def _forget(self, cookie: bytes) -> None:
+        """Closes connections of this test that came too late; others stay in the queue."""
+        kept = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                flow, theirs = self._arrived.get_nowait()
+                if theirs == cookie:
+                    flow.close()
+                else:
+                    kept.append((flow, theirs))
+        for entry in kept:
+            self._arrived.put(entry)
