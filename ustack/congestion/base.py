@@ -49,6 +49,7 @@ class AckSample:
         self.prior_in_flight: int = 0
         """Before this ACK."""
         self.rtt: int = -1
+        """Of the newest data that this ACK delivers (AckResult.newest_rtt, else by timestamps)."""
         self.min_rtt: int = 0
         self.srtt: int = 0
         self.ece: bool = False
