@@ -76,5 +76,5 @@ class HyStart:
 
 
 def _slack(cwnd: int, srtt: int) -> int:
-    """Runs bunch ACKs: the time that four runs take at two windows per srtt, at most a millisecond (hystart_ack_delay)."""
+    """Runs bunch ACKs: what four of them take at two windows per srtt, at most 1 ms (hystart_ack_delay)."""
     return min(MILLISECOND, 4 * RUN * srtt // (2 * cwnd))
