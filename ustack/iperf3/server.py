@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -25,8 +24,21 @@ from ustack.iperf3.protocol import (
 from ustack.iperf3.settings import Test, from_parameters
 from ustack.iperf3.streams import Interval, Run
 
-GREETING_PATIENCE = 10.0
-"""Seconds in which a connection must bring its cookie, and a client all its streams."""
+PATIENCE = 10.0
+"""Seconds in which a client must open all its streams, and answer on the control connection."""
+
+GREETING_PATIENCE = 3.0
+"""Seconds in which a connection must bring its cookie: until then it keeps its place before those that came later."""
+
+
+class Arrival:
+    """A connection in the order of its arrival, which is the order in which streams are numbered."""
+
+    def __init__(self, flow: Any) -> None:
+        self.flow = flow
+        self.cookie = b""
+        self.greeted = False
+        self.gone = False
 
 
 class Server:
@@ -35,7 +47,8 @@ class Server:
     def __init__(self, network: Network, address: str, port: int) -> None:
         self.listener = network.listen(address, port)
         self.listener.settimeout(0.5)
-        self._arrived: queue.Queue[tuple[Any, bytes]] = queue.Queue()
+        self._arrivals: list[Arrival] = []
+        self._changed = threading.Condition()
         self._cookie = b""
         self._closed = threading.Event()
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
@@ -58,21 +71,29 @@ class Server:
                 continue
             except OSError:
                 return
-            threading.Thread(target=self._greet, args=(flow,), daemon=True).start()
+            arrival = Arrival(flow)
+            with self._changed:
+                self._arrivals.append(arrival)
+            threading.Thread(target=self._greet, args=(arrival,), daemon=True).start()
 
-    def _greet(self, flow: Any) -> None:
+    def _greet(self, arrival: Arrival) -> None:
         """Reads a cookie: a stream of the test that runs, a new test, or one too many."""
+        flow = arrival.flow
+        cookie = b""
         try:
             flow.settimeout(GREETING_PATIENCE)
             cookie = recv_exact(flow, COOKIE_SIZE)
             if self._cookie and cookie != self._cookie:
                 send_state(flow, State.ACCESS_DENIED)
-                flow.close()
-                return
+                cookie = b""
+            flow.settimeout(PATIENCE)
         except (OSError, ProtocolError):
+            cookie = b""
+        with self._changed:
+            arrival.cookie, arrival.greeted, arrival.gone = cookie, True, not cookie
+            self._changed.notify_all()
+        if not cookie:
             flow.close()
-            return
-        self._arrived.put((flow, cookie))
 
     def serve_one(self, interval: float, say: Callable[[list[Interval]], None]) -> Outcome:
         """Waits for a client and does its test. Raises ProtocolError and OSError; all its sockets are closed."""
@@ -105,16 +126,17 @@ class Server:
             self._forget(cookie)
 
     def _next(self, patience: float | None) -> tuple[Any, bytes]:
-        """The next connection with its cookie. Waits in steps, so that an interrupt gets through."""
-        deadline = time.monotonic() + patience if patience is not None else None
-        while deadline is None or time.monotonic() < deadline:
-            if self._closed.is_set():
-                raise ProtocolError("the server was closed")
-            try:
-                return self._arrived.get(timeout=0.2)
-            except queue.Empty:
-                continue
-        raise ProtocolError("the client did not open all its streams")
+        """The next connection with its cookie, in the order of arrival. Waits in steps: an interrupt gets through."""
+        deadline = time.monotonic() + patience if patience is not None else float("inf")
+        with self._changed:
+            while time.monotonic() < deadline and not self._closed.is_set():
+                while self._arrivals and self._arrivals[0].gone:
+                    self._arrivals.pop(0)
+                if self._arrivals and self._arrivals[0].greeted:
+                    first = self._arrivals.pop(0)
+                    return first.flow, first.cookie
+                self._changed.wait(0.2)
+        raise ProtocolError("the server was closed" if self._closed.is_set() else "the client opened too few streams")
 
     def _agree(self, control: Any) -> Test:
         try:
@@ -129,7 +151,7 @@ class Server:
         directions = [False, True] if run.test.bidirectional else [run.test.reverse]
         for sends in directions:
             for _ in range(run.test.parallel):
-                flow, cookie = self._next(GREETING_PATIENCE)
+                flow, cookie = self._next(PATIENCE)
                 if cookie != self._cookie:
                     flow.close()
                     raise ProtocolError("a stranger's stream came between")
@@ -154,17 +176,12 @@ class Server:
             if state is State.CLIENT_TERMINATE:
                 raise ProtocolError("the client was stopped")
         run.finish()
-        control.settimeout(GREETING_PATIENCE)
+        control.settimeout(PATIENCE)
 
     def _forget(self, cookie: bytes) -> None:
-        """Closes connections of this test that came too late; others stay in the queue."""
-        kept = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                flow, theirs = self._arrived.get_nowait()
-                if theirs == cookie:
-                    flow.close()
-                else:
-                    kept.append((flow, theirs))
-        for entry in kept:
-            self._arrived.put(entry)
+        """Closes connections of this test that came too late; others keep their places."""
+        with self._changed:
+            late = [arrival for arrival in self._arrivals if arrival.cookie == cookie]
+            self._arrivals = [arrival for arrival in self._arrivals if arrival.cookie != cookie]
+        for arrival in late:
+            arrival.flow.close()
