@@ -81,7 +81,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         """Runs ``answer`` and writes the line of the log."""
         note = ""
         try:
-            if self.command != "PUT" and self._has_body():
+            if not self.close_connection and self.command != "PUT" and self._has_body():
                 self.close_connection = True  # a body nobody reads would be taken for the next request
             answer()
             self.wfile.flush()

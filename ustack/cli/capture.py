@@ -1,0 +1,63 @@
+"""Reads captures: classic pcap, with micro- or nanoseconds, of IP packets or Ethernet frames."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ustack.cli.complaint import Complaint, about_file
+
+_MAGICS = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}
+_LITTLE = tuple(struct.pack("<I", magic) for magic in _MAGICS)
+_RAW = (12, 14, 101, 228, 229)
+_ETHERNET = 1
+_LOOPBACK = (0, 108)
+_COOKED = {113: 16, 276: 20}
+_TAGS = (0x8100, 0x88A8)
+
+
+def read_capture(path: str) -> Iterator[tuple[int, bytes]]:
+    """Instant (ns) and bytes of each IP packet. Raises Complaint when the file is no capture."""
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise about_file(path, error) from None
+    with file:
+        yield from _packets(path, file)
+
+
+def _packets(path: str, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    head = file.read(24)
+    order = next(
+        (order for order in "<>" if len(head) == 24 and struct.unpack(order + "I", head[:4])[0] in _MAGICS), ""
+    )
+    if not order:
+        raise Complaint(
+            f"{path} is no capture that ustack reads: it takes classic pcap "
+            "(ustack serve --pcap, tcpdump -w; for pcapng: tshark -F nsecpcap -r FILE -w OTHER)."
+        )
+    unit = _MAGICS[struct.unpack(order + "I", head[:4])[0]]
+    link = struct.unpack(order + "I", head[20:24])[0] & 0xFFFF
+    if link not in (*_RAW, _ETHERNET, *_LOOPBACK, *_COOKED):
+        raise Complaint(f"{path} holds frames of a kind (link type {link}) that ustack does not read.")
+    while len(record := file.read(16)) == 16:
+        seconds, fraction, kept, _ = struct.unpack(order + "IIII", record)
+        packet = _ip(link, file.read(kept))
+        if packet:
+            yield seconds * 1_000_000_000 + fraction * unit, packet
+
+
+def _ip(link: int, frame: bytes) -> bytes:
+    """The IP packet in a frame; b"" when it holds something else."""
+    if link == _ETHERNET:
+        at = 12
+        while int.from_bytes(frame[at : at + 2], "big") in _TAGS:
+            at += 4
+        frame = frame[at + 2 :]
+    elif link in _LOOPBACK:
+        frame = frame[4:]
+    elif link in _COOKED:
+        frame = frame[_COOKED[link] :]
+    return frame if frame[:1] and frame[0] >> 4 in (4, 6) else b""
