@@ -23,6 +23,11 @@
 #define US_PROTOCOL_UDP 17
 #define US_PROTOCOL_ICMPV6 58
 
+/* virtio 1.2 section 5.1.6: what a super-frame is made of */
+#define US_GSO_NONE 0U
+#define US_GSO_TCPV4 1U
+#define US_GSO_TCPV6 4U
+
 #define US_FIN 0x001U
 #define US_SYN 0x002U
 #define US_RST 0x004U

@@ -168,14 +168,15 @@ static void add_segment(struct us_receiver *receiver, uint32_t offset)
  * apply_gso() - what the virtio header says of a super-frame.
  * @out: the parsed frame.
  * @vnet: the header.
+ * @is_v4: of the packet.
  *
  * Return: 0 or a reason.
  */
-static int apply_gso(struct us_descriptor *out, const struct us_vnet *vnet)
+static int apply_gso(struct us_descriptor *out, const struct us_vnet *vnet, int is_v4)
 {
     if (!vnet->gso_size)
         return 0;
-    if (out->kind != US_TCP)
+    if (out->kind != US_TCP || (vnet->gso_type == US_GSO_TCPV4) != is_v4)
         return US_DROP_VNET_GSO;
     if (out->payload_length > vnet->gso_size) {
         out->segment_size = vnet->gso_size;
@@ -210,7 +211,7 @@ int us_take_frame(struct us_receiver *receiver, uint32_t offset, uint32_t length
     if (!reason) {
         us_parse(receiver->arena + offset, length, vnet.vouched || (mode & US_MODE_TRUSTED), out, &payload_at);
         if (out->kind != US_REFUSED)
-            reason = apply_gso(out, &vnet);
+            reason = apply_gso(out, &vnet, receiver->arena[offset] >> 4 == 4);
     } else {
         memset(out, 0, sizeof *out);
         out->packet_length = length;

@@ -104,8 +104,8 @@ int64_t us_cut_size(const struct us_transmit *transmit, uint32_t *frame, uint32_
     }
     headers = us_headers_length(transmit);
     segment = us_cut_length(transmit, 0);
-    *frame = headers + segment;
-    *count = segment ? (transmit->length + segment - 1) / segment : 1;
+    *frame = headers + (segment < transmit->length ? segment : transmit->length);
+    *count = transmit->length ? (transmit->length + segment - 1) / segment : 1;
     return (int64_t)*count * headers + transmit->length;
 }
 

@@ -4,9 +4,6 @@
 
 #define NEEDS_CSUM 1U
 #define DATA_VALID 2U
-#define GSO_NONE 0U
-#define GSO_TCPV4 1U
-#define GSO_TCPV6 4U
 #define GSO_ECN 0x80U
 
 struct virtio_header {
@@ -40,11 +37,11 @@ int us_vnet_read(const uint8_t *frame, size_t length, struct us_vnet *out)
     if ((header.flags & NEEDS_CSUM) && (size_t)header.csum_start + header.csum_offset + 2 > length)
         return US_DROP_VNET_HEADER;
     type = header.gso_type & ~GSO_ECN;
-    if (type != GSO_NONE && (header.gso_size == 0 || (type != GSO_TCPV4 && type != GSO_TCPV6)))
+    if (type != US_GSO_NONE && (header.gso_size == 0 || (type != US_GSO_TCPV4 && type != US_GSO_TCPV6)))
         return US_DROP_VNET_GSO;
     out->vouched = (header.flags & (NEEDS_CSUM | DATA_VALID)) != 0;
     out->gso_type = (uint8_t)type;
-    out->gso_size = type == GSO_NONE ? 0 : header.gso_size;
+    out->gso_size = type == US_GSO_NONE ? 0 : header.gso_size;
     return 0;
 }
 
@@ -67,7 +64,7 @@ void us_vnet_write(uint8_t *out, const struct us_transmit *transmit, uint32_t ip
     header.csum_start = (uint16_t)ip_length;
     header.csum_offset = 16;
     if (is_cut) {
-        header.gso_type = us_transmit_is_v4(transmit) ? GSO_TCPV4 : GSO_TCPV6;
+        header.gso_type = us_transmit_is_v4(transmit) ? US_GSO_TCPV4 : US_GSO_TCPV6;
         if (transmit->flags & US_CWR)
             header.gso_type |= GSO_ECN;
         header.gso_size = (uint16_t)transmit->segment_size;
