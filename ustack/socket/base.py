@@ -1,0 +1,255 @@
+"""The frame of ``Socket``: its life, its time-out, its descriptor, its options."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import socket
+import warnings
+from collections.abc import Callable
+from typing import Any, Final, Self, SupportsIndex, TypeVar
+
+from ustack.socket.address import present
+from ustack.socket.core import Core, failure
+from ustack.socket.readiness import ERR, HUP, IN, OUT
+from ustack.socket.sockopt import find_option, set_option
+
+T = TypeVar("T")
+TO_READ: Final = IN | ERR | HUP
+TO_WRITE: Final = OUT | ERR | HUP
+NS: Final = 1_000_000_000
+INT_MAX: Final = 2**31 - 1
+MAX_OPTION: Final = 1024
+
+
+class SocketBase:
+    """What is the same for every kind of call. ``with self._live() as core:`` holds the driver's lock, and
+    lets the driver send, and the descriptor change its looks, when the call is over."""
+
+    _core: Core | None = None
+
+    def __init__(self, core: Core, proto: int, timeout: float | None) -> None:
+        self._net = core.net
+        self._family = core.family
+        self._kind = core.kind
+        self._proto = proto
+        self._timeout: int | None = None
+        """What a core's call takes as its limit when it is None or 0; else ns, kept by ``_patiently``."""
+        self._timeout_s: float | None = None
+        self._io_refs = 0
+        self._closed = False
+        self._own_fd = -1
+        """A second descriptor for the same pair: of a dup()."""
+        self.settimeout(timeout)
+        self._core = core
+
+    def _live(self) -> Core:
+        core = self._core
+        if core is None:
+            raise failure(errno.EBADF)
+        return core
+
+    def _patiently(self, core: Core, attempt: Callable[[], T], mask: int, deadline: int | None = None) -> T:
+        """``attempt`` without blocking, again and again until the socket's time-out: TimeoutError."""
+        if deadline is None:
+            deadline = core.now() + (self._timeout or 0)
+        if mask is TO_READ and core.options.rcvlowat > 1:
+            self._await(core, mask, deadline)
+        while True:
+            try:
+                return attempt()
+            except BlockingIOError:
+                self._await(core, mask, deadline)
+
+    @staticmethod
+    def _await(core: Core, mask: int, deadline: int) -> None:
+        if not core.wait(lambda: bool(core.poll() & mask), deadline):
+            raise TimeoutError("timed out")
+
+    # Time-out
+
+    def settimeout(self, value: float | None) -> None:
+        """None: block; 0: never block; else seconds. Rounded up to the nanosecond, as the standard library does."""
+        if value is None:
+            self._timeout = self._timeout_s = None
+            return
+        if isinstance(value, (str, bytes)):
+            raise TypeError(f"'{type(value).__name__}' object cannot be interpreted as an integer")
+        if math.isnan(value):
+            raise ValueError("Invalid value NaN (not a number)")
+        if value < 0:
+            raise ValueError("Timeout value out of range")
+        if value > 2**31 * 4:
+            raise OverflowError("timestamp too large to convert to C _PyTime_t")
+        self._timeout = math.ceil(value * NS)
+        self._timeout_s = self._timeout / NS
+
+    def gettimeout(self) -> float | None:
+        return self._timeout_s
+
+    @property
+    def timeout(self) -> float | None:
+        """The socket's time-out, as gettimeout() tells it."""
+        return self._timeout_s
+
+    def setblocking(self, flag: bool) -> None:
+        self.settimeout(None if flag else 0.0)
+
+    def getblocking(self) -> bool:
+        """False only for a time-out of 0."""
+        return self._timeout != 0
+
+    # What it is
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        return socket.AddressFamily(self._family)
+
+    @property
+    def type(self) -> socket.SocketKind:
+        return socket.SocketKind(self._kind)
+
+    @property
+    def proto(self) -> int:
+        return self._proto
+
+    def __repr__(self) -> str:
+        kind = type(self)
+        text = (
+            f"<{kind.__module__}.{kind.__qualname__}{' [closed]' if self._closed else ''} fd={self._known_fd()}, "
+            f"family={self._family}, type={self._kind}, proto={self._proto}"
+        )
+        if not self._closed:
+            with contextlib.suppress(OSError):
+                text += f", laddr={self.getsockname()}"
+            with contextlib.suppress(OSError):
+                text += f", raddr={self.getpeername()}"
+        return text + ">"
+
+    def __getstate__(self) -> object:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+    def getsockname(self) -> Any:
+        with self._live() as core:
+            return present(core.family, *core.local_name())
+
+    def getpeername(self) -> Any:
+        """Raises ENOTCONN."""
+        with self._live() as core:
+            return present(core.family, *core.peer_name())
+
+    # Options
+
+    def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None, /) -> None:
+        """An int, bytes (a struct, a name), or None with a length. Raises what Linux raises for each option."""
+        if value is None:
+            if optlen is None:
+                raise TypeError("setsockopt() requires 4 arguments when the third argument is None")
+            data = None
+        elif optlen is not None:
+            raise TypeError("setsockopt() argument 3 must be NoneType, not " + type(value).__name__)
+        elif hasattr(value, "__index__"):
+            data = _as_int(value).to_bytes(4, "little", signed=True)
+        else:
+            data = bytes(memoryview(value))
+        with self._live() as core:
+            set_option(core, level, optname, data)
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> Any:
+        """An int, or with ``buflen`` (1 to 1024) bytes."""
+        if not 0 <= buflen <= MAX_OPTION:
+            raise OSError("getsockopt buflen out of range")
+        with self._live() as core:
+            value = find_option(core, level, optname, buflen or 4)
+        return value if buflen else int.from_bytes(value.ljust(4, b"\0"), "little", signed=True)
+
+    # Descriptor and end
+
+    def _known_fd(self) -> int:
+        if self._core is None:
+            return -1
+        if self._own_fd >= 0:
+            return self._own_fd
+        return self._core.readiness.fd if self._core.readiness is not None else -1
+
+    def fileno(self) -> int:
+        """A descriptor for select, poll, epoll and selectors: readable, writable and hung up when the socket is.
+
+        It is one end of a socketpair of the kernel, made at the first call (see ``readiness.py``). Only watch
+        it: what is read from or written to it directly goes nowhere. -1 after close()."""
+        if self._core is None:
+            return -1
+        with self._core as core:
+            return self._own_fd if self._own_fd >= 0 else core.descriptor()
+
+    def detach(self) -> int:
+        """Give the socket up without closing it; returns its descriptor, -1 when it was closed before.
+
+        The ustack socket behind the number lives on: ``Host.socket(fileno=number)`` takes it up again.
+        Closing the descriptor with os.close() does not close it."""
+        fd = self.fileno()
+        core, self._core = self._core, None
+        self._closed = True
+        if core is not None:
+            if self._own_fd >= 0:
+                core.extra_fds.append(self._own_fd)
+            core.net.detached[fd] = core
+        return fd
+
+    def take_descriptor(self, fd: int) -> None:
+        """Own ``fd``, a duplicate made by dup() and detach()."""
+        self._own_fd = fd
+
+    def _decref_socketios(self) -> None:
+        """A file of makefile() was closed (``socket.SocketIO`` calls this)."""
+        if self._io_refs > 0:
+            self._io_refs -= 1
+        if self._closed:
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket; files of makefile() keep it open until they are closed too."""
+        self._closed = True
+        if self._io_refs <= 0:
+            self._real_close()
+
+    def _real_close(self) -> None:
+        core, self._core = self._core, None
+        if core is None:
+            return
+        with core.net.driver.lock:
+            core.release()
+        self._close_own_fd()
+
+    def _close_own_fd(self) -> None:
+        fd, self._own_fd = self._own_fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if not self._closed:
+            self.close()
+
+    def __del__(self) -> None:
+        core = self._core
+        if core is None:
+            return
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, source=self)
+        self._core = None
+        core.net.abandon(core)
+        self._close_own_fd()
+
+
+def _as_int(value: SupportsIndex) -> int:
+    """A C int, as the standard library converts its arguments: OverflowError."""
+    number = value.__index__()
+    if number > INT_MAX:
+        raise OverflowError("signed integer is greater than maximum")
+    if number < -INT_MAX - 1:
+        raise OverflowError("signed integer is less than minimum")
+    return number

@@ -1,0 +1,196 @@
+"""SOCK_DGRAM: Linux's ``udp_sendmsg``, ``udp_recvmsg``, ``ip4_datagram_connect`` and ``udp_poll`` over a UdpEndpoint."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Final
+
+from ustack.socket.address import LOOPBACK_V4, Address
+from ustack.socket.core import RCV_SHUTDOWN, SEND_SHUTDOWN, Attachment, Core, failure
+from ustack.socket.readiness import ERR, HUP, IN, OUT, RDHUP
+from ustack.udp import UdpEndpoint
+from ustack.wire.address import ANY, ANY_V4, BROADCAST, LOOPBACK, is_any, is_v4
+
+MSG_OOB: Final = int(socket.MSG_OOB)
+MSG_PEEK: Final = int(socket.MSG_PEEK)
+MSG_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
+MSG_MORE: Final = int(socket.MSG_MORE)
+MSG_ERRQUEUE: Final = int(socket.MSG_ERRQUEUE)
+
+MAX_DATAGRAM: Final = 65535
+"""Linux refuses longer ones at once; what does not fit the IP packet with its headers is refused below."""
+
+Datagram = tuple[bytes, bytes, int]
+"""Data, and the address and port it came from."""
+
+
+class DatagramCore(Core):
+    """A UDP socket."""
+
+    kind = int(socket.SOCK_DGRAM)
+    protocol = int(socket.IPPROTO_UDP)
+
+    def __init__(self, net: Attachment, family: int) -> None:
+        super().__init__(net, family)
+        self.endpoint: UdpEndpoint | None = None
+        self.peer: Address | None = None
+        self.peeked: Datagram | None = None
+        self.corked = b""
+        self.corked_to: Address | None = None
+
+    def wildcard(self) -> bytes:
+        return ANY_V4 if self.family == socket.AF_INET else ANY
+
+    def local_name(self) -> Address:
+        if self.endpoint is None:
+            return self.wildcard(), 0
+        return self.endpoint.local
+
+    def peer_name(self) -> Address:
+        if self.peer is None:
+            raise failure(errno.ENOTCONN)
+        return self.peer
+
+    def bind(self, address: bytes, port: int) -> None:
+        if self.endpoint is not None:
+            raise failure(errno.EINVAL)
+        if self.family == socket.AF_INET6 and self.options.v6only and is_v4(address):
+            raise failure(errno.EINVAL)
+        self._open(address, port)
+
+    def _open(self, address: bytes, port: int) -> UdpEndpoint:
+        self.endpoint = self.net.stack.udp_open(address, port, self.options, self.now())
+        self.endpoint.owner = self
+        return self.endpoint
+
+    def _opened(self) -> UdpEndpoint:
+        """The endpoint; a socket that was never bound gets an ephemeral port."""
+        return self.endpoint if self.endpoint is not None else self._open(self.wildcard(), 0)
+
+    def connect(self, address: bytes, port: int, limit: int | None) -> None:
+        self._check_reachable(address)
+        if address == BROADCAST and not self.options.broadcast:
+            raise failure(errno.EACCES)
+        if is_any(address):
+            address = LOOPBACK_V4 if self.family == socket.AF_INET or is_v4(address) else LOOPBACK
+        self._opened().connect(address, port)
+        self.peer = (address, port)
+
+    def _check_reachable(self, address: bytes) -> None:
+        if self.family == socket.AF_INET6 and self.options.v6only and is_v4(address):
+            raise failure(errno.ENETUNREACH)
+
+    def send(self, data: memoryview, flags: int, limit: int | None) -> int:
+        """send(2): to the connected peer. Raises EDESTADDRREQ."""
+        if self.peer is None:
+            raise failure(errno.EDESTADDRREQ)
+        return self.send_to(data, flags, self.peer)
+
+    def send_to(self, data: memoryview, flags: int, to: Address) -> int:
+        """sendto(2). Never blocks: what the device cannot take is lost, as in a full queue of a kernel."""
+        if flags & MSG_OOB:
+            raise failure(errno.EOPNOTSUPP)
+        if len(data) > MAX_DATAGRAM:
+            raise failure(errno.EMSGSIZE)
+        if self.error:
+            raise failure(self.take_error())
+        if self.shut & SEND_SHUTDOWN:
+            raise failure(errno.EPIPE)
+        address, port = to
+        self._check_reachable(address)
+        if not port:
+            raise failure(errno.EINVAL)
+        if address == BROADCAST and not self.options.broadcast:
+            raise failure(errno.EACCES)
+        if is_any(address):
+            address = LOOPBACK_V4 if is_v4(address) or self.family == socket.AF_INET else LOOPBACK
+        endpoint = self._opened()
+        if endpoint.error:
+            raise failure(self.take_error())
+        if flags & MSG_MORE or self.corked_to is not None:
+            return self._cork(data, flags, (address, port))
+        endpoint.send_to(bytes(data), address, port, self.now())
+        return len(data)
+
+    def _cork(self, data: memoryview, flags: int, to: Address) -> int:
+        """MSG_MORE: one datagram out of several calls; the first call names its destination."""
+        if self.corked_to is None:
+            self.corked_to = to
+        self.corked += bytes(data)
+        if not flags & MSG_MORE:
+            whole, to = self.corked, self.corked_to
+            self.corked, self.corked_to = b"", None
+            self._opened().send_to(whole, to[0], to[1], self.now())
+        return len(data)
+
+    def receive(self, flags: int, limit: int | None) -> Datagram:
+        """recvfrom(2): the next datagram, whole. The caller cuts it and reports MSG_TRUNC."""
+        if flags & MSG_OOB:
+            raise failure(errno.EOPNOTSUPP)
+        if flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
+            limit = 0
+        deadline = self.deadline(limit, self.rcvtimeo)
+        while True:
+            found = None if flags & MSG_ERRQUEUE else self._next(bool(flags & MSG_PEEK))
+            if found is not None:
+                return found
+            code = self.take_error()
+            if code:
+                raise failure(code)
+            if self.shut & RCV_SHUTDOWN:
+                return b"", b"", 0
+            if limit == 0:
+                raise failure(errno.EAGAIN)
+            if not self.wait(self._has_news, deadline):
+                raise failure(errno.EAGAIN)
+
+    def _next(self, keep: bool) -> Datagram | None:
+        found = self.peeked
+        if found is None and self.endpoint is not None:
+            found = self.endpoint.receive()
+        self.peeked = found if keep else None
+        return found
+
+    def _has_news(self) -> bool:
+        return bool(self.poll() & (IN | ERR | HUP))
+
+    def poll(self) -> int:
+        endpoint = self.endpoint
+        mask = OUT
+        if self.peeked is not None or (endpoint is not None and endpoint.readable()):
+            mask |= IN
+        if self.error or (endpoint is not None and endpoint.error):
+            mask |= ERR
+        if self.shut & RCV_SHUTDOWN:
+            mask |= IN | RDHUP
+            if self.shut & SEND_SHUTDOWN:
+                mask |= HUP
+        return mask
+
+    def shutdown(self, how: int) -> None:
+        if self.peer is None:
+            self.shut |= how + 1  # Linux notes it all the same
+            raise failure(errno.ENOTCONN)
+        self.shut |= how + 1
+
+    def close(self) -> None:
+        if self.endpoint is not None:
+            self.endpoint.close()
+            self.endpoint.owner = None
+            self.endpoint = None
+
+    def take_error(self) -> int:
+        code = super().take_error()
+        endpoint = self.endpoint
+        if not code and endpoint is not None:
+            code, endpoint.error = endpoint.error, 0
+        return code
+
+    def is_live(self) -> bool:
+        return self.endpoint is not None
+
+    def unread(self) -> int:
+        """SIOCINQ: the size of the next datagram."""
+        found = self._next(True)
+        return len(found[0]) if found is not None else 0

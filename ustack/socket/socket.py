@@ -1,0 +1,107 @@
+"""``Socket``: the standard library's ``socket.socket`` over a stack in user space.
+
+Names, arguments, return values, exceptions and blocking rules are those of ``socket.socket`` on Linux; the calls
+below them are the core's (``core.py``). What differs is written at the method: ``fileno``, ``detach``, ``sendfile``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any, Final, Self
+
+from ustack.socket.address import parse, present
+from ustack.socket.base import TO_READ, TO_WRITE
+from ustack.socket.core import Core, failure
+from ustack.socket.transfer import Transfer
+
+DEFAULT_BACKLOG: Final = min(int(socket.SOMAXCONN), 128)
+
+
+class Socket(Transfer):
+    """A socket of one Host. Made by ``Host.socket()``; safe to use from several threads at once.
+
+    close() while another thread blocks in a call on the same socket does what Linux does: that call goes on, and
+    the socket lives until it returns; shutdown() wakes it at once. Only Host.close() ends every call: ENETDOWN."""
+
+    def __init__(self, core: Core, proto: int = 0, timeout: float | None = None) -> None:
+        super().__init__(core, proto, timeout)
+
+    def bind(self, address: object, /) -> None:
+        """Raises EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound already)."""
+        with self._live() as core:
+            core.bind(*parse(core.family, address, "bind"))
+
+    def listen(self, backlog: int = DEFAULT_BACKLOG, /) -> None:
+        with self._live() as core:
+            core.listen(max(backlog, 0))
+
+    def accept(self) -> tuple[Self, Any]:
+        """The next connection, in blocking mode, and its peer's address. Raises EINVAL when not listening."""
+        with self._live() as core:
+            if not self._timeout:
+                child = core.accept(self._timeout)
+            else:
+                child = self._patiently(core, lambda: core.accept(0), TO_READ)
+            address = present(child.family, *child.peer_name())
+        return type(self)(child, self._proto, socket.getdefaulttimeout()), address
+
+    def connect(self, address: object, /) -> None:
+        """Raises what the connection ends with: ECONNREFUSED, ETIMEDOUT, ...; EINPROGRESS for a time-out of 0."""
+        with self._live() as core:
+            code = self._connect(core, address, "connect")
+        if code == errno.EWOULDBLOCK and self._timeout:
+            raise TimeoutError("timed out")
+        if code:
+            raise failure(code)
+
+    def connect_ex(self, address: object, /) -> int:
+        """As connect(), but returns the errno; EAGAIN for a time-out that passed."""
+        with self._live() as core:
+            return self._connect(core, address, "connect_ex")
+
+    def _connect(self, core: Core, address: object, caller: str) -> int:
+        where = parse(core.family, address, caller)
+        try:
+            core.connect(*where, 0 if self._timeout else self._timeout)
+        except OSError as error:
+            if not (error.errno == errno.EINPROGRESS and self._timeout):
+                return error.errno or 0
+            if not core.wait(lambda: bool(core.poll() & TO_WRITE), core.now() + self._timeout):
+                return errno.EWOULDBLOCK
+            return core.take_error()
+        return 0
+
+    def shutdown(self, how: int, /) -> None:
+        """SHUT_RD, SHUT_WR or SHUT_RDWR. Raises ENOTCONN, EINVAL."""
+        with self._live() as core:
+            if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+                raise failure(errno.EINVAL)
+            core.shutdown(int(how))
+
+    def dup(self) -> Self:
+        """A second Socket for the same socket, with a descriptor of its own."""
+        with self._live() as core:
+            fd = os.dup(core.descriptor())
+            core.references += 1
+        twin = type(self)(core, self._proto, self._timeout_s)
+        twin.take_descriptor(fd)
+        return twin
+
+    # For tools: what ioctl() tells about a kernel socket.
+
+    def unread(self) -> int:
+        """SIOCINQ (FIONREAD): bytes that wait to be read; the size of the next datagram."""
+        with self._live() as core:
+            return core.unread()
+
+    def unsent(self) -> int:
+        """SIOCOUTQ: bytes in the send buffer, sent but not acknowledged included."""
+        with self._live() as core:
+            return core.unsent()
+
+    def poll(self) -> int:
+        """poll(2)'s mask for this socket as it is now, without a descriptor."""
+        with self._live() as core:
+            return core.poll()

@@ -1,0 +1,415 @@
+"""SOCK_STREAM: Linux's ``inet_stream_connect``, ``inet_accept``, ``tcp_recvmsg``, ``tcp_sendmsg`` and ``tcp_poll``
+over a Connection or a Listener."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Final
+
+from ustack.socket.address import LOOPBACK_V4, Address
+from ustack.socket.core import RCV_SHUTDOWN, SEND_SHUTDOWN, Attachment, Core, failure
+from ustack.socket.readiness import ERR, HUP, IN, OUT, PRI, RDHUP
+from ustack.stack.ports import Reservation
+from ustack.tcp.connection import Connection
+from ustack.tcp.listener import Listener
+from ustack.tcp.state import State
+from ustack.wire.address import ANY, ANY_V4, LOOPBACK, is_any, is_v4
+
+MSG_OOB: Final = int(socket.MSG_OOB)
+MSG_PEEK: Final = int(socket.MSG_PEEK)
+MSG_TRUNC: Final = int(socket.MSG_TRUNC)
+MSG_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
+MSG_WAITALL: Final = int(socket.MSG_WAITALL)
+MSG_MORE: Final = int(socket.MSG_MORE)
+MSG_ERRQUEUE: Final = int(socket.MSG_ERRQUEUE)
+MSG_FASTOPEN: Final = 0x20000000
+
+BOTH: Final = RCV_SHUTDOWN | SEND_SHUTDOWN
+SECOND: Final = 1_000_000_000
+
+
+class StreamCore(Core):
+    """A TCP socket: unbound, bound, listening, connecting or connected."""
+
+    kind = int(socket.SOCK_STREAM)
+    protocol = int(socket.IPPROTO_TCP)
+
+    def __init__(self, net: Attachment, family: int) -> None:
+        super().__init__(net, family)
+        self.reservation: Reservation | None = None
+        self.bound: Address | None = None
+        """What bind() was given (its port may still be 0: IP_BIND_ADDRESS_NO_PORT)."""
+        self.listener: Listener | None = None
+        self.connection: Connection | None = None
+        self.connecting = False
+        """SS_CONNECTING: connect() began and has not reported its end yet."""
+
+    # Names
+
+    def wildcard(self) -> bytes:
+        return ANY_V4 if self.family == socket.AF_INET else ANY
+
+    def local_name(self) -> Address:
+        if self.connection is not None:
+            return self.connection.local
+        if self.listener is not None:
+            return self.listener.address, self.listener.port
+        if self.reservation is not None:
+            return self.reservation.address, self.reservation.port
+        return self.bound or (self.wildcard(), 0)
+
+    def peer_name(self) -> Address:
+        connection = self.connection
+        if connection is None or connection.state in (State.CLOSED, State.SYN_SENT):
+            raise failure(errno.ENOTCONN)
+        return connection.remote
+
+    def bind(self, address: bytes, port: int) -> None:
+        if self.bound is not None or self.listener is not None or self.connection is not None:
+            raise failure(errno.EINVAL)
+        if self.family == socket.AF_INET6 and self.options.v6only and is_v4(address):
+            raise failure(errno.EINVAL)
+        if not port and self.options.bind_address_no_port:
+            self.net.stack.check_local(address, self.options)
+        else:
+            self.reservation = self.net.stack.bind_port(address, port, self.options)
+            port = self.reservation.port
+        self.bound = (address, port)
+
+    # Opening
+
+    def listen(self, backlog: int) -> None:
+        if self.connection is not None:
+            raise failure(errno.EINVAL)
+        most = self.net.stack.settings.somaxconn
+        backlog = backlog if 0 <= backlog < most else most
+        if self.listener is not None:
+            self.listener.backlog = backlog
+            return
+        address, port = self.bound or (self.wildcard(), 0)
+        self.listener = self.net.stack.listen(address, port, backlog, self.options, self.now(), self.reservation)
+        self.listener.owner = self
+        self.reservation = None
+
+    def accept(self, limit: int | None) -> StreamCore:
+        listener = self.listener
+        if listener is None:
+            raise failure(errno.EINVAL)
+        deadline = self.deadline(limit, self.rcvtimeo)
+        while True:
+            connection = listener.accept(self.now())
+            if connection is not None:
+                break
+            if limit == 0:
+                raise failure(errno.EAGAIN)
+            done = self.wait(lambda: listener is not self.listener or listener.readable(), deadline)
+            if self.listener is not listener:
+                raise failure(errno.EINVAL)
+            if not done:
+                raise failure(errno.EAGAIN)
+        child = StreamCore(self.net, self.family)
+        child.adopt(connection)
+        child.rcvtimeo, child.sndtimeo = self.rcvtimeo, self.sndtimeo
+        child.stored = dict(self.stored)
+        child.linger_s = self.linger_s
+        return child
+
+    def adopt(self, connection: Connection) -> None:
+        """Become the holder of an established connection."""
+        self.connection = connection
+        self.options = connection.options
+        self.bound = connection.local
+        connection.owner = self
+
+    def connect(self, address: bytes, port: int, limit: int | None) -> None:
+        if self.listener is not None:
+            raise failure(errno.EISCONN)
+        if self.connection is not None and not self.connecting:
+            raise failure(errno.EISCONN)
+        pending = errno.EALREADY
+        if self.connection is None:
+            self._start_connecting(address, port)
+            pending = errno.EINPROGRESS
+        connection = self.connection
+        assert connection is not None
+        if _is_opening(connection):
+            if limit == 0:
+                raise failure(pending)
+            if not self.wait(lambda: not _is_opening(connection), self.deadline(limit, self.sndtimeo)):
+                raise failure(pending)
+        self.connecting = False
+        if connection.state is State.CLOSED:
+            code = self.take_error() or errno.ECONNABORTED
+            self._forget_connection()
+            raise failure(code)
+
+    def _start_connecting(self, address: bytes, port: int) -> None:
+        if self.family == socket.AF_INET6 and self.options.v6only and is_v4(address):
+            raise failure(errno.ENETUNREACH)
+        if is_any(address):
+            address = LOOPBACK_V4 if self.family == socket.AF_INET or is_v4(address) else LOOPBACK
+        local, local_port = self.bound or (self.wildcard(), 0)
+        connection = self.net.stack.connect(
+            local, local_port, address, port, self.options, self.now(), self.reservation
+        )
+        connection.owner = self
+        self.connection = connection
+        self.connecting = True
+        self.shut = 0
+        self.net.driver.flush()
+
+    def _forget_connection(self) -> None:
+        """The connection failed: the socket is as before connect(), still bound if it was."""
+        self.connection = None
+        self.shut = 0
+
+    def _await_connection(self, limit: int | None) -> Connection:
+        """For send(): a connection in its opening is waited for. Raises EPIPE where there is none, EAGAIN."""
+        connection = self.connection
+        if connection is None:
+            raise failure(self.take_error() or errno.EPIPE)
+        if _is_opening(connection):
+            if limit == 0:
+                raise failure(errno.EAGAIN)
+            if not self.wait(lambda: not _is_opening(connection), self.deadline(limit, self.sndtimeo)):
+                raise failure(errno.EAGAIN)
+        return connection
+
+    # Text
+
+    def receive(self, view: memoryview, flags: int, limit: int | None) -> int:
+        """recv(2) into ``view``. Returns how much; 0 at the end of the stream."""
+        if flags & (MSG_OOB | MSG_ERRQUEUE):
+            return self._receive_aside(view, flags)
+        size = len(view)
+        wanted = size if flags & MSG_WAITALL else min(self.options.rcvlowat, size)
+        if flags & MSG_DONTWAIT:
+            limit = 0
+        copied = 0
+        deadline = self.deadline(limit, self.rcvtimeo)
+        while True:
+            copied = self._copy(view, flags, copied)
+            if copied >= (wanted or 1) or self._is_read_out(copied, limit):
+                break
+            had = copied if flags & MSG_PEEK else 0
+            if not self.wait(lambda: self._has_news(had), deadline):
+                if copied:
+                    break
+                raise failure(errno.EAGAIN)
+        return copied
+
+    def _copy(self, view: memoryview, flags: int, copied: int) -> int:
+        """Bytes in ``view`` after taking what there is now."""
+        connection = self.connection
+        if connection is None:
+            return copied
+        if flags & MSG_PEEK:
+            found = connection.peek(len(view))
+            if not flags & MSG_TRUNC:
+                view[: len(found)] = found
+            return len(found)
+        if flags & MSG_TRUNC:
+            return copied + connection.skip(len(view) - copied, self.now())
+        return copied + connection.read_into(view[copied:] if copied else view, self.now())
+
+    def _is_read_out(self, copied: int, limit: int | None) -> bool:
+        """Nothing more will come without waiting: true when the call is to return what it has, 0 at the
+        end of the stream. Raises what Linux's recv() reports when it has nothing."""
+        connection = self.connection
+        if copied:
+            return limit == 0 or self._pending_error() != 0 or self._is_over()
+        if connection is not None and connection.at_eof():
+            return True
+        if self._pending_error():
+            raise failure(self.take_error())
+        if self._is_over() and (connection is not None or self.shut & RCV_SHUTDOWN):
+            return True
+        if connection is None or self.listener is not None:
+            raise failure(errno.ENOTCONN)
+        if limit == 0:
+            raise failure(errno.EAGAIN)
+        return False
+
+    def _is_over(self) -> bool:
+        """No further byte can arrive (RCV_SHUTDOWN, or the end of the connection)."""
+        connection = self.connection
+        if self.shut & RCV_SHUTDOWN:
+            return True
+        return connection is not None and (connection.at_eof() or connection.state is State.CLOSED)
+
+    def _has_news(self, had: int) -> bool:
+        """More than ``had`` bytes, or a reason not to wait for them."""
+        connection = self.connection
+        if connection is None or self._is_over() or self._pending_error():
+            return True
+        return connection.unread() > had
+
+    def _pending_error(self) -> int:
+        return self.error or (self.connection.error if self.connection is not None else 0)
+
+    def _receive_aside(self, view: memoryview, flags: int) -> int:
+        """MSG_OOB and MSG_ERRQUEUE."""
+        connection = self.connection
+        if flags & MSG_ERRQUEUE:
+            raise failure(errno.EAGAIN)
+        if connection is None:
+            raise failure(errno.ENOTCONN if self.listener is not None else errno.EINVAL)
+        byte = connection.read_urgent(bool(flags & MSG_PEEK))  # raises EINVAL, EAGAIN
+        size = min(len(view), len(byte))
+        if not flags & MSG_TRUNC:
+            view[:size] = byte[:size]
+        return size
+
+    def read(self, size: int, limit: int | None) -> bytes:
+        """recv(2) without flags, into new bytes: the common case."""
+        connection = self.connection
+        if connection is not None and self.options.rcvlowat <= 1:
+            found = connection.read(size, self.now())
+            if found:
+                return found
+        space = bytearray(size)
+        with memoryview(space) as view:
+            count = self.receive(view, 0, limit)
+        return bytes(space[:count])
+
+    def send(self, data: memoryview, flags: int, limit: int | None) -> int:
+        """send(2): with no limit it returns when the last byte is in the send buffer."""
+        if flags & MSG_FASTOPEN:
+            raise failure(errno.EOPNOTSUPP)
+        if flags & MSG_DONTWAIT:
+            limit = 0
+        connection = self._await_connection(limit)
+        if flags & MSG_OOB and data:
+            connection.urgent_follows(len(data))
+        connection.more = bool(flags & MSG_MORE)
+        sent = 0
+        size = len(data)
+        deadline = self.deadline(limit, self.sndtimeo)
+        while True:
+            if self._pending_error() or self.shut & SEND_SHUTDOWN or connection.state is State.CLOSED:
+                if sent:
+                    return sent
+                raise failure(self.take_error() or errno.EPIPE)
+            sent += connection.write(data[sent:] if sent else data, self.now())
+            if sent >= size:
+                return sent
+            if limit == 0:
+                break
+            if not self.wait(connection.writable, deadline):
+                break
+        if not sent:
+            raise failure(errno.EAGAIN)
+        return sent
+
+    # Looking and closing
+
+    def poll(self) -> int:
+        if self.listener is not None:
+            return IN if self.listener.readable() else 0
+        connection = self.connection
+        if connection is None:
+            return OUT | HUP | (IN | RDHUP if self.shut & RCV_SHUTDOWN else 0)
+        state = connection.state
+        mask = ERR if self._pending_error() else 0
+        if state is State.CLOSED:
+            return mask | IN | OUT | RDHUP | HUP
+        ended = self.shut & RCV_SHUTDOWN or connection.at_eof() or connection.received_fin()
+        if ended:
+            mask |= IN | RDHUP
+            if self.shut & SEND_SHUTDOWN:
+                mask |= HUP
+        if state is State.SYN_SENT or state is State.SYN_RECEIVED:
+            return mask
+        if connection.unread() >= self.options.rcvlowat:
+            mask |= IN
+        if self.shut & SEND_SHUTDOWN or connection.writable():
+            mask |= OUT
+        if connection.urgent_readable():
+            mask |= PRI
+        return mask
+
+    def shutdown(self, how: int) -> None:
+        if self.listener is not None:
+            if how != socket.SHUT_WR:
+                self.listener.close(self.now())
+                self.listener = None
+                self.reservation = self._rebind()
+            return
+        connection = self.connection
+        if connection is None or connection.state is State.CLOSED:
+            self.shut |= how + 1
+            raise failure(errno.ENOTCONN)
+        if _is_opening(connection):
+            connection.abort(self.now())
+            connection.error = 0
+            self.connecting = False
+            self._forget_connection()
+            return
+        self.shut |= how + 1
+        connection.shutdown(how, self.now())
+
+    def _rebind(self) -> Reservation | None:
+        """After a listener was shut down its address is still bound, so that listen() may follow."""
+        if self.bound is None:
+            return None
+        return self.net.stack.bind_port(self.bound[0], self.bound[1], self.options)
+
+    def close(self) -> None:
+        now = self.now()
+        if self.listener is not None:
+            self.listener.close(now)
+        if self.connection is not None:
+            self._close_connection(self.connection, now)
+        if self.reservation is not None:
+            self.reservation.release()
+        self.listener = self.reservation = None
+
+    def _close_connection(self, connection: Connection, now: int) -> None:
+        if self.options.linger_s == 0 or _is_opening(connection):
+            connection.abort(now)
+        else:
+            connection.close(now)
+        if self.options.linger_s > 0:
+            self.net.driver.flush()
+            self.net.driver.wait(
+                lambda: self.net.closed or not _is_lingering(connection),
+                now + self.options.linger_s * SECOND,
+                self,
+            )
+        connection.owner = None
+
+    # Options
+
+    def take_error(self) -> int:
+        code = super().take_error()
+        connection = self.connection
+        if not code and connection is not None:
+            code, connection.error = connection.error, 0
+        return code
+
+    def is_live(self) -> bool:
+        return self.connection is not None
+
+    def option_changed(self, name: str) -> None:
+        if self.connection is not None:
+            self.connection.option_changed(name, self.now())
+
+    def unread(self) -> int:
+        if self.listener is not None:
+            raise failure(errno.EINVAL)
+        return self.connection.unread() if self.connection is not None else 0
+
+    def unsent(self) -> int:
+        if self.listener is not None:
+            raise failure(errno.EINVAL)
+        return self.connection.unacknowledged() if self.connection is not None else 0
+
+
+def _is_opening(connection: Connection) -> bool:
+    return connection.state is State.SYN_SENT or connection.state is State.SYN_RECEIVED
+
+
+def _is_lingering(connection: Connection) -> bool:
+    """Our FIN is not acknowledged yet: close() with SO_LINGER waits for it."""
+    return connection.state in (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK)

@@ -1,0 +1,334 @@
+"""The calls of ``Socket`` that move data: the recv and send families, makefile() and sendfile()."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import socket
+import stat
+from collections.abc import Iterable
+from typing import Any, BinaryIO, Final
+
+from ustack.socket.address import Address, parse, present
+from ustack.socket.base import TO_READ, TO_WRITE, SocketBase
+from ustack.socket.core import Core, failure
+from ustack.socket.datagram import DatagramCore
+from ustack.socket.stream import MSG_TRUNC, StreamCore
+
+MSG_CTRUNC: Final = int(socket.MSG_CTRUNC)
+TCP_CM_INQ: Final = 36
+SENDFILE_BLOCK: Final = 1 << 18
+
+Ancillary = tuple[int, int, bytes]
+
+
+class _Arrival:
+    """What one receiving call brought: how many bytes, from where, with which msg_flags."""
+
+    def __init__(self, count: int, address: object, flags: int) -> None:
+        self.count = count
+        self.address = address
+        self.flags = flags
+
+
+def _readable_view(data: object) -> memoryview:
+    """The bytes of an argument; TypeError as the standard library's for what has none."""
+    if isinstance(data, str):
+        raise TypeError("a bytes-like object is required, not 'str'")
+    view = memoryview(data)  # type: ignore[arg-type]
+    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+
+
+def _writable_view(buffer: object) -> memoryview:
+    view = memoryview(buffer)  # type: ignore[arg-type]
+    if view.readonly:
+        raise TypeError(f"read-write bytes-like object expected, not {type(buffer).__name__}")
+    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+
+
+class Transfer(SocketBase):
+    """Sending and receiving."""
+
+    # Receiving
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """At most ``bufsize`` bytes; b"" at the end of a stream."""
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recv")
+        with self._live() as core:
+            if bufsize == 0:
+                return b""
+            if flags == 0 and isinstance(core, StreamCore):
+                if not self._timeout:
+                    return core.read(bufsize, self._timeout)
+                return self._patiently(core, lambda: core.read(bufsize, 0), TO_READ)
+            return self._take(core, bufsize, flags)[0]
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """The data and where it came from (None for a stream)."""
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recvfrom")
+        with self._live() as core:
+            data, arrival = self._take(core, bufsize, flags)
+        return data, arrival.address
+
+    def recv_into(self, buffer: object, nbytes: int = 0, flags: int = 0) -> int:
+        """Into ``buffer`` (``nbytes`` of it; 0: all of it); how many bytes came."""
+        return self._into("recv_into", buffer, nbytes, flags).count
+
+    def recvfrom_into(self, buffer: object, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        arrival = self._into("recvfrom_into", buffer, nbytes, flags)
+        return arrival.count, arrival.address
+
+    def _into(self, caller: str, buffer: object, nbytes: int, flags: int) -> _Arrival:
+        view = _writable_view(buffer)
+        if nbytes < 0:
+            raise ValueError(f"negative buffersize in {caller}")
+        if nbytes > len(view):
+            raise ValueError("nbytes is greater than the length of the buffer" if caller != "recv_into" else
+                             "buffer too small for requested bytes")
+        if nbytes:
+            view = view[:nbytes]
+        with self._live() as core:
+            if not len(view) and caller == "recv_into":
+                return _Arrival(0, None, 0)
+            return self._receive(core, view, flags)
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Ancillary], int, Any]:
+        """Data, ancillary data, msg_flags, address."""
+        if bufsize < 0:
+            raise ValueError("negative buffer size in recvmsg()")
+        with self._live() as core:
+            data, arrival = self._take(core, bufsize, flags)
+            ancillary, cut = self._ancillary(core, ancbufsize)
+        return data, ancillary, arrival.flags | cut, arrival.address
+
+    def recvmsg_into(
+        self, buffers: Iterable[object], ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[int, list[Ancillary], int, Any]:
+        """Scatter into several buffers; as recvmsg(), with the number of bytes instead of the data."""
+        try:
+            views = [_writable_view(buffer) for buffer in buffers]
+        except TypeError as error:
+            if not isinstance(buffers, Iterable):
+                raise TypeError("recvmsg_into() argument 1 must be an iterable") from error
+            raise
+        with self._live() as core:
+            data, arrival = self._take(core, sum(len(view) for view in views), flags)
+            ancillary, cut = self._ancillary(core, ancbufsize)
+        at = 0
+        for view in views:
+            piece = data[at : at + len(view)]
+            view[: len(piece)] = piece
+            at += len(piece)
+        return arrival.count, ancillary, arrival.flags | cut, arrival.address
+
+    @staticmethod
+    def _ancillary(core: Core, space: int) -> tuple[list[Ancillary], int]:
+        """Control messages that were asked for by options, and MSG_CTRUNC when ``space`` is too small."""
+        if space < 0 or space > 2**31 - 1:
+            raise ValueError("invalid ancillary data buffer length")
+        if not (isinstance(core, StreamCore) and core.options.inq):
+            return [], 0
+        if space < socket.CMSG_LEN(4):
+            return [], MSG_CTRUNC
+        return [(int(socket.IPPROTO_TCP), TCP_CM_INQ, core.unread().to_bytes(4, "little"))], 0
+
+    def _take(self, core: Core, size: int, flags: int) -> tuple[bytes, _Arrival]:
+        """``_receive`` into new bytes."""
+        space = bytearray(size)
+        with memoryview(space) as view:
+            arrival = self._receive(core, view, flags)
+        return bytes(space[: min(arrival.count, size)]), arrival
+
+    def _receive(self, core: Core, view: memoryview, flags: int) -> _Arrival:
+        """One recvmsg(2), with the socket's time-out."""
+        if isinstance(core, StreamCore):
+            if not self._timeout:
+                count = core.receive(view, flags, self._timeout)
+            else:
+                count = self._patiently(core, lambda: core.receive(view, flags, 0), TO_READ)
+            return _Arrival(count, None, 0)
+        assert isinstance(core, DatagramCore)
+        if not self._timeout:
+            data, address, port = core.receive(flags, self._timeout)
+        else:
+            data, address, port = self._patiently(core, lambda: core.receive(flags, 0), TO_READ)
+        count = min(len(data), len(view))
+        view[:count] = data[:count]
+        cut = MSG_TRUNC if count < len(data) else 0
+        if flags & MSG_TRUNC:
+            count = len(data)
+        return _Arrival(count, present(core.family, address, port) if address else None, cut)
+
+    # Sending
+
+    def send(self, data: object, flags: int = 0, /) -> int:
+        """How many bytes went into the send buffer: all of them when the socket has no time-out."""
+        view = _readable_view(data)
+        with self._live() as core:
+            return self._send(core, view, flags)
+
+    def _send(self, core: Core, view: memoryview, flags: int, deadline: int | None = None) -> int:
+        assert isinstance(core, (StreamCore, DatagramCore))
+        if not self._timeout:
+            return core.send(view, flags, self._timeout)
+        return self._patiently(core, lambda: core.send(view, flags, 0), TO_WRITE, deadline)
+
+    def sendall(self, data: object, flags: int = 0, /) -> None:
+        """Returns when the last byte is in the send buffer; the time-out bounds the whole call."""
+        view = _readable_view(data)
+        with self._live() as core:
+            deadline = core.now() + self._timeout if self._timeout else None
+            while True:
+                sent = self._send(core, view, flags, deadline)
+                view = view[sent:]
+                if not view:
+                    return
+
+    def sendto(self, data: object, *rest: Any) -> int:
+        """``sendto(data, address)`` or ``sendto(data, flags, address)``."""
+        if not 1 <= len(rest) <= 2:
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({len(rest) + 1} given)")
+        view = _readable_view(data)
+        flags = 0
+        if len(rest) == 2:
+            if not hasattr(rest[0], "__index__"):
+                raise TypeError(f"'{type(rest[0]).__name__}' object cannot be interpreted as an integer")
+            flags = int(rest[0])
+        with self._live() as core:
+            to = parse(core.family, rest[-1], "sendto")
+            return self._send_to(core, view, flags, to)
+
+    def _send_to(self, core: Core, view: memoryview, flags: int, to: Address | None) -> int:
+        if isinstance(core, DatagramCore) and to is not None:
+            return core.send_to(view, flags, to)
+        return self._send(core, view, flags)  # TCP passes over the address
+
+    def sendmsg(
+        self, buffers: Iterable[object], ancdata: Iterable[Any] = (), flags: int = 0, address: object = None, /
+    ) -> int:
+        """Gather several buffers into one send; IP_TOS and IP_TTL as ancillary data of a datagram."""
+        if not isinstance(buffers, Iterable):
+            raise TypeError("sendmsg() argument 1 must be an iterable")
+        views = [_readable_view(buffer) for buffer in buffers]
+        whole = views[0] if len(views) == 1 else memoryview(b"".join(views))
+        messages = _checked_ancillary(ancdata)
+        with self._live() as core:
+            to = None if address is None else parse(core.family, address, "sendmsg")
+            changed = _apply_ancillary(core, messages)
+            try:
+                return self._send_to(core, whole, flags, to)
+            finally:
+                for field, value in changed:
+                    setattr(core.options, field, value)
+
+    # Files
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> Any:
+        """A file over the socket, as the standard library's: only 'r', 'w' and 'b' in ``mode``."""
+        if not set(mode) <= {"r", "w", "b"}:
+            raise ValueError(f"invalid mode {mode!r} (only r, w, b allowed)")
+        writing = "w" in mode
+        reading = "r" in mode or not writing
+        binary = "b" in mode
+        raw = socket.SocketIO(self, ("r" if reading else "") + ("w" if writing else ""))  # type: ignore[arg-type]
+        self._io_refs += 1
+        size = io.DEFAULT_BUFFER_SIZE if buffering is None or buffering < 0 else buffering
+        if size == 0:
+            if not binary:
+                raise ValueError("unbuffered streams must be binary")
+            return raw
+        buffer: io.BufferedRWPair | io.BufferedReader | io.BufferedWriter
+        if reading and writing:
+            buffer = io.BufferedRWPair(raw, raw, size)
+        elif reading:
+            buffer = io.BufferedReader(raw, size)
+        else:
+            buffer = io.BufferedWriter(raw, size)
+        if binary:
+            return buffer
+        text = io.TextIOWrapper(buffer, io.text_encoding(encoding), errors, newline)
+        text.mode = mode  # type: ignore[misc]
+        return text
+
+    def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:
+        """Send a binary file from ``offset`` on; how many bytes went. There is no system call for it here: the
+        file is read in blocks. A regular file is read at ``offset`` whatever its position; that is left behind the
+        last byte sent."""
+        self._check_sendfile(file, count)
+        if self._timeout == 0:
+            raise ValueError("non-blocking sockets are not supported")
+        if offset or _is_regular(file):
+            file.seek(offset)
+        total = 0
+        try:
+            while count is None or total < count:
+                block = file.read(SENDFILE_BLOCK if count is None else min(count - total, SENDFILE_BLOCK))
+                if not block:
+                    break
+                view = memoryview(block)
+                while view:
+                    sent = self.send(view)
+                    total += sent
+                    view = view[sent:]
+            return total
+        finally:
+            if total > 0 and hasattr(file, "seek"):
+                file.seek(offset + total)
+
+    def _check_sendfile(self, file: object, count: object) -> None:
+        if "b" not in getattr(file, "mode", "b"):
+            raise ValueError("file should be opened in binary mode")
+        if self._kind != socket.SOCK_STREAM:
+            raise ValueError("only SOCK_STREAM type sockets are supported")
+        if count is None:
+            return
+        if not isinstance(count, int):
+            raise TypeError(f"count must be a positive integer (got {count!r})")
+        if count <= 0:
+            raise ValueError(f"count must be a positive integer (got {count!r})")
+
+
+def _is_regular(file: BinaryIO) -> bool:
+    """os.sendfile() would take it: the standard library then reads at ``offset``."""
+    try:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError):
+        return False
+
+
+def _checked_ancillary(ancdata: Iterable[Any]) -> list[Ancillary]:
+    if not isinstance(ancdata, Iterable):
+        raise TypeError("sendmsg() argument 2 must be an iterable")
+    found = []
+    for item in ancdata:
+        if not isinstance(item, (tuple, list)) or len(item) != 3:
+            raise TypeError("[sendmsg() ancillary data items] must be 3-item sequences")
+        found.append((int(item[0]), int(item[1]), bytes(_readable_view(item[2]))))
+    return found
+
+
+def _apply_ancillary(core: Core, messages: list[Ancillary]) -> list[tuple[str, int]]:
+    """Set the options that control messages name, for one send; what to put back afterwards. Raises EINVAL."""
+    changed: list[tuple[str, int]] = []
+    for level, kind, data in messages:
+        field = {(0, 1): "tos", (0, 2): "ttl", (41, 67): "tclass", (41, 52): "hops"}.get((level, kind))
+        if isinstance(core, DatagramCore) and field is not None and data:
+            value = int.from_bytes(data[:4], "little", signed=len(data) >= 4)
+            if not 0 <= value <= 255:
+                raise failure(errno.EINVAL)
+            changed.append((field, getattr(core.options, field)))
+            setattr(core.options, field, value)
+        elif level == socket.SOL_SOCKET or isinstance(core, DatagramCore):
+            raise failure(errno.EINVAL)
+    return changed
