@@ -18,6 +18,7 @@ from typing import ClassVar
 
 _TEXTS: dict[int, str] = {  # glibc's strerror, errno numbers of Linux
     errno.EPERM: "Operation not permitted",
+    errno.ENOENT: "No such file or directory",
     errno.EINTR: "Interrupted system call",
     errno.EIO: "Input/output error",
     errno.EBADF: "Bad file descriptor",
@@ -31,6 +32,7 @@ _TEXTS: dict[int, str] = {  # glibc's strerror, errno numbers of Linux
     errno.EMFILE: "Too many open files",
     errno.ENOSPC: "No space left on device",
     errno.EPIPE: "Broken pipe",
+    errno.EDOM: "Numerical argument out of domain",
     errno.EPROTO: "Protocol error",
     errno.ENOTSOCK: "Socket operation on non-socket",
     errno.EDESTADDRREQ: "Destination address required",
