@@ -1,0 +1,1 @@
+"""Devices: whatever carries IP packets, and wrappers that are devices themselves."""

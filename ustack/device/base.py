@@ -1,0 +1,104 @@
+"""What a device is: a source and a sink of IP packets that never blocks.
+
+A device that moves packets one by one overrides :meth:`Device.read_packets` and
+:meth:`Device.write_packets` and is done: parsing, merging and cutting come from here. One that knows a
+faster way (TUN, a memory pair) overrides :meth:`Device.receive` and :meth:`Device.send` as well. Wrappers
+call ``packetwise()`` on what they wrap, so that they see what a wire would carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ustack import native
+from ustack.wire.frame import Frame, RawTransmit, Transmit
+
+RECEIVE_BATCH = 512
+"""Packets in one batch: enough for runs, few enough that timers and waiters get their turn."""
+
+
+class Device:
+    """Base of all devices. One stack holds it; every method is called under that stack's lock."""
+
+    mtu: int = 1500
+
+    def __init__(self) -> None:
+        self._receiver = native.Receiver()
+        self._left_over: list[bytes] = []
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when :meth:`receive` has something; -1 when there is none."""
+        return -1
+
+    def receive(self, now: int) -> list[Frame]:
+        """One batch of what arrived, [] when there is nothing. Frames are valid until the next call."""
+        packets = self.read_packets(now)
+        return self._receiver.receive_packets(packets) if packets else []
+
+    def send(self, transmits: Sequence[Transmit | RawTransmit], now: int) -> int:
+        """Takes records in order and returns how many; fewer than all when the device is full."""
+        if self._left_over and not self._write_left_over(now):
+            return 0
+        for taken, transmit in enumerate(transmits):
+            packets = native.cut(transmit)
+            written = self.write_packets(packets, now)
+            if written < len(packets):
+                if not written:
+                    return taken
+                self._left_over = packets[written:]
+                return taken + 1
+        return len(transmits)
+
+    def _write_left_over(self, now: int) -> bool:
+        """Whether the tail of a run that was cut off by a full device has gone at last."""
+        del self._left_over[: self.write_packets(self._left_over, now)]
+        return not self._left_over
+
+    def read_packets(self, now: int) -> list[bytes]:
+        """At most a batch of whole IP packets."""
+        raise NotImplementedError
+
+    def write_packets(self, packets: Sequence[bytes], now: int) -> int:
+        """Writes whole IP packets in order and returns how many; fewer than all when the device is full."""
+        raise NotImplementedError
+
+    def next_deadline(self) -> int | None:
+        """When ``receive`` must be called even though the descriptor is not readable."""
+        return None
+
+    def packetwise(self) -> None:
+        """From now on every packet crosses on its own, no larger than the MTU: no offload."""
+
+    def close(self) -> None:
+        """Gives descriptors and memory back. A second call does nothing."""
+
+    def forked(self) -> None:
+        """In the child of a fork() the device is the parent's: let go of it, and touch nothing that is shared."""
+
+
+class WrappedDevice(Device):
+    """A device around a device: looks at, changes or delays the packets that pass."""
+
+    def __init__(self, inner: Device) -> None:
+        super().__init__()
+        inner.packetwise()
+        self.inner = inner
+        self.mtu = inner.mtu
+
+    def fileno(self) -> int:
+        return self.inner.fileno()
+
+    def read_packets(self, now: int) -> list[bytes]:
+        return self.inner.read_packets(now)
+
+    def write_packets(self, packets: Sequence[bytes], now: int) -> int:
+        return self.inner.write_packets(packets, now)
+
+    def next_deadline(self) -> int | None:
+        return self.inner.next_deadline()
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def forked(self) -> None:
+        self.inner.forked()

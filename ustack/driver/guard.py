@@ -1,0 +1,161 @@
+"""The thread that stands in while nobody waits."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from ustack import native
+
+if TYPE_CHECKING:
+    from ustack.driver.thread import ThreadDriver
+
+NEVER = 1 << 62
+
+REST = 1_000_000
+"""While the application comes and goes faster than this (ns), the guard leaves the device to it: each
+packet would else wake a thread that only competes for the interpreter."""
+
+LATE = 10_000_000
+"""While somebody leads, deadlines are the leader's: the guard wakes for one at most this often (ns), only so that it
+need not be called at each change of leadership."""
+
+
+class Guard:
+    """A daemon thread that is asleep as long as an application thread leads.
+
+    It sleeps in an epoll set that others change under it: the device's descriptor is *armed* (one event, then
+    no more) only while nobody leads. Arming costs the leaver one system call and wakes nobody.
+    All methods but ``call``, ``stop`` and ``forked`` are called with the driver's lock held.
+    """
+
+    def __init__(self, driver: ThreadDriver) -> None:
+        self._driver = driver
+        self._thread: threading.Thread | None = None
+        self._epoll = select.epoll()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        weakref.finalize(self, os.close, self._bell)
+        self._epoll.register(self._bell, select.EPOLLIN)
+        self._device = driver.loop.device.fileno()
+        if self._device >= 0:
+            self._epoll.register(self._device, 0)
+        self._is_armed = False
+        self._is_stopped = False
+        self._until = 0
+        """While asleep: when it will wake by itself; awake or not begun: 0."""
+        self._is_rung = False
+        self._rests_until = 0
+        """Not 0: the device is left unarmed until then."""
+        self._seen_leaves = 0
+
+    # Called by application threads
+
+    def disarm(self) -> None:
+        """Somebody leads: the device is not ours."""
+        if self._is_armed:
+            self._is_armed = False
+            self._epoll.modify(self._device, 0)
+
+    def stand_in(self, *, has_followers: bool) -> None:
+        """Nobody leads any more. Followers must not wait for the end of a rest."""
+        if has_followers or not self._rests_until:
+            self._arm()
+        self.mind()
+
+    def _arm(self) -> None:
+        if not self._is_armed and self._device >= 0:
+            self._is_armed = True
+            self._epoll.modify(self._device, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def mind(self) -> None:
+        """The stack's next deadline may have come nearer, while nobody leads."""
+        if self._thread is None:
+            self._start()
+        elif self._until:
+            deadline = self._driver.loop.deadline()
+            if deadline is not None and deadline < self._until and not self._is_rung:
+                self._is_rung = True
+                self.call()
+
+    def call(self) -> None:
+        """Wakes the thread, if there is one. Needs no lock."""
+        if not self._is_stopped:
+            os.eventfd_write(self._bell, 1)
+
+    def _start(self) -> None:
+        if not self._is_stopped:
+            self._thread = threading.Thread(target=self._run, name="ustack guard", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread and waits for that. Without the driver's lock."""
+        thread = self._thread
+        self._is_stopped = True
+        os.eventfd_write(self._bell, 1)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def forked(self) -> None:
+        """In the child of a fork() there is no thread, and the epoll set is the parent's."""
+        self._is_stopped = True
+        self._thread = None
+        self._epoll.close()
+
+    # The thread
+
+    def _run(self) -> None:
+        driver = self._driver
+        with driver.lock:
+            while not self._is_stopped:
+                self._sleep()
+                if self._is_stopped or driver.is_closed or driver.failure is not None:
+                    break
+                try:
+                    self._work()
+                except Exception as error:  # a defect of the stack: no caller is there to hear of it
+                    driver.fail(error)
+        self._is_armed = False
+
+    def _sleep(self) -> None:
+        driver = self._driver
+        if not driver.leader and not self._rests_until:
+            self._arm()
+        now = driver.now()
+        until = self._wakes_at(now)
+        state = None
+        self._until = until
+        try:
+            state = driver.lock.let_go()
+            native.wait((self._epoll.fileno(),), -1 if until == NEVER else max(0, until - now))
+        finally:
+            driver.lock.retake(state)
+        self._until = 0
+        for fd, _ in self._epoll.poll(0):
+            if fd == self._bell:
+                os.eventfd_read(self._bell)
+                self._is_rung = False
+            else:
+                self._is_armed = False
+
+    def _wakes_at(self, now: int) -> int:
+        deadline = self._driver.loop.deadline()
+        until = NEVER if deadline is None else deadline
+        if self._driver.leader and until < now + LATE:
+            until = now + LATE
+        return min(until, self._rests_until) if self._rests_until else until
+
+    def _work(self) -> None:
+        driver = self._driver
+        now = driver.now()
+        is_active = driver.leaves != self._seen_leaves
+        self._seen_leaves = driver.leaves
+        if driver.leader:
+            if self._rests_until <= now:
+                self._rests_until = now + REST if is_active else 0
+            driver.run_deferred()
+            return
+        self._rests_until = now + REST if is_active and not driver.has_followers() else 0
+        driver.step(now)

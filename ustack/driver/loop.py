@@ -1,0 +1,127 @@
+"""One turn of the wheel: what arrived goes into the stack, what is due happens, what leaves is sent.
+
+A Loop knows no thread and never waits; its driver calls it, one call at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ustack.device.base import Device
+from ustack.wire.frame import RawTransmit, Transmit
+
+if TYPE_CHECKING:
+    from ustack.stack.stack import Stack
+
+SEND_BATCH = 64
+"""Transmits handed to the device in one call: one crossing into C for many small segments."""
+
+RETRY = 1_000_000
+"""A full device that does not say when it has room again is asked after this many ns."""
+
+_CWR = 0x80
+
+
+class DeviceError(Exception):
+    """The device can carry nothing any more; the OSError is the cause."""
+
+
+class Loop:
+    """A Stack on a Device. ``clock`` returns ns; ``awaken`` is told each owner that something happened to."""
+
+    def __init__(self, stack: Stack, device: Device, clock: Callable[[], int]) -> None:
+        self.stack = stack
+        self.device = device
+        self.clock = clock
+        self.awaken: Callable[[Any], None] = _nobody
+        self._kept: list[Transmit | RawTransmit] = []
+        self._retry_at = 0
+
+    def step(self, now: int) -> bool:
+        """One batch in, deadlines, everything out, events told. Returns whether anything had arrived.
+
+        Raises DeviceError when the device is gone.
+        """
+        stack = self.stack
+        try:
+            frames = self.device.receive(now)
+        except OSError as error:
+            raise DeviceError from error
+        if frames:
+            stack.on_frames(frames, now)
+        deadline = stack.next_deadline()
+        if deadline is not None and deadline <= now:
+            stack.on_deadline(now)
+        self.flush(now)
+        return bool(frames)
+
+    def flush(self, now: int) -> None:
+        """Sends what the stack wants sent, as far as the device takes it, and tells owners what happened.
+
+        To be called after every call on an endpoint. What a full device leaves is kept, and
+        the stack is not asked for more until that is gone.
+        """
+        kept = self._kept
+        if not kept or self._resend(now):
+            poll = self.stack.poll_transmit
+            while (transmit := poll(now)) is not None:
+                kept.append(transmit)
+                if len(kept) >= SEND_BATCH and not self._hand_over(now):
+                    break
+            else:
+                if kept:
+                    self._hand_over(now)
+        self._tell()
+
+    def _hand_over(self, now: int) -> bool:
+        """Gives the device what is kept; False when it did not take all."""
+        kept = self._kept
+        try:
+            taken = self.device.send(kept, now)
+        except OSError as error:
+            raise DeviceError from error
+        del kept[:taken]
+        if kept:
+            self._retry_at = now + RETRY
+        return not kept
+
+    def _resend(self, now: int) -> bool:
+        """Tries again what a full device left. What was acknowledged meanwhile is gone from its ring."""
+        self._kept[:] = [transmit for transmit in self._kept if _still_wanted(transmit)]
+        return not self._kept or self._hand_over(now)
+
+    def _tell(self) -> None:
+        next_event = self.stack.next_event
+        while (event := next_event()) is not None:
+            owner = getattr(event.endpoint, "owner", None)
+            if owner is not None:
+                owner.on_event(event)
+                self.awaken(owner)
+
+    def deadline(self) -> int | None:
+        """When ``step`` must be called at the latest, though nothing arrives."""
+        first = self.stack.next_deadline()
+        second = self.device.next_deadline()
+        if self._kept and (second is None or second > self._retry_at):
+            second = self._retry_at
+        if first is None or second is None:
+            return second if first is None else first
+        return min(first, second)
+
+
+def _still_wanted(transmit: Transmit | RawTransmit) -> bool:
+    """Takes off a run what its ring has let go of; False when nothing is left."""
+    if not isinstance(transmit, Transmit) or transmit.ring is None or not transmit.length:
+        return True
+    gone = transmit.ring.start - transmit.at
+    if gone > 0:
+        transmit.seq = (transmit.seq + gone) & 0xFFFFFFFF
+        transmit.at += gone
+        transmit.length -= gone
+        transmit.flags &= ~_CWR
+    return transmit.length > 0
+
+
+def _nobody(owner: Any) -> None:
+    """The owner of a loop without sleepers."""
