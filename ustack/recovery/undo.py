@@ -42,6 +42,8 @@ class Undo:
         self.marker = una
         self.high_seq = nxt
         self.resends = resent_in_flight if resent_in_flight > 0 else -1
+        if resent_in_flight <= 0:
+            self.retrans_stamp = -1  # a probe's of long ago
         self.frto = False
 
     def start_loss(self, una: int, nxt: int, resent_in_flight: int, frto_allowed: bool) -> None:
