@@ -109,6 +109,12 @@ class NotPermitted(UstackError, PermissionError):
     code = errno.EACCES
 
 
+class NotFound(UstackError, FileNotFoundError):
+    """ENOENT: no congestion control of that name, say."""
+
+    code = errno.ENOENT
+
+
 class ConnectionRefused(UstackError, ConnectionRefusedError):
     """ECONNREFUSED: RST in answer to a SYN, or ICMP port unreachable."""
 

@@ -48,8 +48,8 @@ class TcpOptions:
     """What the options of one segment said. Numbers are -1 where the option was absent.
 
     ``fastopen`` is None when absent, b"" for a cookie request (``fastopen_experimental``: by kind 254). ``order``
-    is the kinds in the order seen, padding included. ``malformed`` says that a length was illegal: what stood before it counts,
-    what stood behind is ignored (RFC 9293 MUST-7, as Linux does).
+    is the kinds in the order seen, padding included. ``malformed`` says that a length was illegal: what stood before it
+    counts, what stood behind is ignored (RFC 9293 MUST-7, as Linux does).
     """
 
     def __init__(self) -> None:
@@ -68,27 +68,36 @@ class TcpOptions:
         self.malformed = False
 
 
-def parse_options(options: bytes) -> TcpOptions:
-    """Reads option bytes, whatever they are: never raises (RFC 9293 section 3.2)."""
-    found = TcpOptions()
+def split_options(options: bytes) -> tuple[list[tuple[int, bytes]], bool]:
+    """Kind and body of each option in order, padding included, up to the end of the list; and whether a length
+    was illegal, which ends it too."""
+    items: list[tuple[int, bytes]] = []
     at = 0
     end = len(options)
     while at < end:
         kind = options[at]
-        if kind == EOL:
-            found.order.append(kind)
-            break
-        if kind == NOP:
-            found.order.append(kind)
+        if kind <= NOP:
+            items.append((kind, b""))
+            if kind == EOL:
+                break
             at += 1
             continue
         length = options[at + 1] if at + 1 < end else 0
         if length < 2 or at + length > end:
-            found.malformed = True
-            break
-        found.order.append(kind)
-        _take_option(found, kind, options[at + 2 : at + length])
+            return items, True
+        items.append((kind, options[at + 2 : at + length]))
         at += length
+    return items, False
+
+
+def parse_options(options: bytes) -> TcpOptions:
+    """Reads option bytes, whatever they are: never raises (RFC 9293 section 3.2)."""
+    found = TcpOptions()
+    items, found.malformed = split_options(options)
+    for kind, body in items:
+        found.order.append(kind)
+        if kind > NOP:
+            _take_option(found, kind, body)
     return found
 
 
