@@ -31,6 +31,8 @@ class End:
         self.acked = -1
         """The highest acknowledgment the other end sent it."""
         self.wscale = 0
+        self.has_opened = False
+        """It sent a SYN of its own."""
 
     def see(self, event: Input) -> None:
         """Moves along figure 5; what has no arrow there (a repeat, say) changes nothing."""
@@ -86,6 +88,8 @@ class Lifeline:
         options = parse_options(segment.options)
         is_repeat = self._count(segment, sender, options)
         ack = self._acknowledge(segment, sender, receiver)
+        if segment.flags & tcp.RST and sender.state is State.SYN_RECEIVED and not sender.has_opened:
+            self._nobody_listens(sender)
         _move(segment, sender, receiver)
         label = _label(segment, sender, receiver, ack, options) + (" (again)" if is_repeat else "")
         after = (self.left.state, self.right.state)
@@ -94,12 +98,21 @@ class Lifeline:
         self.rows.append(row)
         return row
 
+    def _nobody_listens(self, end: End) -> None:
+        """A SYN was answered with RST: that end never was in LISTEN, as was assumed."""
+        end.state = State.CLOSED
+        if end is self.right:
+            self.first_states = (self.first_states[0], State.CLOSED)
+            self.rows = [dataclasses.replace(row, right=State.CLOSED) for row in self.rows]
+
     def _count(self, segment: Segment, sender: End, options: TcpOptions) -> bool:
         """Brings the sender's numbers along. Whether it has sent all of this before."""
         flags = segment.flags
         if sender.isn < 0:
             sender.isn = segment.seq if flags & tcp.SYN else segment.seq - 1
             sender.highest = segment.seq
+        if flags & tcp.SYN:
+            sender.has_opened = True
         if flags & tcp.SYN and options.wscale >= 0:
             sender.wscale = options.wscale
         space = segment.payload_length + (1 if flags & tcp.SYN else 0) + (1 if flags & tcp.FIN else 0)

@@ -1,0 +1,7 @@
+"""The ``ustack`` command. Each subcommand is a module with SUMMARY, add_arguments(parser) and run(options)."""
+
+from __future__ import annotations
+
+from ustack.cli.command import main
+
+__all__ = ["main"]

@@ -1,0 +1,7 @@
+"""``python -m ustack.cli``."""
+
+import sys
+
+from ustack.cli.command import main
+
+sys.exit(main())

@@ -1,0 +1,125 @@
+"""The options that ``serve``, ``get`` and ``ping`` share: the device, the addresses, what the packets suffer."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import ipaddress
+import re
+import socket
+from typing import Any
+
+from ustack.cli.complaint import Complaint
+from ustack.device.impairment import Impairment, parse_impairment
+from ustack.device.link import Interface
+from ustack.settings import Settings
+
+DEFAULT_TUN = "ustack0"
+DEFAULT_ADDRESSES = ("198.18.0.2/24", "fd00::2/64")
+"""From the block for benchmarks (RFC 2544, RFC 6815) and unique local addresses (RFC 4193): on nobody's way."""
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that brings a stack up on a TUN device."""
+    group = parser.add_argument_group("network")
+    group.add_argument("--tun", default=DEFAULT_TUN, metavar="NAME", help=f"name of the device ({DEFAULT_TUN})")
+    group.add_argument(
+        "--address", action="append", default=[], type=address, metavar="A/BITS",
+        help=f"ustack's address, repeatable ({' '.join(DEFAULT_ADDRESSES)}); the kernel's side gets the subnet's first",
+    )  # fmt: skip
+    group.add_argument("--mtu", type=mtu, default=1500, metavar="BYTES", help="of the device (1500)")
+    group.add_argument("--pcap", metavar="FILE", help="write every packet there, for Wireshark")
+    group.add_argument(
+        "--impair", type=impairment, metavar="WORDS",
+        help="a bad link, both ways: loss=3%%,delay=20ms,duplicate=1%%,reorder=1%%,corrupt=1%%,rate=10Mbit,seed=7",
+    )  # fmt: skip
+    group.add_argument("--trace", action="store_true", help="a line for each packet, on standard error")
+    group.add_argument("--ladder", action="store_true", help="draw each TCP connection when it is over")
+    group.add_argument(
+        "--sysctl", action="append", default=[], type=sysctl, metavar="NAME=VALUE",
+        help="a knob of the stack, by Linux's name: tcp_sack=0, tcp_congestion_control=reno, ...",
+    )  # fmt: skip
+
+
+def address(text: str) -> Interface:
+    """An address with its prefix, fit for a host on a TUN device."""
+    try:
+        found = ipaddress.ip_interface(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no address; write it like 198.18.0.2/24 or fd00::2/64") from None
+    bits = found.max_prefixlen
+    example = "198.18.0.2/24" if found.version == 4 else "fd00::2/64"
+    if found.network.prefixlen == bits:
+        raise argparse.ArgumentTypeError(
+            f"{text} leaves no address for the kernel's side; add a shorter prefix, like {example}"
+        )
+    network = found.network
+    is_edge = network.prefixlen < bits - 1 and (
+        found.ip == network.network_address or (found.version == 4 and found.ip == network.broadcast_address)
+    )
+    if is_edge or found.ip.is_multicast or found.ip.is_loopback or found.ip.is_unspecified or found.ip.is_link_local:
+        raise argparse.ArgumentTypeError(f"{text} cannot be a host's address here; take one like {example}")
+    return found
+
+
+def mtu(text: str) -> int:
+    """Bytes; at least what IPv6 needs (RFC 8200 section 5)."""
+    if not text.isdecimal() or not 1280 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no MTU; it is between 1280 and 65535")
+    return int(text)
+
+
+def impairment(text: str) -> Impairment:
+    """``loss=3%,delay=20ms,...``."""
+    try:
+        return parse_impairment(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def sysctl(text: str) -> tuple[str, Any]:
+    """``name=value`` with the name of a field of Settings, ``net.ipv4.`` in front or not."""
+    name, equals, value = text.partition("=")
+    name = name.strip().removeprefix("net.ipv4.").removeprefix("net.core.")
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    if name not in defaults or not equals:
+        raise argparse.ArgumentTypeError(f"{text}: no such knob; write NAME=VALUE, like tcp_sack=0")
+    default = defaults[name]
+    words = re.split(r"[\s,]+", value.strip())
+    try:
+        if isinstance(default, tuple):
+            if len(words) != len(default):
+                raise ValueError
+            return name, tuple(int(word) for word in words)
+        return name, int(value) if isinstance(default, int) else value.strip()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: the value is of another kind, like {default!r}") from None
+
+
+def wanted_addresses(options: argparse.Namespace) -> list[Interface]:
+    """The addresses asked for, or the defaults. Raises Complaint for what cannot be together."""
+    chosen: list[Interface] = options.address or [address(text) for text in DEFAULT_ADDRESSES]
+    seen = set()
+    for interface in chosen:
+        if interface.ip in seen:
+            raise Complaint(f"--address {interface} is given twice.", 2)
+        seen.add(interface.ip)
+        _check_free(interface)
+    return chosen
+
+
+def _check_free(interface: Interface) -> None:
+    """The kernel must not reach the subnet by another device already: its answers would go there."""
+    family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(interface.ip), 9))
+            here = ipaddress.ip_address(probe.getsockname()[0].partition("%")[0])
+        except OSError:
+            return  # no route: it is free
+    if here in interface.network:
+        owner = "is this machine's own address" if here == interface.ip else "is in a subnet that this machine is in"
+        raise Complaint(
+            f"--address {interface} {owner} already ({here}): another program (another ustack?) has it. "
+            "Choose another subnet with --address, like 198.18.7.2/24 or fd07::2/64, and another --tun."
+        )

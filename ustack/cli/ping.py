@@ -1,0 +1,119 @@
+"""``ustack ping``: echo requests from ustack's ICMP to the kernel's side."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from typing import Any
+
+from rich.console import Console
+
+from ustack.cli.complaint import Complaint
+from ustack.cli.get import resolve
+from ustack.cli.hosts import Opened, open_host
+from ustack.cli.network import add_network_arguments, wanted_addresses
+from ustack.wire.address import format_address, parse_address
+
+SUMMARY = "send echo requests to the kernel's side of a TUN device, with ustack's IP and ICMP"
+SECOND = 1_000_000_000
+MOST_BYTES = 65_507 - 0
+"""65 535 less the headers of IPv4 and ICMP."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command, with ping's letters."""
+    parser.add_argument("destination", metavar="ADDRESS", help="198.18.0.1, fd00::1: the kernel's side")
+    parser.add_argument("-c", "--count", type=int, default=4, help="how many requests (4); 0: until Ctrl-C")
+    parser.add_argument("-i", "--interval", type=float, default=1.0, metavar="SECONDS", help="between requests (1)")
+    parser.add_argument("-s", "--size", type=int, default=56, metavar="BYTES", help="of the data (56)")
+    parser.add_argument("-W", "--wait", type=float, default=2.0, metavar="SECONDS", help="for the last reply (2)")
+    add_network_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when at least one reply came, as ping does."""
+    if not 0 <= options.size <= MOST_BYTES:
+        raise Complaint(f"-s {options.size}: an echo request carries 0 to {MOST_BYTES} bytes.", 2)
+    if options.count < 0 or not options.interval >= 0.0 or not options.wait >= 0.0:
+        raise Complaint("-c, -i and -W must not be negative.", 2)
+    addresses = wanted_addresses(options)
+    _, (target, _) = resolve(options.destination, 0, addresses)
+    console = Console(highlight=False, soft_wrap=True)
+    with open_host(options, addresses, console) as opened:
+        pinger = Pinger(opened, parse_address(target), options.size, console)
+        console.print(f"PING {target}: {options.size} bytes of data, by ustack on {opened.name}")
+        try:
+            pinger.run(options.count, round(options.interval * SECOND), round(options.wait * SECOND))
+        except KeyboardInterrupt:
+            console.print()
+        return pinger.report()
+
+
+class Pinger:
+    """Sends echo requests and takes the replies."""
+
+    def __init__(self, opened: Opened, target: bytes, size: int, console: Console) -> None:
+        self._stack = opened.host.stack
+        self._driver: Any = opened.host.driver
+        self._target = target
+        self._data = os.urandom(size)
+        self._console = console
+        self._sent_at: dict[int, int] = {}
+        self._times: list[int] = []
+        self._sent = 0
+        self._begun = time.monotonic_ns()
+        with self._driver.lock:
+            self._endpoint: Any = self._stack.icmp_open(bytes(16), os.getpid() & 0xFFFF, self._driver.now())
+            self._endpoint.owner = self
+
+    def on_event(self, event: object) -> None:
+        """Replies are looked for when somebody waits."""
+
+    def run(self, count: int, interval: int, patience: int) -> None:
+        """``count`` requests (0: for ever), ``interval`` ns apart; then waits for the last reply."""
+        driver = self._driver
+        with driver.lock:
+            due = driver.now()
+            while not count or self._sent < count:
+                self._send()
+                due += interval
+                self._collect(due, stop_early=self._sent == count)
+            self._collect(driver.now() + patience, stop_early=True)
+
+    def _send(self) -> None:
+        now = self._driver.now()
+        self._sent += 1
+        self._sent_at[self._sent & 0xFFFF] = now
+        self._endpoint.send_echo(self._target, self._sent & 0xFFFF, self._data, now)
+        self._driver.flush()
+
+    def _collect(self, until: int, stop_early: bool) -> None:
+        """Takes replies until the instant ``until``, or until none is missing."""
+        while not (stop_early and not self._sent_at):
+            if not self._driver.wait(self._endpoint.readable, until, self):
+                return
+            while (reply := self._endpoint.receive()) is not None:
+                self._take(reply)
+
+    def _take(self, reply: Any) -> None:
+        sent_at = self._sent_at.pop(reply.sequence, None)
+        if sent_at is None:
+            return
+        elapsed = self._driver.now() - sent_at
+        self._times.append(elapsed)
+        note = "" if reply.data == self._data else ", with other data than was sent"
+        self._console.print(
+            f"{len(reply.data) + 8} bytes from {format_address(reply.source)}: icmp_seq={reply.sequence} "
+            f"ttl={reply.ttl} time={elapsed / 1e6:.3f} ms{note}"
+        )
+
+    def report(self) -> int:
+        """The closing lines."""
+        times = self._times
+        lost = 100 * (self._sent - len(times)) // max(self._sent, 1)
+        self._console.print(f"{self._sent} sent, {len(times)} received, {lost}% lost")
+        if times:
+            low, mean, high = min(times) / 1e6, sum(times) / len(times) / 1e6, max(times) / 1e6
+            self._console.print(f"round trip min/mean/max {low:.3f}/{mean:.3f}/{high:.3f} ms")
+        return 0 if times else 1
