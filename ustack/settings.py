@@ -1,0 +1,130 @@
+"""The knobs of one Stack: Linux's sysctls, with Linux's names, units and defaults.
+
+The names are those below ``/proc/sys/net/ipv4`` (``Documentation/networking/ip-sysctl.rst``);
+the defaults are those of Linux 6.18 on a machine with a few GiB of memory. A Stack holds one
+frozen record and swaps it whole, so that a reader never sees half a change:
+
+>>> settings = Settings().replace(tcp_syn_retries=2)
+>>> settings.tcp_syn_retries
+2
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Every knob, in Linux's own unit (seconds, milliseconds, bytes, counts: see each)."""
+
+    # Opening
+    tcp_syn_retries: int = 6
+    tcp_syn_linear_timeouts: int = 4
+    """This many SYN resends wait 1 s each before the doubling begins (Linux 6.5)."""
+    tcp_synack_retries: int = 5
+    tcp_max_syn_backlog: int = 2048
+    tcp_syncookies: int = 1
+    """0 never, 1 when the SYN queue is full, 2 always."""
+    tcp_abort_on_overflow: int = 0
+    somaxconn: int = 4096
+    ip_local_port_range: tuple[int, int] = (32768, 60999)
+
+    # Options and their use
+    tcp_timestamps: int = 1
+    """0 off, 1 with a random offset for each connection, 2 without the offset."""
+    tcp_window_scaling: int = 1
+    tcp_sack: int = 1
+    tcp_dsack: int = 1
+    tcp_ecn: int = 2
+    """0 never, 1 ask for it and accept it, 2 accept it when the peer asks."""
+    tcp_base_mss: int = 1024
+    tcp_min_snd_mss: int = 48
+
+    # Buffers: minimum, default, maximum (bytes, as SO_RCVBUF counts: half of it is window)
+    tcp_rmem: tuple[int, int, int] = (4096, 131072, 33554432)
+    tcp_wmem: tuple[int, int, int] = (4096, 16384, 4194304)
+    rmem_max: int = 4194304
+    wmem_max: int = 4194304
+    rmem_default: int = 212992
+    wmem_default: int = 212992
+    tcp_moderate_rcvbuf: int = 1
+    tcp_notsent_lowat: int = 4294967295
+
+    # Retransmission and recovery
+    tcp_retries1: int = 3
+    tcp_retries2: int = 15
+    tcp_orphan_retries: int = 0
+    """0 means 8 for an orphan (Linux's ``tcp_orphan_retries()``)."""
+    tcp_max_orphans: int = 131072
+    tcp_rto_min_us: int = 200_000
+    tcp_rto_max_ms: int = 120_000
+    tcp_frto: int = 2
+    tcp_recovery: int = 1
+    tcp_reordering: int = 3
+    tcp_max_reordering: int = 300
+    tcp_early_retrans: int = 3
+    tcp_min_rtt_wlen: int = 300
+    tcp_retrans_collapse: int = 1
+    tcp_thin_linear_timeouts: int = 0
+
+    # Congestion
+    tcp_congestion_control: str = "cubic"
+    tcp_slow_start_after_idle: int = 1
+    tcp_pacing_ss_ratio: int = 200
+    tcp_pacing_ca_ratio: int = 120
+    tcp_init_cwnd: int = 10
+    """Initial window, segments (RFC 6928); Linux keeps it in the route (``initcwnd``)."""
+
+    # Keepalive and closing
+    tcp_keepalive_time: int = 7200
+    tcp_keepalive_intvl: int = 75
+    tcp_keepalive_probes: int = 9
+    tcp_fin_timeout: int = 60
+    tcp_timewait_length: int = 60
+    """Seconds in TIME-WAIT; a compile-time constant (``TCP_TIMEWAIT_LEN``) on Linux."""
+    tcp_max_tw_buckets: int = 131072
+    tcp_tw_reuse: int = 2
+    """0 off, 1 on, 2 on for loopback only."""
+    tcp_tw_reuse_delay: int = 1000
+    """Milliseconds that a TIME-WAIT must have lasted before connect() takes its port."""
+    tcp_tw_recycle: int = 0
+    """PAWS per host, removed in Linux 4.12: here only to show why (scenario E2)."""
+    tcp_rfc1337: int = 0
+    tcp_stdurg: int = 0
+
+    # Defence
+    tcp_challenge_ack_limit: int = 2147483647
+    tcp_invalid_ratelimit: int = 500
+    """Milliseconds between two ACKs that answer unacceptable segments of one connection."""
+
+    tcp_pingpong_thresh: int = 1
+    tcp_autocorking: int = 1
+    tcp_fastopen: int = 0
+    ip_default_ttl: int = 64
+    ip_no_pmtu_disc: int = 0
+    icmp_ratelimit: int = 1000
+    icmp_msgs_per_sec: int = 1000
+    icmp_msgs_burst: int = 50
+    icmp_echo_ignore_all: int = 0
+    ipfrag_high_thresh: int = 4194304
+    ipfrag_time: int = 30
+    ip6frag_time: int = 60
+
+    def replace(self, **changes: Any) -> Settings:
+        """A copy with some knobs changed. Raises TypeError for a name that is no knob."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def rto_min(self) -> int:
+        """The least retransmission timeout, ns."""
+        return self.tcp_rto_min_us * 1000
+
+    @property
+    def rto_max(self) -> int:
+        """The largest retransmission timeout, ns."""
+        return self.tcp_rto_max_ms * MILLISECOND

@@ -1,0 +1,217 @@
+"""A Stack: a TCP/IP host as a function of its inputs (sans-IO).
+
+Frames, instants and the application's calls go in; Transmits, deadlines and events come out. It reads no clock, opens no file, draws no
+random number: ``now`` (int ns, monotonic) and ``entropy`` are handed in. One thread at a time may call it. After
+any call ask ``poll_transmit`` until None, then ``next_event`` until None, then ``next_deadline``.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from hashlib import blake2s
+
+from ustack.counters import Counters
+from ustack.errors import from_errno
+from ustack.ring import RingMaker
+from ustack.settings import Settings
+from ustack.sockopts import SocketOptions
+from ustack.stack.deadlines import Deadlines
+from ustack.stack.ip import Ip
+from ustack.stack.ports import Ports, Reservation
+from ustack.stack.tcp_layer import TcpLayer
+from ustack.stack.timewait import TimeWait
+from ustack.tcp.connection import Connection
+from ustack.tcp.environment import Environment
+from ustack.tcp.events import Event
+from ustack.tcp.isn import IsnGenerator
+from ustack.tcp.listener import Listener
+from ustack.wire.address import is_any, is_multicast, is_unicast
+from ustack.wire.frame import Frame, RawTransmit, Refused, Segment, Transmit
+from ustack.wire.parse import parse_packet
+from ustack.wire.split import cut
+
+
+class Stack:
+    """One host. ``entropy``: at least 32 random bytes, the source of all its secrets."""
+
+    def __init__(self, settings: Settings, *, entropy: bytes, rings: RingMaker | None = None) -> None:
+        if len(entropy) < 32:
+            raise ValueError("a Stack needs at least 32 bytes of entropy")
+        self.counters = Counters()
+        self.env = Environment(
+            settings, rings or RingMaker(), IsnGenerator(_secret(entropy, b"isn")), self.counters
+        )
+        self.deadlines = Deadlines()
+        self.ip = Ip(self.env)
+        self.ports = Ports(_secret(entropy, b"ports"))
+        self.tcp = TcpLayer(self.env, self.ip, self.ports, self.deadlines)
+        self.raw: deque[RawTransmit] = deque()
+        self.looped: list[Frame] = []
+
+    @property
+    def settings(self) -> Settings:
+        return self.env.settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self.env.settings = settings
+
+    def add_address(self, address: bytes, prefix: int) -> None:
+        """An address of this host (16 bytes) and the length of its network's prefix (of 32 or 128 bits)."""
+        self.ip.add_address(address, prefix)
+
+    def set_mtu(self, mtu: int) -> None:
+        """Most bytes of one IP packet on the link."""
+        self.ip.set_mtu(mtu)
+
+    # In
+
+    def on_frames(self, frames: list[Frame], now: int) -> None:
+        """What arrived, in order."""
+        counters = self.counters
+        for frame in frames:
+            if isinstance(frame, Segment):
+                counters.add("TcpInSegs", frame.segs)
+                self.tcp.on_segment(frame, now)
+            elif isinstance(frame, Refused):
+                counters.drop(frame.reason)
+            else:
+                whole = self.ip.accept(frame, now)
+                if whole is not None:
+                    self.on_frames([whole], now)
+
+    def on_deadline(self, now: int) -> None:
+        """Whatever is due happens; early or spurious calls do nothing."""
+        while True:
+            waiter = self.deadlines.take_due(now)
+            if waiter is None:
+                break
+            if isinstance(waiter, Connection):
+                waiter.on_deadline(now)
+            elif isinstance(waiter, Listener):
+                waiter.on_deadline(now)
+                self.deadlines.watch(waiter, waiter.deadline)
+            elif isinstance(waiter, TimeWait):
+                self.tcp.expire_time_wait(waiter, now)
+        self.ip.on_deadline(now)
+
+    # Out
+
+    def poll_transmit(self, now: int) -> Transmit | RawTransmit | None:
+        """The next thing to send, or None; what it returns counts as sent."""
+        while True:
+            transmit = self._next(now)
+            if transmit is None:
+                if not self.looped:
+                    return None
+                frames, self.looped = self.looped, []
+                self.on_frames(frames, now)
+                continue
+            if isinstance(transmit, Transmit):
+                self.counters.add("TcpOutSegs", segments_of(transmit))
+                if not self.ip.is_local(transmit.destination):
+                    return transmit
+            elif not self.ip.is_local_packet(transmit.packet):
+                return transmit
+            for packet in cut(transmit):
+                self.looped.append(parse_packet(packet))
+
+    def _next(self, now: int) -> Transmit | RawTransmit | None:
+        if self.raw:
+            return self.raw.popleft()
+        env = self.env
+        if env.replies:
+            return env.replies.popleft()
+        touched = env.touched
+        while touched:
+            connection = touched[0]
+            assert isinstance(connection, Connection)
+            transmit = connection.poll_transmit(now)
+            if transmit is not None:
+                if len(touched) > 1:
+                    touched.rotate(-1)
+                return transmit
+            touched.popleft()
+            connection.is_touched = False
+            self.tcp.settle(connection, now)
+        return None
+
+    def next_deadline(self) -> int | None:
+        """When ``on_deadline`` wants to be called, ns; None: nothing waits. It may be early, never late."""
+        first = self.deadlines.earliest()
+        second = self.ip.next_deadline()
+        if first == 0 or (second is not None and second < first):
+            return second
+        return first
+
+    def next_event(self) -> Event | None:
+        """The next thing to tell the holder of an endpoint, or None."""
+        events = self.env.events
+        return events.popleft() if events else None
+
+    # TCP, for the application
+
+    def check_local(self, address: bytes, own: SocketOptions) -> None:
+        """bind() may use this address. Raises EADDRNOTAVAIL."""
+        if not is_any(address) and not own.freebind and not self.ip.is_local(address):
+            raise from_errno(errno.EADDRNOTAVAIL)
+
+    def bind_port(self, address: bytes, port: int, own: SocketOptions) -> Reservation:
+        """bind(): reserve an address (ANY for all) and a port (0: a free one). Raises EADDRNOTAVAIL, EADDRINUSE."""
+        self.check_local(address, own)
+        return self.ports.bind(address, port, own, self._port_range(own))
+
+    def _port_range(self, own: SocketOptions) -> tuple[int, int]:
+        low, high = self.env.settings.ip_local_port_range
+        if own.local_port_range:
+            low = max(low, own.local_port_range & 0xFFFF)
+            high = min(high, own.local_port_range >> 16 or 0xFFFF)
+        return low, max(low, high)
+
+    def listen(
+        self,
+        address: bytes,
+        port: int,
+        backlog: int,
+        own: SocketOptions,
+        now: int,
+        reservation: Reservation | None = None,
+    ) -> Listener:
+        """A passive open (RFC 9293 section 3.9.1.1). Raises EADDRINUSE, EADDRNOTAVAIL."""
+        made = reservation or self.bind_port(address, port, own)
+        return self.tcp.listen(made, backlog, own)
+
+    def connect(
+        self,
+        local: bytes,
+        local_port: int,
+        remote: bytes,
+        remote_port: int,
+        own: SocketOptions,
+        now: int,
+        reservation: Reservation | None = None,
+    ) -> Connection:
+        """An active open; ANY and port 0 are chosen here. Raises ENETUNREACH, EADDRNOTAVAIL, ECONNREFUSED for port 0."""
+        if is_multicast(remote) or not is_unicast(remote) or self.ip.is_broadcast(remote):
+            raise from_errno(errno.ENETUNREACH)
+        if is_any(local):
+            chosen = self.ip.source_for(remote)
+            if chosen is None:
+                raise from_errno(errno.ENETUNREACH)
+            local = chosen
+        else:
+            self.check_local(local, own)
+        return self.tcp.connect((local, local_port), (remote, remote_port), own, now)
+
+
+def segments_of(transmit: Transmit) -> int:
+    """Wire segments of a run."""
+    size = transmit.segment_size
+    if size <= 0 or transmit.length <= size:
+        return 1
+    return -(-transmit.length // size)
+
+
+def _secret(entropy: bytes, purpose: bytes) -> bytes:
+    return blake2s(entropy, person=purpose).digest()

@@ -1,0 +1,267 @@
+"""TCP of one Stack: whose segment is it? Connections, TIME-WAIT, listeners, and the RST for the rest."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+
+from ustack.drops import Drop
+from ustack.errors import from_errno
+from ustack.settings import MILLISECOND
+from ustack.sockopts import SocketOptions
+from ustack.stack.deadlines import Deadlines
+from ustack.stack.ip import Ip
+from ustack.stack.ports import Ports, Reservation
+from ustack.stack.timewait import TimeWait, Verdict
+from ustack.tcp import opening, replies
+from ustack.tcp.connection import Connection
+from ustack.tcp.environment import Environment
+from ustack.tcp.listener import Listener
+from ustack.tcp.state import State
+from ustack.wire.address import ANY, ANY_V4, flow_key, is_loopback, is_multicast, is_unicast, is_v4
+from ustack.wire.frame import Segment
+
+
+class TcpLayer:
+    """The tables of TCP: who has which flow key, who listens where."""
+
+    def __init__(self, env: Environment, ip: Ip, ports: Ports, deadlines: Deadlines) -> None:
+        self.env = env
+        self.ip = ip
+        self.ports = ports
+        self.deadlines = deadlines
+        self.connections: dict[bytes, Connection] = {}
+        self.time_waits: dict[bytes, TimeWait] = {}
+        self.listeners: dict[int, list[Listener]] = {}
+
+    # Segments in
+
+    def on_segment(self, segment: Segment, now: int) -> None:
+        """One segment or run: to its connection, or to what else can take it."""
+        connection = self.connections.get(segment.key)
+        if connection is None:
+            self._without_connection(segment, now)
+        elif connection.on_segment(segment, now):
+            self.refuse(segment)
+
+    def _without_connection(self, segment: Segment, now: int) -> None:
+        if not self._is_for_us(segment):
+            return
+        waiting = self.time_waits.get(segment.key)
+        if waiting is not None:
+            self._in_time_wait(waiting, segment, now)
+            return
+        listener = self.find_listener(segment)
+        if listener is None:
+            self.env.counters.drop(Drop.NO_SOCKET)
+            self.refuse(segment)
+            return
+        self._to_listener(listener, segment, now)
+
+    def _is_for_us(self, segment: Segment) -> bool:
+        """Addresses that TCP may answer (RFC 9293 section 3.9.2.3)."""
+        source, destination = segment.source, segment.destination
+        if is_multicast(destination) or not self.ip.is_local(destination):
+            self.env.counters.drop(Drop.BROADCAST if is_multicast(destination) else Drop.NOT_OURS)
+            return False
+        if not is_unicast(source):
+            self.env.counters.drop(Drop.MARTIAN_SOURCE)
+            return False
+        if segment.source_port == 0 or segment.destination_port == 0:
+            self.env.counters.drop(Drop.ZERO_PORT)
+            return False
+        return True
+
+    def _to_listener(self, listener: Listener, segment: Segment, now: int) -> None:
+        request = listener.requests.get(segment.key)
+        if request is not None:
+            wants_reset = listener.on_request_segment(request, segment, now)
+        else:
+            wants_reset = listener.on_segment(segment, now)
+        self.deadlines.watch(listener, listener.deadline)
+        if wants_reset:
+            self.refuse(segment)
+
+    def _in_time_wait(self, waiting: TimeWait, segment: Segment, now: int) -> None:
+        verdict = waiting.judge(segment, self.env, now)
+        self.deadlines.watch(waiting, waiting.deadline)
+        if verdict is Verdict.NEW:
+            listener = self.find_listener(segment)
+            if listener is not None:
+                self.forget_time_wait(waiting)
+                listener.take_syn_with(segment, waiting.next_isn(), now)
+                self.deadlines.watch(listener, listener.deadline)
+                return
+            verdict = Verdict.ACK
+        if verdict is Verdict.ACK:
+            self.env.counters.drop(Drop.TIME_WAIT)
+            self.env.replies.append(waiting.last_ack(segment, self.env, now))
+        elif verdict is Verdict.GONE:
+            self.forget_time_wait(waiting)
+
+    def refuse(self, segment: Segment) -> None:
+        """Answer with a RST, if the segment is none itself."""
+        transmit = replies.reset_for(segment)
+        if transmit is not None:
+            self.env.counters.add("TcpOutRsts")
+            self.env.replies.append(transmit)
+
+    # Listeners
+
+    def find_listener(self, segment: Segment) -> Listener | None:
+        """The listener with the most exact address; of a SO_REUSEPORT group the one that the flow's hash names."""
+        candidates = self.listeners.get(segment.destination_port)
+        if candidates is None:
+            return None
+        destination = segment.destination
+        exact = [listener for listener in candidates if listener.address == destination]
+        if not exact:
+            exact = [listener for listener in candidates if _covers(listener, destination)]
+        if not exact:
+            return None
+        if len(exact) == 1:
+            return exact[0]
+        return exact[hash(segment.key) % len(exact)]
+
+    def listen(self, reservation: Reservation, backlog: int, own: SocketOptions) -> Listener:
+        """A passive open on a reserved port. Raises EADDRINUSE when somebody listens there."""
+        if not self.ports.may_listen(reservation):
+            raise from_errno(errno.EADDRINUSE)
+        reservation.is_listening = True
+        listener = Listener(self.env, reservation.address, reservation.port, backlog, own)
+        listener.mtu_to = self.ip.mtu_to
+        listener.adopt = self.adopt
+        listener.reservation = reservation
+        listener.released = self._forget_listener
+        self.listeners.setdefault(reservation.port, []).append(listener)
+        return listener
+
+    def _forget_listener(self, listener: Listener) -> None:
+        group = self.listeners.get(listener.port)
+        if group is not None and listener in group:
+            group.remove(listener)
+            if not group:
+                del self.listeners[listener.port]
+        held = listener.reservation
+        if isinstance(held, Reservation):
+            held.release()
+
+    # Connections
+
+    def adopt(self, connection: Connection) -> None:
+        """A new connection has its place in the table."""
+        self.connections[connection.key] = connection
+        self.ports.use(connection.local_port, connection.options)
+        connection.touch()
+
+    def connect(
+        self, local: tuple[bytes, int], remote: tuple[bytes, int], own: SocketOptions, now: int
+    ) -> Connection:
+        """An active open from a concrete address; port 0: an ephemeral one. Raises EADDRNOTAVAIL."""
+        address, port = local
+        peer, peer_port = remote
+        recycled: TimeWait | None = None
+        if port:
+            key = flow_key(peer, peer_port, address, port)
+            if not self._is_free(key, now):
+                raise from_errno(errno.EADDRNOTAVAIL)
+        else:
+            key = self._ephemeral_key(address, peer, peer_port, now)
+        recycled = self.time_waits.get(key)
+        iss = self.env.isn.isn(key, now)
+        if recycled is not None:
+            iss = recycled.next_isn()
+            self.forget_time_wait(recycled)
+            self.env.counters.add("TCPTimeWaitReused")
+        connection = Connection(self.env, key, own, iss, now)
+        if recycled is not None:
+            connection.ts_recent = recycled.ts_recent
+            connection.ts_recent_at = recycled.ts_recent_at
+        self.adopt(connection)
+        opening.open_actively(connection, self.ip.mtu_to(peer), now)
+        return connection
+
+    def _ephemeral_key(self, address: bytes, peer: bytes, peer_port: int, now: int) -> bytes:
+        low, high = self.env.settings.ip_local_port_range
+        first = self.ports.first_ephemeral(address, peer, peer_port, (low, high))
+        count = high - low + 1
+        head = peer + address + peer_port.to_bytes(2, "big")
+        for step in range(count):
+            port = low + (first - low + step) % count
+            if port in self.ports.bound:
+                continue
+            key = head + port.to_bytes(2, "big")
+            if self._is_free(key, now):
+                return key
+        raise from_errno(errno.EADDRNOTAVAIL)
+
+    def _is_free(self, key: bytes, now: int) -> bool:
+        """No connection has the four-tuple, or one in TIME-WAIT lets go of it (tcp_tw_reuse)."""
+        if key in self.connections:
+            return False
+        waiting = self.time_waits.get(key)
+        if waiting is None:
+            return True
+        settings = self.env.settings
+        allowed = settings.tcp_tw_reuse == 1 or (settings.tcp_tw_reuse == 2 and is_loopback(key[:16]))
+        old_enough = now - waiting.ts_recent_at > settings.tcp_tw_reuse_delay * MILLISECOND
+        return allowed and waiting.ts_on and old_enough
+
+    # What poll_transmit does with a connection that has nothing more to send
+
+    def settle(self, connection: Connection, now: int) -> None:
+        """Nothing more leaves now: watch its deadline, or let it go."""
+        if connection.state is State.CLOSED:
+            self._drop(connection)
+        elif connection.state is State.TIME_WAIT:
+            self._drop(connection)
+            self._wait(connection, now)
+        else:
+            self.deadlines.watch(connection, connection.next_deadline())
+
+    def _drop(self, connection: Connection) -> None:
+        if self.connections.get(connection.key) is connection:
+            del self.connections[connection.key]
+            self.ports.leave(connection.local_port, connection.options.reuseaddr)
+            if connection.orphan and self.env.orphans > 0:
+                self.env.orphans -= 1
+            connection.timers.stop_all()
+
+    def _wait(self, connection: Connection, now: int) -> None:
+        """TIME-WAIT begins: a small record takes the connection's place."""
+        settings = self.env.settings
+        if len(self.time_waits) >= settings.tcp_max_tw_buckets:
+            self.env.counters.add("TCPTimeWaitOverflow")
+            return
+        if settings.tcp_timewait_length <= 0:
+            return
+        waiting = TimeWait(connection, now)
+        waiting.restart(self.env, now)
+        self.time_waits[connection.key] = waiting
+        self.ports.use(connection.local_port, connection.options)
+        self.deadlines.watch(waiting, waiting.deadline)
+
+    def forget_time_wait(self, waiting: TimeWait) -> None:
+        """The record goes."""
+        if self.time_waits.get(waiting.key) is waiting:
+            del self.time_waits[waiting.key]
+            self.ports.leave(int.from_bytes(waiting.key[34:36], "big"), waiting.reuse_address)
+
+    def expire_time_wait(self, waiting: TimeWait, now: int) -> None:
+        """Its deadline may have come."""
+        if waiting.deadline <= now:
+            self.env.counters.add("TW")
+            self.forget_time_wait(waiting)
+        else:
+            self.deadlines.watch(waiting, waiting.deadline)
+
+    def all_connections(self) -> Iterable[Connection]:
+        return self.connections.values()
+
+
+def _covers(listener: Listener, destination: bytes) -> bool:
+    """A wildcard listener takes this address (``::`` takes IPv4 too unless IPV6_V6ONLY)."""
+    if listener.address == ANY:
+        return not (listener.options.v6only and is_v4(destination))
+    return listener.address == ANY_V4 and is_v4(destination)
+

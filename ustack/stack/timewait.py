@@ -1,0 +1,109 @@
+"""TIME-WAIT: a small record for each connection that closed first (RFC 9293 section 3.6.1, MUST-13; RFC 6191).
+
+The rules are Linux's ``tcp_timewait_state_process``: everything unexpected is answered with the last ACK, a FIN again
+starts the 60 s anew, a SYN that cannot be an old one opens a new connection, RST is exempt from PAWS (and kills the
+record unless ``tcp_rfc1337`` is set: RFC 1337's TIME-WAIT assassination).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ustack.seqnum import unwrap
+from ustack.settings import MILLISECOND, SECOND
+from ustack.tcp import options, replies
+from ustack.tcp.environment import Environment
+from ustack.tcp.tcb import Tcb
+from ustack.tcp.timers import Waiter
+from ustack.wire.frame import Segment, Transmit
+from ustack.wire.tcp import ACK, FIN, RST, SYN
+
+
+class Verdict(IntEnum):
+    """What a segment for a TIME-WAIT connection leads to."""
+
+    IGNORE = 0
+    ACK = 1
+    """Answer with the last ACK."""
+    NEW = 2
+    """A new connection may begin, with ``next_isn``."""
+    GONE = 3
+    """The record dies without an answer."""
+
+
+class TimeWait(Waiter):
+    """One connection in TIME-WAIT."""
+
+    def __init__(self, tcb: Tcb, now: int) -> None:
+        self.queued_at = 0
+        self.key = tcb.key
+        self.rcv_nxt = tcb.rcv_nxt
+        self.snd_nxt = tcb.snd_nxt
+        self.window = tcb.receive_window()
+        self.rcv_wscale = tcb.rcv_wscale
+        self.ts_on = tcb.ts_on
+        self.ts_recent = tcb.ts_recent
+        self.ts_recent_at = tcb.ts_recent_at
+        self.ts_offset = tcb.ts_offset
+        self.since = now
+        self.deadline = 0
+        self.answered_at = 0
+        self.reuse_address = tcb.options.reuseaddr
+
+    def restart(self, env: Environment, now: int) -> None:
+        """2 MSL from now."""
+        self.deadline = now + env.settings.tcp_timewait_length * SECOND
+
+    def judge(self, segment: Segment, env: Environment, now: int) -> Verdict:
+        """A segment arrived (RFC 9293 section 3.10.7.4)."""
+        seq = unwrap(segment.seq, self.rcv_nxt)
+        flags = segment.flags
+        length = segment.payload_length + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)
+        paws_reject = self._is_old(segment)
+        if not paws_reject and seq == self.rcv_nxt and (length == 0 or flags & RST):
+            return self._in_window(segment, env, now)
+        newer_ts = self.ts_on and segment.has_ts and 0 < (segment.ts_val - self.ts_recent) & 0xFFFFFFFF < 0x80000000
+        if flags & (SYN | RST | ACK) == SYN and not paws_reject and (seq > self.rcv_nxt or newer_ts):
+            return Verdict.NEW
+        if paws_reject:
+            env.counters.add("PAWSEstab")
+        if flags & RST:
+            return Verdict.IGNORE
+        if paws_reject or flags & ACK:
+            self.restart(env, now)
+        if self.answered_at and length == 0:
+            if now - self.answered_at < env.settings.tcp_invalid_ratelimit * MILLISECOND:
+                env.counters.add("TCPACKSkippedTimeWait")
+                return Verdict.IGNORE
+        self.answered_at = now
+        return Verdict.ACK
+
+    def _is_old(self, segment: Segment) -> bool:
+        """PAWS (RFC 7323 section 5.3)."""
+        if not self.ts_on or not segment.has_ts:
+            return False
+        return 0 < (self.ts_recent - segment.ts_val) & 0xFFFFFFFF < 0x80000000
+
+    def _in_window(self, segment: Segment, env: Environment, now: int) -> Verdict:
+        """A RST or a bare ACK with exactly the next sequence number."""
+        if segment.flags & RST:
+            if not env.settings.tcp_rfc1337:
+                return Verdict.GONE
+        else:
+            self.restart(env, now)
+        if segment.has_ts:
+            self.ts_recent = segment.ts_val
+            self.ts_recent_at = now
+        return Verdict.IGNORE
+
+    def next_isn(self) -> int:
+        """An ISN beyond all that the old connection sent (Linux: snd_nxt + 65 537)."""
+        return (self.snd_nxt + 65535 + 2) & 0xFFFFFFFF
+
+    def last_ack(self, segment: Segment, env: Environment, now: int) -> Transmit:
+        """The ACK that ended the connection, once more."""
+        encoded = b""
+        if self.ts_on:
+            encoded = options.timestamp_bytes(env.timestamp(self.ts_offset, now), self.ts_recent)
+        field = min(self.window >> self.rcv_wscale, 65535)
+        return replies.answer(segment, self.snd_nxt, self.rcv_nxt, ACK, field, encoded)

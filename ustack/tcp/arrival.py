@@ -1,0 +1,259 @@
+"""SEGMENT ARRIVES: RFC 9293 section 3.10.7 as a list of steps, one function each.
+
+The order is the RFC's with Linux's and RFC 5961's additions (``tcp_validate_incoming``): timestamp, sequence number, RST,
+SYN, ACK, URG, text, FIN. A short path for the segment that everybody expects stands before
+it and does the same. What is refused is counted under one name of ``drops.py``; nothing here raises.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from ustack.drops import Drop
+from ustack.seqnum import unwrap
+from ustack.tcp import acks, delivery, ending, opening, urgent
+from ustack.tcp.challenge import challenge, is_limited
+from ustack.tcp.constants import MAX_QUICKACKS, MILLISECOND, PAWS_IDLE, PAWS_WINDOW
+from ustack.tcp.state import State
+from ustack.tcp.tcb import Tcb
+from ustack.wire.frame import Segment
+from ustack.wire.tcp import ACK, CWR, FIN, PSH, RST, SYN, URG, TcpOptions, parse_options
+
+_EXPECTED: Final = ~PSH
+_NO_OPTIONS: Final = TcpOptions()
+
+
+def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
+    """Take one segment (or run). True: the sender is owed a RST that names no connection of ours."""
+    tcb.total_segs_in += segment.segs
+    if tcb.state is State.SYN_SENT:
+        return opening.in_syn_sent(tcb, segment, now)
+    if tcb.state is State.CLOSED:
+        tcb.env.counters.drop(Drop.CLOSED)
+        return True
+    seq = unwrap(segment.seq, tcb.rcv_nxt)
+    tcb.last_received_at = now
+    if (
+        tcb.state is State.ESTABLISHED
+        and segment.flags & _EXPECTED == ACK
+        and seq == tcb.rcv_nxt
+        and not segment.options
+        and not tcb.receive_ring.blocks()
+        and segment.payload_length <= tcb.receive_window()
+        and not (segment.tos & 3 and tcb.ecn_on)
+        and _ts_is_fresh(tcb, segment)
+    ):
+        return _take_expected(tcb, segment, seq, now)
+    return _take_step_by_step(tcb, segment, seq, now)
+
+
+def _take_expected(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """In order, nothing special: the same as the steps, without their questions."""
+    if segment.has_ts and seq <= tcb.last_ack_sent:
+        _store_ts_recent(tcb, segment, now)
+    if not acks.take_ack(tcb, segment, seq, _NO_OPTIONS, now):
+        return False
+    if segment.payload_length:
+        delivery.take_text(tcb, segment, seq, now)
+        if tcb.rcv_fin >= 0:
+            delivery.fin_if_due(tcb, now)
+        delivery.decide_ack(tcb, now)
+    return False
+
+
+def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    offered = parse_options(segment.options) if segment.options else _NO_OPTIONS
+    if not segment.flags & (ACK | RST | SYN):
+        tcb.env.counters.drop(Drop.FLAGLESS)
+        return False
+    if not check_timestamp(tcb, segment, seq, now):
+        return False
+    if not check_sequence(tcb, segment, seq, now):
+        return False
+    if not check_rst(tcb, segment, seq, now):
+        return False
+    if not check_syn(tcb, segment, seq, now):
+        return False
+    if segment.flags & SYN:
+        seq += 1
+    if not segment.flags & ACK:
+        tcb.env.counters.drop(Drop.NO_ACK)
+        return False
+    if tcb.state is State.SYN_RECEIVED and not opening.complete(tcb, segment, now):
+        return True
+    if segment.has_ts and seq <= tcb.last_ack_sent:
+        _store_ts_recent(tcb, segment, now)
+    if not acks.take_ack(tcb, segment, seq, offered, now):
+        return False
+    ending.after_ack(tcb, now)
+    if tcb.state is State.CLOSED or tcb.state is State.TIME_WAIT:
+        return False
+    _take_ecn(tcb, segment, now)
+    if segment.flags & URG:
+        urgent.take_urgent(tcb, segment, seq, now)
+    if segment.payload_length and not check_text(tcb, segment, seq, now):
+        return True
+    if segment.flags & FIN:
+        delivery.take_fin(tcb, seq + segment.payload_length, now)
+    elif tcb.rcv_fin >= 0:
+        delivery.fin_if_due(tcb, now)
+    delivery.decide_ack(tcb, now)
+    return False
+
+
+def _ts_is_fresh(tcb: Tcb, segment: Segment) -> bool:
+    if not tcb.ts_on:
+        return True
+    return segment.has_ts and ((segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF) < 0x80000000
+
+
+def _store_ts_recent(tcb: Tcb, segment: Segment, now: int) -> None:
+    """RFC 7323 section 4.3: remember the timestamp of what the next ACK answers, never an older one."""
+    if ((segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF) < 0x80000000 or now - tcb.ts_recent_at > PAWS_IDLE:
+        tcb.ts_recent = segment.ts_val
+        tcb.ts_recent_at = now
+
+
+def check_timestamp(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """PAWS (RFC 7323 section 5.3, R1). A RST is exempt (section 5.2)."""
+    if not (tcb.ts_on and segment.has_ts) or segment.flags & RST:
+        return True
+    behind = (tcb.ts_recent - segment.ts_val) & 0xFFFFFFFF
+    if behind <= PAWS_WINDOW or behind >= 0x80000000 or tcb.ts_recent == 0:
+        return True
+    if now - tcb.ts_recent_at > PAWS_IDLE or _is_disordered_ack(tcb, segment, seq, behind):
+        return True
+    tcb.env.counters.add("PAWSEstab")
+    tcb.env.counters.drop(Drop.PAWS)
+    if segment.flags & SYN:
+        challenge(tcb, now)
+    else:
+        _answer_unacceptable(tcb, segment, seq, now)
+    return False
+
+
+def _is_disordered_ack(tcb: Tcb, segment: Segment, seq: int, behind: int) -> bool:
+    """A pure ACK that tells nothing new and is late by less than an RTO: no old duplicate (Linux's tcp_disordered_ack)."""
+    return (
+        segment.payload_length == 0
+        and segment.flags & _EXPECTED == ACK
+        and seq == tcb.rcv_nxt
+        and unwrap(segment.ack, tcb.snd_una) == tcb.snd_una
+        and segment.window << tcb.snd_wscale == tcb.snd_wnd
+        and behind * MILLISECOND <= tcb.rtt.rto
+    )
+
+
+def sequence_length(segment: Segment) -> int:
+    """SEG.LEN: text, SYN and FIN."""
+    length = segment.payload_length
+    if segment.flags & SYN:
+        length += 1
+    if segment.flags & FIN:
+        length += 1
+    return length
+
+
+def check_sequence(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """First: some of the segment lies in the window (a zero window still takes ACKs and RSTs at its edge)."""
+    end = seq + sequence_length(segment)
+    if end >= tcb.rcv_wup and seq <= tcb.rcv_nxt + tcb.receive_window():
+        return True
+    tcb.env.counters.drop(Drop.OLD_SEQUENCE if end < tcb.rcv_wup else Drop.BEYOND_WINDOW)
+    if segment.flags & RST:
+        if _rst_after_fin(tcb, seq):
+            ending.reset(tcb, now)
+    elif segment.flags & SYN:
+        challenge(tcb, now)
+    else:
+        _answer_unacceptable(tcb, segment, seq, now)
+    return False
+
+
+def _rst_after_fin(tcb: Tcb, seq: int) -> bool:
+    """A RST one behind rcv_nxt after the peer's FIN: some stacks count it so (Linux's tcp_reset_check)."""
+    return tcb.fin_received and seq == tcb.rcv_nxt - 1 and tcb.state in _AFTER_FIN
+
+
+_AFTER_FIN: Final = frozenset({State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING})
+
+
+def _answer_unacceptable(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
+    """An ACK in reply (RFC 9293 section 3.10.7.4), pure ACKs and SYNs at most twice a second (against ACK loops)."""
+    if not segment.payload_length or segment.flags & SYN:
+        if is_limited(tcb, now):
+            tcb.env.counters.add("TCPACKSkippedSeq")
+            return
+    end = seq + sequence_length(segment)
+    if seq < tcb.rcv_nxt and end > seq:
+        tcb.env.counters.add("DelayedACKLost")
+        tcb.enter_quickack(MAX_QUICKACKS)
+        delivery.note_dsack(tcb, seq, min(end, tcb.rcv_nxt))
+    tcb.ack_now = True
+    if not tcb.sack_on:
+        tcb.acks_owed += 1
+
+
+def check_rst(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """Second: a RST counts with exactly the next sequence number (RFC 5961 section 3.2)."""
+    if not segment.flags & RST:
+        return True
+    if seq == tcb.rcv_nxt or _rst_after_fin(tcb, seq) or _rst_at_sack_edge(tcb, seq):
+        ending.reset(tcb, now)
+    else:
+        tcb.env.counters.drop(Drop.RST_CHALLENGED)
+        challenge(tcb, now)
+    return False
+
+
+def _rst_at_sack_edge(tcb: Tcb, seq: int) -> bool:
+    """The peer counts what we reported as received: the right edge of the last block is "next" for it."""
+    if not tcb.sack_on:
+        return False
+    blocks = tcb.receive_ring.blocks()
+    return bool(blocks) and seq == blocks[-1][1] + tcb.irs + 1
+
+
+def check_syn(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """Fourth: no SYN is taken here (RFC 5961 section 4.2), but for the SYN-ACK of a simultaneous open."""
+    if not segment.flags & SYN:
+        return True
+    if tcb.state is State.SYN_RECEIVED and tcb.simultaneous and segment.flags & ACK and seq + 1 == tcb.rcv_nxt:
+        return True
+    tcb.env.counters.add("TCPSYNChallenge")
+    tcb.env.counters.drop(Drop.SYN_CHALLENGED)
+    challenge(tcb, now)
+    return False
+
+
+def check_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """Seventh: take the text where the state allows. False: nobody can read it any more, the peer gets a RST."""
+    state = tcb.state
+    end = seq + segment.payload_length
+    if state is State.ESTABLISHED or state is State.FIN_WAIT_1 or state is State.FIN_WAIT_2:
+        if tcb.orphan and end > tcb.rcv_nxt:
+            tcb.env.counters.add("TCPAbortOnData")
+            tcb.env.counters.drop(Drop.DATA_AFTER_CLOSE)
+            ending.give_up(tcb, errno.EPIPE, now)
+            return False
+        delivery.take_text(tcb, segment, seq, now)
+        return True
+    if end <= tcb.rcv_nxt:  # text before the FIN, once more
+        delivery.take_text(tcb, segment, seq, now)
+    else:
+        tcb.env.counters.drop(Drop.BEYOND_FIN)
+    return True
+
+
+def _take_ecn(tcb: Tcb, segment: Segment, now: int) -> None:
+    """CE starts the echo, CWR ends it (RFC 3168 section 6.1.3)."""
+    if not tcb.ecn_on:
+        return
+    if segment.flags & CWR:
+        tcb.ecn_echo = False
+        if segment.payload_length:
+            tcb.ack_now = True
+    if segment.tos & 3 == 3 and segment.payload_length and not tcb.ecn_echo:
+        tcb.ecn_echo = True
+        tcb.enter_quickack(2)

@@ -1,0 +1,223 @@
+"""A connection as its holders see it: the sans-IO calls of the Stack, and those of the application.
+
+Of the same shape as the Stack, but it speaks Segments where the Stack speaks Frames. Every call carries ``now``. After a call
+that may send, the connection stands in the Stack's queue (``touch``), and the Stack's ``poll_transmit`` asks it.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from ustack.errors import from_errno
+from ustack.sockopts import UNLIMITED
+from ustack.tcp import arrival, delivery, ending, expiry, keepalive, options, output, sendbuffer, urgent
+from ustack.tcp.info import TcpInfo
+from ustack.tcp.state import State, may_send_text
+from ustack.tcp.tcb import Tcb
+from ustack.wire.frame import Segment, Transmit
+
+SHUT_RD = 0
+SHUT_WR = 1
+SHUT_RDWR = 2
+
+
+class Connection(Tcb):
+    """One TCP connection (RFC 9293). Made by ``Stack.connect`` and by a Listener, never directly."""
+
+    # What the Stack calls
+
+    def on_segment(self, segment: Segment, now: int) -> bool:
+        """A segment of this connection arrived. True: answer it with a RST."""
+        self.touch()
+        return arrival.on_segment(self, segment, now)
+
+    def on_deadline(self, now: int) -> None:
+        """A timer may be due; early or spurious calls do nothing."""
+        self.touch()
+        expiry.on_deadline(self, now)
+
+    def next_deadline(self) -> int:
+        """When ``on_deadline`` is due, ns; 0: no timer runs."""
+        return self.timers.deadline()
+
+    def poll_transmit(self, now: int) -> Transmit | None:
+        """The next run or segment that may leave now; it counts as sent. Call until None."""
+        return output.next_transmit(self, now)
+
+    # Names
+
+    @property
+    def local(self) -> tuple[bytes, int]:
+        return self.local_address, self.local_port
+
+    @property
+    def remote(self) -> tuple[bytes, int]:
+        return self.remote_address, self.remote_port
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.state.name} port {self.local_port} peer port {self.remote_port}>"
+
+    # Text out
+
+    def write(self, data: object, now: int) -> int:
+        """Copy as much of ``data`` as fits into the send buffer; how much that was (0: wait for WRITABLE).
+
+        Raises what ended the connection, and EPIPE after shutdown or in a state that does not send.
+        """
+        if self.fin_queued or not may_send_text(self.state):
+            if self.error:
+                code, self.error = self.error, 0
+                raise from_errno(code)
+            if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
+                return 0
+            raise from_errno(errno.EPIPE)
+        taken = self.send_ring.write(data)
+        if taken == 0 or self.send_ring.free() == 0:
+            self.writer_waits = True
+        self.touch()
+        return taken
+
+    def writable(self) -> bool:
+        """A write would take something, or raise."""
+        if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
+            return False
+        if self.fin_queued or not may_send_text(self.state):
+            return True
+        if self.has_room():
+            return True
+        self.writer_waits = True
+        return False
+
+    def urgent_follows(self, length: int) -> None:
+        """The last of the next ``length`` bytes written is urgent (MSG_OOB; RFC 6093)."""
+        self.snd_up = self.iss + 1 + self.send_ring.end + length
+        self.urgent_out = True
+
+    def unacknowledged(self) -> int:
+        """Bytes written and not acknowledged (SIOCOUTQ)."""
+        return self.send_ring.end - self.send_ring.start
+
+    # Text in
+
+    def read(self, size: int, now: int) -> bytes:
+        """Up to ``size`` bytes; b"" when there are none now, or at the end (see ``at_eof``)."""
+        if self.rcv_up >= 0:
+            size = urgent.limit_read(self, size)
+        data = self.receive_ring.read(size)
+        if data:
+            self._after_read(len(data), now)
+        return data
+
+    def read_into(self, buffer: object, now: int) -> int:
+        """The same into ``buffer`` (writable, bytes-like); how many bytes."""
+        if self.rcv_up >= 0:
+            view = memoryview(buffer)  # type: ignore[arg-type]
+            buffer = view[: urgent.limit_read(self, len(view))]
+        count = self.receive_ring.read_into(buffer)
+        if count:
+            self._after_read(count, now)
+        return count
+
+    def skip(self, size: int, now: int) -> int:
+        """Pass over up to ``size`` bytes; how many."""
+        count = self.receive_ring.skip(size)
+        if count:
+            self._after_read(count, now)
+        return count
+
+    def peek(self, size: int) -> bytes:
+        """Up to ``size`` bytes, left where they are."""
+        return self.receive_ring.peek(size)
+
+    def _after_read(self, count: int, now: int) -> None:
+        delivery.after_read(self, count, now)
+        if self.ack_now:
+            self.touch()
+
+    def unread(self) -> int:
+        """Bytes in order that wait for the application."""
+        return self.receive_ring.readable()
+
+    def readable(self) -> bool:
+        """A read would return at once: bytes, the end, or an error."""
+        return self.unread() > 0 or self.fin_received or self.error != 0 or self.state is State.CLOSED
+
+    def received_fin(self) -> bool:
+        """The peer has closed its side, and all before its FIN is here."""
+        return self.fin_received
+
+    def at_eof(self) -> bool:
+        """Everything up to the peer's FIN was read."""
+        return self.fin_received and self.receive_ring.readable() == 0
+
+    def urgent_readable(self) -> bool:
+        """An urgent byte waits (POLLPRI)."""
+        return urgent.is_readable(self)
+
+    def read_urgent(self, peek: bool = False) -> bytes:
+        """The urgent byte (MSG_OOB). Raises EINVAL, EAGAIN as Linux."""
+        return urgent.read(self, peek)
+
+    # Ends
+
+    def shutdown(self, how: int, now: int) -> None:
+        """SHUT_WR and SHUT_RDWR queue a FIN behind what was written; SHUT_RD changes nothing on the wire."""
+        if how != SHUT_RD:
+            ending.shutdown_write(self, now)
+            self.touch()
+
+    def close(self, now: int) -> None:
+        """The application lets go: FIN, or RST where text was unread or SO_LINGER is 0."""
+        if not self.orphan and self.state is not State.CLOSED:
+            self.env.orphans += 1
+        ending.close(self, now)
+        self.touch()
+
+    def abort(self, now: int) -> None:
+        """RST, CLOSED (RFC 9293 section 3.10.5)."""
+        ending.abort(self, now)
+        self.touch()
+
+    # Settings
+
+    def option_changed(self, name: str, now: int) -> None:
+        """The holder changed ``options.<name>``: let it act at once."""
+        own = self.options
+        if name in ("keepalive", "keepidle_s", "keepintvl_s", "keepcnt"):
+            keepalive.restart(self, now)
+        elif name == "nodelay" or name == "cork":
+            self.more = False
+        elif name == "quickack":
+            if own.quickack:
+                self.pingpong = 0
+                if self.ack_scheduled:
+                    self.ack_now = True
+            else:
+                self.pingpong = self.env.settings.tcp_pingpong_thresh
+        elif name == "maxseg":
+            options.settle_mss(self)
+        elif name == "sndbuf":
+            sendbuffer.grow(self)
+        elif name == "rcvbuf":
+            self.rcv_buffer = own.rcvbuf
+            self.receive_ring.resize(own.rcvbuf)
+        elif name == "window_clamp":
+            self.window_clamp = own.window_clamp or 65535 << self.rcv_wscale
+            self.rcv_ssthresh = min(self.rcv_ssthresh, self.window_clamp)
+        elif name == "max_pacing_rate":
+            self.pacer.rate = 0 if own.max_pacing_rate >= UNLIMITED else own.max_pacing_rate
+        elif name in ("congestion", "congestion_class"):
+            self.change_congestion()
+        self.touch()
+
+    def change_congestion(self) -> None:
+        """Another algorithm takes over where the window stands."""
+        before = self.congestion
+        self.congestion = options.make_control(self)
+        if before is not None:
+            self.congestion.cwnd = before.cwnd
+            self.congestion.ssthresh = before.ssthresh
+
+    def info(self, now: int) -> TcpInfo:
+        """TCP_INFO."""
+        return TcpInfo(self, now)

@@ -1,0 +1,264 @@
+"""Text on its way in: placed in the receive ring, acknowledged in time, the peer's FIN taken in order.
+
+RFC 9293 section 3.10.7.4, steps seven and eight; the ACK policy is RFC 5681 section 4.2 with Linux's quick ACKs,
+interactive mode and delays (``tcp_event_data_recv``, ``__tcp_ack_snd_check``). Counted in wire
+segments: a run of forty segments is forty, however it arrived.
+"""
+
+from __future__ import annotations
+
+from ustack.drops import Drop
+from ustack.tcp import window
+from ustack.tcp.constants import ATO_MIN, DELACK_MAX, MAX_QUICKACKS, MAX_SACK_BLOCKS, SECOND
+from ustack.tcp.events import EventKind
+from ustack.tcp.state import Input, State
+from ustack.tcp.tcb import Tcb
+from ustack.tcp.timers import Timer
+from ustack.wire.frame import Segment
+from ustack.wire.tcp import PSH
+
+
+def take_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
+    """Take the text of a segment whose first byte has sequence number ``seq`` (step seven)."""
+    length = segment.payload_length
+    end = seq + length
+    if tcb.rcv_fin >= 0 and end > tcb.rcv_fin:
+        tcb.env.counters.drop(Drop.BEYOND_FIN)
+        end = tcb.rcv_fin
+    right = tcb.rcv_nxt + tcb.receive_window()
+    if end <= tcb.rcv_nxt:
+        tcb.env.counters.add("DelayedACKLost")
+        note_dsack(tcb, seq, end)
+        _refuse(tcb, Drop.OLD_DATA)
+    elif seq >= right:
+        if seq < tcb.rcv_nxt:
+            note_dsack(tcb, seq, tcb.rcv_nxt)
+        zero = tcb.receive_window() == 0
+        if zero:
+            tcb.env.counters.add("TCPZeroWindowDrop")
+        _refuse(tcb, Drop.ZERO_WINDOW if zero else Drop.BEYOND_WINDOW)
+    elif seq <= tcb.rcv_nxt:
+        _take_in_order(tcb, segment, seq, min(end, right), now)
+    else:
+        _take_out_of_order(tcb, segment, seq, min(end, right), now)
+
+
+def _refuse(tcb: Tcb, reason: Drop) -> None:
+    tcb.env.counters.drop(reason)
+    tcb.enter_quickack(MAX_QUICKACKS)
+    tcb.ack_scheduled = True
+
+
+def _take_in_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int) -> None:
+    start = tcb.rcv_nxt
+    if seq < start:
+        note_dsack(tcb, seq, start)
+    had_gap = bool(tcb.receive_ring.blocks())
+    advanced = tcb.receive_ring.place(start - tcb.irs - 1, segment.payload, start - seq, end - start)
+    if advanced == 0:
+        tcb.env.counters.add("TCPRcvQDrop")
+        _refuse(tcb, Drop.NO_MEMORY)
+        return
+    tcb.rcv_nxt = start + advanced
+    tcb.bytes_received += end - start
+    if had_gap and not tcb.receive_ring.blocks():
+        tcb.ack_now = True  # RFC 5681 section 4.2: a filled gap is acknowledged at once
+    event_data_received(tcb, segment, now)
+    tcb.env.tell(EventKind.READABLE, tcb)
+
+
+def _take_out_of_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int) -> None:
+    blocks = tcb.receive_ring.blocks()
+    first = tcb.irs + 1
+    for block_start, block_end in blocks:
+        overlap_start = max(seq, block_start + first)
+        overlap_end = min(end, block_end + first)
+        if overlap_start < overlap_end:
+            extend_dsack(tcb, overlap_start, overlap_end)
+    tcb.receive_ring.place(seq - first, segment.payload, 0, end - seq)
+    tcb.env.counters.add("TCPOFOQueue", segment.segs)
+    tcb.bytes_received += end - seq
+    _remember_block(tcb, seq)
+    if not tcb.sack_on:
+        tcb.acks_owed += segment.segs
+    tcb.ack_scheduled = True
+    event_data_received(tcb, segment, now)
+
+
+def _remember_block(tcb: Tcb, seq: int) -> None:
+    """The block with the latest arrival is reported first (RFC 2018 section 4)."""
+    recent = tcb.recent_blocks
+    if seq in recent:
+        recent.remove(seq)
+    recent.insert(0, seq)
+    del recent[2 * MAX_SACK_BLOCKS :]
+
+
+def sack_blocks(tcb: Tcb, most: int) -> list[tuple[int, int]]:
+    """Up to ``most`` blocks for the next ACK: D-SACK first (RFC 2883), then by recency (RFC 2018 section 4)."""
+    chosen: list[tuple[int, int]] = []
+    if tcb.dsack is not None:
+        chosen.append(tcb.dsack)
+    held = tcb.receive_ring.blocks()
+    if not held:
+        tcb.recent_blocks.clear()
+        return chosen
+    first = tcb.irs + 1
+    blocks = [(start + first, end + first) for start, end in held]
+    keep: list[int] = []
+    for seq in tcb.recent_blocks:
+        for block in blocks:
+            if block[0] <= seq < block[1]:
+                keep.append(seq)
+                if block not in chosen:
+                    chosen.append(block)
+                break
+    tcb.recent_blocks = keep
+    for block in blocks:
+        if len(chosen) >= most:
+            break
+        if block not in chosen:
+            chosen.append(block)
+    return chosen[:most]
+
+
+def note_dsack(tcb: Tcb, start: int, end: int) -> None:
+    """[start, end) arrived twice: say so in the next ACK (RFC 2883)."""
+    if tcb.sack_on and tcb.env.settings.tcp_dsack and start < end:
+        tcb.env.counters.add("TCPDSACKOldSent" if start < tcb.rcv_nxt else "TCPDSACKOfoSent")
+        tcb.dsack = (start, end)
+
+
+def extend_dsack(tcb: Tcb, start: int, end: int) -> None:
+    """The same for a duplicate above the gap; neighbours of one segment make one block."""
+    if tcb.dsack is not None and start <= tcb.dsack[1] and tcb.dsack[0] <= end:
+        tcb.dsack = (min(start, tcb.dsack[0]), max(end, tcb.dsack[1]))
+    elif tcb.dsack is None:
+        note_dsack(tcb, start, end)
+
+
+def event_data_received(tcb: Tcb, segment: Segment, now: int) -> None:
+    """Text arrived: steer the delayed-ACK engine (Linux's tcp_event_data_recv)."""
+    tcb.ack_scheduled = True
+    tcb.data_segs_in += segment.segs
+    _measure_rcv_mss(tcb, segment)
+    if segment.has_ts and segment.ts_ecr and segment.segment_size >= tcb.rcv_mss:
+        elapsed = (tcb.env.timestamp(tcb.ts_offset, now) - segment.ts_ecr) & 0xFFFFFFFF
+        if elapsed < 0x7FFFFFFF:
+            window.measure_rtt_by_timestamp(tcb, elapsed * 1_000_000)
+    elif not tcb.ts_on:
+        window.measure_rtt(tcb, now)
+    if tcb.ato == 0:
+        tcb.add_quickacks(MAX_QUICKACKS)
+        tcb.ato = ATO_MIN
+    else:
+        gap = now - tcb.last_text_at
+        if gap <= ATO_MIN // 2:
+            tcb.ato = tcb.ato // 2 + ATO_MIN // 2
+        elif gap < tcb.ato:
+            tcb.ato = min(tcb.ato // 2 + gap, tcb.rtt.rto)
+        elif gap > tcb.rtt.rto:
+            tcb.add_quickacks(MAX_QUICKACKS)
+    tcb.last_text_at = now
+    if segment.payload_length >= 128:
+        window.grow(tcb, segment.payload_length)
+
+
+def _measure_rcv_mss(tcb: Tcb, segment: Segment) -> None:
+    """Estimate the peer's full segment; remember that a short one came (Linux's tcp_measure_rcv_mss)."""
+    size = segment.segment_size
+    if size >= tcb.rcv_mss:
+        tcb.rcv_mss = min(size, tcb.advertised_mss)
+        if segment.payload_length % size and segment.flags & PSH:
+            tcb.pushed = 1
+    else:
+        if size >= 536 and size >= tcb.rcv_mss // 2 and not segment.flags & PSH:
+            tcb.rcv_mss = size
+        tcb.pushed = 2 if tcb.pushed else 1
+
+
+def decide_ack(tcb: Tcb, now: int) -> None:
+    """After a segment: is the scheduled ACK due now, or may it wait (Linux's __tcp_ack_snd_check)?"""
+    if not tcb.ack_scheduled or tcb.ack_now:
+        return
+    arrived = tcb.rcv_nxt - tcb.rcv_wup
+    if (
+        (arrived > tcb.rcv_mss and (tcb.receive_ring.readable() < tcb.options.rcvlowat or window.would_offer_more(tcb)))
+        or tcb.is_quickack()
+        or tcb.receive_ring.blocks()
+    ):
+        tcb.ack_now = True
+    else:
+        delay_ack(tcb, now)
+
+
+def delay_ack(tcb: Tcb, now: int) -> None:
+    """Arm the delayed-ACK timer (RFC 9293 section 3.8.6.3; Linux's tcp_send_delayed_ack)."""
+    delay = tcb.ato
+    if delay > ATO_MIN:
+        most = DELACK_MAX if tcb.in_pingpong() or tcb.pushed else SECOND // 2
+        if tcb.rtt.srtt:
+            most = min(most, max(tcb.rtt.srtt, ATO_MIN))
+        delay = min(delay, most)
+    delay = min(delay, DELACK_MAX) if delay else ATO_MIN
+    at = now + delay
+    running = tcb.timers.at[Timer.DELAYED_ACK]
+    if running:
+        if running <= now + (delay >> 2):
+            tcb.ack_now = True
+            return
+        at = min(at, running)
+    tcb.timers.arm(Timer.DELAYED_ACK, at)
+
+
+def ack_sent(tcb: Tcb) -> None:
+    """A segment with an ACK left: whatever was scheduled is done."""
+    tcb.ack_now = False
+    tcb.ack_scheduled = False
+    tcb.acks_owed = 0
+    tcb.pushed = 0
+    tcb.dsack = None
+    if tcb.quick_acks > 0:
+        tcb.quick_acks -= 1
+        if tcb.quick_acks == 0:
+            tcb.ato = ATO_MIN
+    tcb.timers.stop(Timer.DELAYED_ACK)
+    tcb.last_ack_sent = tcb.rcv_nxt
+
+
+def after_read(tcb: Tcb, copied: int, now: int) -> None:
+    """The application took ``copied`` bytes: is it time for an ACK or a window update (Linux's tcp_cleanup_rbuf)?"""
+    window.adjust_to_reader(tcb, now)
+    if tcb.ack_scheduled:
+        drained = copied > 0 and tcb.receive_ring.readable() == 0
+        interactive = tcb.pushed == 2 or (tcb.pushed == 1 and not tcb.in_pingpong())
+        if tcb.rcv_nxt - tcb.rcv_wup > tcb.rcv_mss or (interactive and drained):
+            tcb.ack_now = True
+            return
+    if copied > 0 and not tcb.fin_received:
+        offered = tcb.receive_window()
+        if 2 * offered <= tcb.window_clamp:
+            if window.reopens(tcb, offered):
+                tcb.ack_now = True
+
+
+def take_fin(tcb: Tcb, fin_seq: int, now: int) -> None:
+    """The peer's FIN has sequence number ``fin_seq`` (step eight); out of order it only marks the end."""
+    if tcb.rcv_fin < 0:
+        tcb.rcv_fin = fin_seq
+    fin_if_due(tcb, now)
+
+
+def fin_if_due(tcb: Tcb, now: int) -> None:
+    """All before the FIN is here: the stream ends, the state moves (RFC 9293 section 3.10.7.4, eighth)."""
+    if tcb.fin_received or tcb.rcv_fin < 0 or tcb.rcv_nxt != tcb.rcv_fin:
+        return
+    tcb.rcv_nxt += 1
+    tcb.fin_received = True
+    tcb.ack_scheduled = True
+    if tcb.state is State.ESTABLISHED:
+        tcb.pingpong = tcb.env.settings.tcp_pingpong_thresh
+    else:
+        tcb.ack_now = True
+    tcb.move(Input.FIN_RECEIVED, now)
+    tcb.env.tell(EventKind.PEER_CLOSED, tcb)

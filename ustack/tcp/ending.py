@@ -1,0 +1,136 @@
+"""How connections end: FIN acknowledged, reset by the peer, given up, closed or aborted by the application."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from ustack.tcp.constants import SECOND
+from ustack.tcp.events import EventKind
+from ustack.tcp.state import Input, State
+from ustack.tcp.tcb import Tcb
+from ustack.tcp.timers import Timer
+
+_NEEDS_RST: Final = frozenset(
+    {State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSE_WAIT, State.SYN_RECEIVED}
+)
+"""An abort tells the peer in these states (RFC 9293 section 3.10.5; Linux's tcp_need_reset)."""
+
+
+def after_ack(tcb: Tcb, now: int) -> None:
+    """An ACK was taken: if it covers our FIN, the state moves (RFC 9293 section 3.10.7.4, fifth)."""
+    if not tcb.fin_queued or tcb.snd_una != tcb.stream_end():
+        return
+    if tcb.state is State.FIN_WAIT_1:
+        tcb.move(Input.FIN_ACKED, now)
+        if tcb.orphan:
+            await_peer(tcb, now)
+    elif tcb.state is State.CLOSING:
+        tcb.move(Input.FIN_ACKED, now)
+    elif tcb.state is State.LAST_ACK:
+        tcb.move(Input.FIN_ACKED, now)
+        finish(tcb)
+
+
+def fin_time(tcb: Tcb) -> int:
+    """How long an orphan stays in FIN-WAIT-2, ns (tcp_fin_timeout, TCP_LINGER2; at least 3.5 RTO)."""
+    seconds = tcb.options.linger2_s or tcb.env.settings.tcp_fin_timeout
+    return max(seconds * SECOND, (tcb.rtt.rto << 2) - (tcb.rtt.rto >> 1))
+
+
+def await_peer(tcb: Tcb, now: int) -> None:
+    """FIN-WAIT-2 of an orphan: nobody will read what comes, so it does not wait for ever."""
+    if tcb.options.linger2_s < 0:
+        tcb.env.counters.add("TCPAbortOnLinger")
+        tcb.rst_owed = True
+        give_up(tcb, 0, now)
+        return
+    tcb.timers.arm(Timer.LINGER, now + fin_time(tcb))
+
+
+def finish(tcb: Tcb) -> None:
+    """CLOSED: timers stop, what could not be sent is dropped, the holder is told."""
+    tcb.timers.stop_all()
+    tcb.ack_now = False
+    tcb.syn_owed = False
+    tcb.send_ring.release(tcb.send_ring.end)
+    tcb.env.tell(EventKind.CLOSED, tcb)
+
+
+def reset(tcb: Tcb, now: int) -> None:
+    """The peer's RST counts (RFC 9293 section 3.10.7.4, second): the application learns it (MUST-12)."""
+    tcb.env.counters.add("TcpEstabResets" if tcb.state in (State.ESTABLISHED, State.CLOSE_WAIT) else "TcpAttemptFails")
+    if tcb.state is State.SYN_SENT:
+        tcb.error = errno.ECONNREFUSED
+    elif tcb.state is State.CLOSE_WAIT:
+        tcb.error = errno.EPIPE
+    else:
+        tcb.error = errno.ECONNRESET
+    tcb.move(Input.RESET, now)
+    tcb.env.tell(EventKind.RESET, tcb)
+    finish(tcb)
+
+
+def give_up(tcb: Tcb, code: int, now: int) -> None:
+    """The connection is over without the peer's word; ``code`` is the errno the application gets (0: none)."""
+    tcb.error = code
+    if tcb.state is not State.CLOSED:
+        tcb.move(Input.RESET, now)
+    if code == errno.ETIMEDOUT:
+        tcb.env.tell(EventKind.TIMED_OUT, tcb)
+    elif code:
+        tcb.env.tell(EventKind.ERROR, tcb)
+    finish(tcb)
+
+
+def time_out(tcb: Tcb, now: int) -> None:
+    """R2 is reached (RFC 9293 section 3.8.3): ETIMEDOUT, or the ICMP error that explains the silence."""
+    tcb.env.counters.add("TCPAbortOnTimeout")
+    give_up(tcb, tcb.soft_error or errno.ETIMEDOUT, now)
+
+
+def shutdown_write(tcb: Tcb, now: int) -> None:
+    """No more text from the application: a FIN takes its place behind the last byte."""
+    if tcb.fin_queued:
+        return
+    if tcb.state is State.SYN_RECEIVED:
+        tcb.fin_queued = True  # the state moves when the handshake is complete
+    elif tcb.state is State.ESTABLISHED or tcb.state is State.CLOSE_WAIT:
+        tcb.fin_queued = True
+        tcb.move(Input.FIN_SENT, now)
+
+
+def close(tcb: Tcb, now: int) -> None:
+    """The application lets go (RFC 9293 section 3.10.4): orderly, unless text was unread or SO_LINGER is 0 (RFC 2525 section 2.17)."""
+    if tcb.orphan:
+        return
+    tcb.orphan = True
+    if tcb.state is State.CLOSED:
+        return
+    if tcb.state is State.SYN_SENT:
+        tcb.move(Input.RESET, now)
+        finish(tcb)
+        return
+    unread = tcb.receive_ring.readable()
+    if unread and tcb.state is not State.TIME_WAIT:
+        tcb.env.counters.add("TCPAbortOnClose")
+        abort(tcb, now)
+    elif tcb.options.linger_s == 0:
+        tcb.env.counters.add("TCPAbortOnData")
+        abort(tcb, now)
+    elif tcb.state is State.FIN_WAIT_2:
+        await_peer(tcb, now)
+    else:
+        shutdown_write(tcb, now)
+
+
+def abort(tcb: Tcb, now: int) -> None:
+    """ABORT (RFC 9293 section 3.10.5): a RST where the peer must know, and CLOSED at once."""
+    tcb.orphan = True
+    if tcb.state is State.CLOSED or tcb.state is State.TIME_WAIT:
+        return
+    if tcb.state in _NEEDS_RST:
+        tcb.rst_owed = True
+        tcb.env.counters.add("TcpOutRsts")
+    tcb.move(Input.RESET, now)
+    finish(tcb)

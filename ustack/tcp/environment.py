@@ -1,0 +1,46 @@
+"""What all connections of one Stack share, handed to each of them."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ustack.counters import Counters
+from ustack.ring import RingMaker
+from ustack.settings import Settings
+from ustack.tcp.events import Event, EventKind
+from ustack.tcp.isn import IsnGenerator
+from ustack.wire.frame import Transmit
+
+
+class Environment:
+    """Knobs, counters, rings, ISNs and the queue of events of one Stack."""
+
+    def __init__(self, settings: Settings, rings: RingMaker, isn: IsnGenerator, counters: Counters) -> None:
+        self.settings = settings
+        self.rings = rings
+        self.isn = isn
+        self.counters = counters
+        self.events: deque[Event] = deque()
+        self.touched: deque[object] = deque()
+        """Connections that may have something to send, or a new deadline."""
+        self.replies: deque[Transmit] = deque()
+        """Segments without a connection: SYN-ACKs of requests, resets, TIME-WAIT's ACKs."""
+        self.orphans: int = 0
+        self.challenge_second: int = -1
+        self.challenges: int = 0
+
+    def tell(self, kind: EventKind, endpoint: object) -> None:
+        self.events.append(Event(kind, endpoint))
+
+    def timestamp(self, offset: int, now: int) -> int:
+        """TSval at ``now``: milliseconds (Linux's TCP_TS_HZ is 1000) plus the connection's offset; 32 bits."""
+        return (now // 1_000_000 + offset) & 0xFFFFFFFF
+
+    def challenge_allowed(self, now: int) -> bool:
+        """The host's limit of challenge ACKs a second (tcp_challenge_ack_limit, RFC 5961 section 7)."""
+        second = now // 1_000_000_000
+        if second != self.challenge_second:
+            self.challenge_second = second
+            self.challenges = 0
+        self.challenges += 1
+        return self.challenges <= self.settings.tcp_challenge_ack_limit

@@ -1,0 +1,37 @@
+"""What a Stack tells those who hold its endpoints."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class EventKind(IntEnum):
+    """Why ``next_event`` returned an endpoint. Edges, not levels: ask the endpoint for its state."""
+
+    ESTABLISHED = 1
+    READABLE = 2
+    WRITABLE = 3
+    PEER_CLOSED = 4
+    RESET = 5
+    TIMED_OUT = 6
+    ACCEPTABLE = 7
+    """A listener has a connection to accept."""
+    ERROR = 8
+    """A soft or hard error was reported (ICMP, say); ``endpoint.error`` has the errno."""
+    CLOSED = 9
+    """The connection is over: nothing more will come of it."""
+    URGENT = 10
+    """The peer announced urgent data (RFC 9293 section 3.8.5)."""
+
+
+class Event:
+    """One event: ``kind`` and the endpoint it happened to."""
+
+    __slots__ = ("endpoint", "kind")
+
+    def __init__(self, kind: EventKind, endpoint: object) -> None:
+        self.kind = kind
+        self.endpoint = endpoint
+
+    def __repr__(self) -> str:
+        return f"Event({self.kind.name}, {self.endpoint!r})"

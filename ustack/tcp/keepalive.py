@@ -1,0 +1,59 @@
+"""Keepalive (RFC 9293 section 3.8.4; off by default, MUST-25) with Linux's knobs and rules."""
+
+from __future__ import annotations
+
+from ustack.tcp import ending
+from ustack.tcp.constants import MILLISECOND, RESOURCE_PROBE_INTERVAL, SECOND
+from ustack.tcp.state import State
+from ustack.tcp.tcb import Tcb
+from ustack.tcp.timers import Timer
+
+
+def idle_time(tcb: Tcb) -> int:
+    """Silence before the first probe, ns (TCP_KEEPIDLE, tcp_keepalive_time)."""
+    return (tcb.options.keepidle_s or tcb.env.settings.tcp_keepalive_time) * SECOND
+
+
+def interval(tcb: Tcb) -> int:
+    """Between two probes, ns (TCP_KEEPINTVL, tcp_keepalive_intvl)."""
+    return (tcb.options.keepintvl_s or tcb.env.settings.tcp_keepalive_intvl) * SECOND
+
+
+def restart(tcb: Tcb, now: int) -> None:
+    """The option was switched, a time was changed, or the connection began: arm the timer anew, or stop it."""
+    if tcb.options.keepalive and tcb.state not in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.TIME_WAIT):
+        tcb.timers.arm(Timer.KEEPALIVE, now + max(idle_time(tcb) - _silence(tcb, now), 0))
+    else:
+        tcb.timers.stop(Timer.KEEPALIVE)
+
+
+def _silence(tcb: Tcb, now: int) -> int:
+    """Time since the peer last gave a sign of life."""
+    return now - max(tcb.ack_at, tcb.last_received_at)
+
+
+def expire(tcb: Tcb, now: int) -> None:
+    """The keepalive timer fired: probe, give up, or wait on (Linux's tcp_keepalive_timer)."""
+    if not tcb.options.keepalive or tcb.state in (State.CLOSED, State.SYN_SENT, State.TIME_WAIT):
+        return
+    if not tcb.board.is_empty or tcb.unsent() > 0:
+        tcb.timers.arm(Timer.KEEPALIVE, now + idle_time(tcb))  # data in flight asks the same question
+        return
+    silence = _silence(tcb, now)
+    if silence < idle_time(tcb):
+        tcb.timers.arm(Timer.KEEPALIVE, now + idle_time(tcb) - silence)
+        return
+    user_timeout = tcb.options.user_timeout_ms * MILLISECOND
+    probes = tcb.options.keepcnt or tcb.env.settings.tcp_keepalive_probes
+    if user_timeout:
+        is_dead = silence >= user_timeout and tcb.probes_out > 0
+    else:
+        is_dead = tcb.probes_out >= probes
+    if is_dead:
+        tcb.rst_owed = True
+        ending.time_out(tcb, now)
+        return
+    tcb.probes_out += 1
+    tcb.keepalive_owed = True
+    tcb.env.counters.add("TCPKeepAlive")
+    tcb.timers.arm(Timer.KEEPALIVE, now + max(interval(tcb), RESOURCE_PROBE_INTERVAL))

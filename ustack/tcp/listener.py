@@ -1,0 +1,391 @@
+"""A listener: the SYN queue of requests and the accept queue of connections (RFC 9293 section 3.10.7.2, listen(2)).
+
+A request is a small record, as on Linux, and becomes a Connection when its third ACK arrives. The
+application only takes connections from the accept queue: the handshake does not wait for accept().
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ustack.drops import Drop
+from ustack.sockopts import SocketOptions
+from ustack.tcp import cookies, ending, opening, options, replies, window
+from ustack.tcp.connection import Connection
+from ustack.tcp.constants import DEFAULT_MSS_V4, DEFAULT_MSS_V6, MILLISECOND, SECOND
+from ustack.tcp.environment import Environment
+from ustack.tcp.events import EventKind
+from ustack.tcp.options import SynOptions
+from ustack.tcp.state import Input
+from ustack.tcp.timers import Waiter
+from ustack.wire.address import is_v4
+from ustack.wire.frame import Segment, Transmit
+from ustack.wire.tcp import ACK, CWR, ECE, FIN, RST, SYN, TcpOptions, parse_options
+
+_ECN_SETUP: Final = ECE | CWR
+
+
+class Request(opening.HandshakeRecord):
+    """One SYN that was answered: what the third ACK needs (Linux's request_sock)."""
+
+    def __init__(self, key: bytes, irs: int, iss: int, offer: SynOptions, now: int) -> None:
+        super().__init__(irs, iss, offer)
+        self.key = key
+        self.mss = 0
+        self.window = 0
+        self.deadline = now + SECOND
+        self.answered_at = now
+        self.created_at = now
+        self.acked = False
+        """The third ACK came while the accept queue was full, or TCP_DEFER_ACCEPT waits for data."""
+
+
+class Listener(Waiter):
+    """A passive open on ``address`` (16 bytes; all zero for any) and ``port``."""
+
+    def __init__(
+        self, env: Environment, address: bytes, port: int, backlog: int, own: SocketOptions
+    ) -> None:
+        self.queued_at = 0
+        self.env = env
+        self.address = address
+        self.port = port
+        self.backlog = backlog
+        self.options = own
+        self.owner: object = None
+        self.requests: dict[bytes, Request] = {}
+        self.queue: deque[Connection] = deque()
+        self.is_open = True
+        self.mtu_to: Callable[[bytes], int] = _default_mtu
+        self.adopt: Callable[[Connection], None] = _forget
+        """The Stack's: enters a new connection in its table."""
+        self.reservation: object = None
+        self.released: Callable[[Listener], None] | None = None
+        self.deadline = 0
+        self.cookies_sent_at = -1
+
+    # The application's calls
+
+    def accept(self, now: int) -> Connection | None:
+        """The oldest established connection nobody took yet; None when there is none."""
+        if not self.queue:
+            return None
+        connection = self.queue.popleft()
+        connection.in_accept_queue = False
+        return connection
+
+    def readable(self) -> bool:
+        return bool(self.queue)
+
+    def close(self, now: int) -> None:
+        """No more connections; those that nobody accepted are reset (Linux's inet_csk_listen_stop)."""
+        self.is_open = False
+        self.requests.clear()
+        self.deadline = 0
+        while self.queue:
+            connection = self.queue.popleft()
+            connection.in_accept_queue = False
+            ending.abort(connection, now)
+            connection.touch()
+        if self.released is not None:
+            self.released(self)
+
+    def is_full(self) -> bool:
+        """The accept queue holds more than the backlog (Linux's sk_acceptq_is_full: one more than asked for)."""
+        return len(self.queue) > self.backlog
+
+    # SYN
+
+    def on_segment(self, segment: Segment, now: int) -> bool:
+        """A segment for this port from a peer without request or connection. True: a RST answers it."""
+        flags = segment.flags
+        if flags & RST:
+            self.env.counters.drop(Drop.LISTEN_RST)
+            return False
+        if flags & ACK:
+            return not self._try_cookie(segment, now)
+        if not flags & SYN:
+            self.env.counters.drop(Drop.LISTEN_NO_SYN)
+            return False
+        if flags & FIN:
+            self.env.counters.drop(Drop.LISTEN_FIN)
+            return False
+        self._take_syn(segment, None, now)
+        return False
+
+    def take_syn_with(self, segment: Segment, iss: int, now: int) -> None:
+        """A SYN that TIME-WAIT lets through, with the ISN that it chose (RFC 6191)."""
+        self._take_syn(segment, iss, now)
+
+    def _take_syn(self, segment: Segment, iss: int | None, now: int) -> None:
+        settings = self.env.settings
+        wants_cookie = False
+        if iss is None and (settings.tcp_syncookies == 2 or len(self.requests) >= self.backlog):
+            if not settings.tcp_syncookies:
+                self.env.counters.add("TCPReqQFullDrop")
+                self.env.counters.drop(Drop.SYN_QUEUE_FULL)
+                return
+            self.env.counters.add("TCPReqQFullDoCookies")
+            wants_cookie = True
+        if self.is_full():
+            self._overflow()
+            return
+        most = settings.tcp_max_syn_backlog
+        if not wants_cookie and not settings.tcp_syncookies and most - len(self.requests) < most >> 2:
+            self.env.counters.add("TCPReqQFullDrop")
+            self.env.counters.drop(Drop.SYN_QUEUE_FULL)
+            return
+        request = self._request_for(segment, iss, now)
+        if wants_cookie:
+            self._send_cookie(request, segment, now)
+            return
+        self.requests[segment.key] = request
+        if self.deadline == 0 or request.deadline < self.deadline:
+            self.deadline = request.deadline
+        self._send_syn_ack(request, now)
+
+    def _overflow(self) -> None:
+        self.env.counters.add("ListenOverflows")
+        self.env.counters.add("ListenDrops")
+        self.env.counters.drop(Drop.ACCEPT_QUEUE_FULL)
+
+    def _request_for(self, segment: Segment, iss: int | None, now: int) -> Request:
+        settings = self.env.settings
+        found = parse_options(segment.options)
+        offer = agree(segment, found, self.env)
+        if iss is None:
+            iss = self.env.isn.isn(segment.key, now)
+        request = Request(segment.key, segment.seq, iss, offer, now)
+        request.mss = self._own_mss(segment.source)
+        buffer = self.options.rcvbuf or settings.tcp_rmem[1]
+        request.window, scale = window.initial(settings, buffer, self.options.window_clamp, request.mss)
+        request.rcv_wscale = scale if offer.wscale >= 0 else 0
+        if settings.tcp_timestamps == 1:
+            request.ts_offset = self.env.isn.timestamp_offset(segment.key)
+        request.ecn = settings.tcp_ecn > 0 and segment.flags & _ECN_SETUP == _ECN_SETUP
+        return request
+
+    def _own_mss(self, peer: bytes) -> int:
+        mss = self.mtu_to(peer) - replies.header_bytes(peer)
+        if self.options.maxseg:
+            mss = min(mss, self.options.maxseg)
+        return min(mss, 65535)
+
+    def _send_syn_ack(self, request: Request, now: int, ts_val: int = -1) -> None:
+        offer = request.offer
+        if ts_val < 0 and offer.ts_val >= 0:
+            ts_val = self.env.timestamp(request.ts_offset, now)
+        scale = request.rcv_wscale if offer.wscale >= 0 else -1
+        encoded = SynOptions(request.mss, scale, offer.sack, ts_val, request.ts_recent).encode()
+        flags = SYN | ACK | (ECE if request.ecn else 0)
+        transmit = self._transmit(request, request.iss, flags, min(request.window, 65535), encoded)
+        request.answered_at = now
+        self.env.replies.append(transmit)
+
+    def _transmit(self, request: Request, seq: int, flags: int, field: int, encoded: bytes) -> Transmit:
+        key = request.key
+        own = self.options
+        v4 = is_v4(key)
+        ttl = own.ttl if v4 else own.hops
+        return Transmit(
+            key[16:32],
+            key[0:16],
+            int.from_bytes(key[34:36], "big"),
+            int.from_bytes(key[32:34], "big"),
+            seq & 0xFFFFFFFF,
+            (request.irs + 1) & 0xFFFFFFFF,
+            flags,
+            field,
+            0,
+            encoded,
+            None,
+            0,
+            0,
+            0,
+            (own.tos if v4 else own.tclass) & 0xFC,
+            self.env.settings.ip_default_ttl if ttl < 0 else ttl,
+        )
+
+    # SYN cookies
+
+    def _send_cookie(self, request: Request, segment: Segment, now: int) -> None:
+        self.env.counters.add("SyncookiesSent")
+        offer = request.offer
+        request.iss = cookies.make(self.env.isn.secret, segment.key, segment.seq, offer.mss, now)
+        ts_val = -1
+        if offer.ts_val >= 0:
+            ts_val = cookies.timestamp(self.env.timestamp(request.ts_offset, now), offer, request.ecn)
+        else:  # without timestamps nothing can carry them back
+            offer.wscale = -1
+            offer.sack = False
+            request.ecn = False
+        self._send_syn_ack(request, now, ts_val)
+        self.cookies_sent_at = now
+
+    def _try_cookie(self, segment: Segment, now: int) -> bool:
+        """A bare ACK may complete a handshake that was kept in a cookie. False: it was none of ours."""
+        recent = self.env.settings.tcp_syncookies == 2 or (
+            self.cookies_sent_at >= 0 and now - self.cookies_sent_at < cookies.MAX_AGE * cookies.MINUTE
+        )
+        if not self.env.settings.tcp_syncookies or not recent or segment.flags & SYN:
+            self.env.counters.drop(Drop.LISTEN_ACK)
+            return False
+        cookie = (segment.ack - 1) & 0xFFFFFFFF
+        irs = (segment.seq - 1) & 0xFFFFFFFF
+        mss = cookies.check(self.env.isn.secret, segment.key, cookie, irs, now)
+        if mss == 0:
+            self.env.counters.add("SyncookiesFailed")
+            self.env.counters.drop(Drop.COOKIE_FAILED)
+            return False
+        self.env.counters.add("SyncookiesRecv")
+        offset = self.env.isn.timestamp_offset(segment.key) if self.env.settings.tcp_timestamps == 1 else 0
+        offer = SynOptions(mss, -1, False, -1, 0)
+        if segment.has_ts:
+            offer = cookies.offer_of(segment.ts_ecr, mss)
+            offer.ts_val = segment.ts_val
+        request = self._request_for(segment, cookie, now)
+        request.offer = offer
+        request.irs = irs
+        request.ts_recent = max(offer.ts_val, 0)
+        request.ts_offset = offset
+        if offer.wscale < 0:
+            request.rcv_wscale = 0
+        self._complete(request, segment, now)
+        return True
+
+    # The third ACK
+
+    def on_request_segment(self, request: Request, segment: Segment, now: int) -> bool:
+        """A segment of a peer whose SYN waits in the queue (Linux's tcp_check_req). True: a RST answers it."""
+        flags = segment.flags
+        behind = 0
+        if segment.has_ts and request.offer.ts_val >= 0:
+            behind = (request.ts_recent - segment.ts_val) & 0xFFFFFFFF
+        is_old = 0 < behind < 0x80000000
+        if segment.seq == request.irs & 0xFFFFFFFF and flags & (SYN | ACK | RST | FIN) == SYN and not is_old:
+            self.env.counters.drop(Drop.REQUEST_REPEATED)
+            if now - request.answered_at >= 500 * MILLISECOND or request.answered_at == request.created_at:
+                self._send_syn_ack(request, now)
+            return False
+        if flags & ACK and segment.ack != (request.iss + 1) & 0xFFFFFFFF:
+            self.env.counters.drop(Drop.REQUEST_WRONG_ACK)
+            return True
+        if is_old or not self._is_in_window(request, segment):
+            self._answer_unacceptable(request, segment, is_old, now)
+            return False
+        if flags & (RST | SYN):
+            self._remove(request)
+            self.env.counters.add("EmbryonicRsts")
+            return bool(flags & SYN)
+        if not flags & ACK:
+            self.env.counters.drop(Drop.NO_ACK)
+            return False
+        if self._is_deferred(request, segment):
+            request.acked = True
+            self.env.counters.add("TCPDeferAcceptDrop")
+            return False
+        if self.is_full():
+            self._overflow()
+            request.acked = True
+            if self.env.settings.tcp_abort_on_overflow:
+                self._remove(request)
+                return True
+            return False
+        self._remove(request)
+        self._complete(request, segment, now)
+        return False
+
+    def _is_in_window(self, request: Request, segment: Segment) -> bool:
+        offset = (segment.seq - request.irs - 1) & 0xFFFFFFFF
+        if offset < max(request.window, 1):
+            return True
+        length = segment.payload_length + (1 if segment.flags & FIN else 0)
+        return 0 < (segment.seq + length - request.irs - 1) & 0xFFFFFFFF <= length
+
+    def _answer_unacceptable(self, request: Request, segment: Segment, is_old: bool, now: int) -> None:
+        if is_old:
+            self.env.counters.add("PAWSEstab")
+        self.env.counters.drop(Drop.PAWS if is_old else Drop.BEYOND_WINDOW)
+        if segment.flags & RST:
+            return
+        encoded = b""
+        if request.offer.ts_val >= 0:
+            encoded = options.timestamp_bytes(self.env.timestamp(request.ts_offset, now), request.ts_recent)
+        field = min(request.window >> request.rcv_wscale, 65535)
+        self.env.replies.append(self._transmit(request, request.iss + 1, ACK, field, encoded))
+
+    def _is_deferred(self, request: Request, segment: Segment) -> bool:
+        """TCP_DEFER_ACCEPT: an ACK without text is not enough, for a while."""
+        seconds = self.options.defer_accept_s
+        if not seconds or segment.payload_length or segment.flags & FIN:
+            return False
+        return (1 << request.resends) - 1 < seconds
+
+    def _remove(self, request: Request) -> None:
+        self.requests.pop(request.key, None)
+
+    def _complete(self, request: Request, segment: Segment, now: int) -> None:
+        """The handshake is complete: a Connection, at once in the accept queue."""
+        connection = Connection(self.env, request.key, self.options.copy(), request.iss, now)
+        connection.path_mtu = self.mtu_to(connection.remote_address)
+        connection.move(Input.LISTENING, now)
+        opening.prepare(connection, connection.path_mtu, now)
+        connection.move(Input.SYN_RECEIVED, now)
+        opening.take_request(connection, request, now)
+        self.env.counters.add("TcpPassiveOpens")
+        connection.in_accept_queue = True
+        connection.listener = self
+        self.queue.append(connection)
+        self.adopt(connection)
+        connection.on_segment(segment, now)
+        self.env.tell(EventKind.ACCEPTABLE, self)
+
+    # SYN-ACKs again
+
+    def on_deadline(self, now: int) -> None:
+        """Resend SYN-ACKs that nobody answered, forget requests that are too old (Linux's reqsk_timer_handler)."""
+        settings = self.env.settings
+        most = self.options.syncnt or settings.tcp_synack_retries
+        earliest = 0
+        for request in list(self.requests.values()):
+            if request.deadline <= now and not self._resend(request, most, now):
+                continue
+            if earliest == 0 or request.deadline < earliest:
+                earliest = request.deadline
+        self.deadline = earliest
+
+    def _resend(self, request: Request, most: int, now: int) -> bool:
+        """False: the request was given up."""
+        deferring = self.options.defer_accept_s and (1 << request.resends) - 1 < self.options.defer_accept_s
+        if request.resends >= most and not (request.acked and deferring):
+            self._remove(request)
+            return False
+        request.resends += 1
+        wait = min(SECOND << request.resends, self.env.settings.rto_max)
+        request.deadline = now + wait
+        if not request.acked or not deferring:
+            self.env.counters.add("TCPSynRetrans")
+            self.env.counters.add("TcpRetransSegs")
+            self._send_syn_ack(request, now)
+        return True
+
+
+def agree(segment: Segment, found: TcpOptions, env: Environment) -> SynOptions:
+    """What of a peer's SYN our settings accept."""
+    settings = env.settings
+    default = DEFAULT_MSS_V4 if is_v4(segment.source) else DEFAULT_MSS_V6
+    mss = found.mss if found.mss > 0 else default
+    wscale = min(found.wscale, 14) if settings.tcp_window_scaling else -1
+    sack = found.sack_permitted and bool(settings.tcp_sack)
+    ts_val = segment.ts_val if segment.has_ts and settings.tcp_timestamps else -1
+    return SynOptions(mss, wscale, sack, ts_val, 0)
+
+
+def _default_mtu(address: bytes) -> int:
+    return 1500
+
+
+def _forget(connection: Connection) -> None:
+    """The adopter of a listener that no Stack holds."""

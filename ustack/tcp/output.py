@@ -1,0 +1,350 @@
+"""What may leave now, and as how long a run.
+
+:func:`next_transmit` looks at the state (timers and arrivals only change it) and answers with one Transmit or None. The
+order: a reset, a SYN, what was lost, what is new, probes, and last an ACK by itself, if nothing that left carried it.
+A run is as long as min(cwnd, window, what is written) allows; the device cuts it into segments.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from ustack.seqnum import wrap
+from ustack.sockopts import PMTUDISC_DONT
+from ustack.tcp import delivery, loss, options, window
+from ustack.tcp.constants import MAX_RUN
+from ustack.tcp.state import State
+from ustack.tcp.tcb import CA_OPEN, Tcb
+from ustack.tcp.timers import LossTimer, Timer
+from ustack.wire.address import is_v4
+from ustack.wire.frame import Transmit
+from ustack.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
+
+_SENDING = frozenset(
+    {
+        State.ESTABLISHED,
+        State.CLOSE_WAIT,
+        State.FIN_WAIT_1,
+        State.CLOSING,
+        State.LAST_ACK,
+    }
+)
+
+
+def next_transmit(tcb: Tcb, now: int) -> Transmit | None:
+    """The next thing to send, or None. What it returns counts as sent."""
+    if tcb.rst_owed:
+        tcb.rst_owed = False
+        return _segment(tcb, tcb.snd_nxt, RST | ACK, now)
+    if tcb.syn_owed:
+        return _syn(tcb, now)
+    if tcb.state in _SENDING:
+        transmit = _resend(tcb, now)
+        if transmit is None:
+            transmit = _send_new(tcb, now)
+        if transmit is not None:
+            return transmit
+    if tcb.probe_owed or tcb.keepalive_owed:
+        return _probe(tcb, now)
+    if tcb.ack_now and tcb.state is not State.SYN_SENT and tcb.state is not State.CLOSED:
+        return _acknowledge(tcb, now)
+    return None
+
+
+def _acknowledge(tcb: Tcb, now: int) -> Transmit:
+    again = tcb.acks_owed - 1
+    transmit = _segment(tcb, tcb.snd_nxt, ACK, now)
+    if again > 0:
+        tcb.acks_owed = again
+        tcb.ack_now = True
+    return transmit
+
+
+def _syn(tcb: Tcb, now: int) -> Transmit:
+    """A SYN or a SYN-ACK, the first one or again; its sequence number is always ISS."""
+    tcb.syn_owed = False
+    is_answer = tcb.state is State.SYN_RECEIVED
+    first = tcb.snd_nxt == tcb.iss
+    flags = SYN | ACK if is_answer else SYN
+    if is_answer and tcb.ecn_on:
+        flags |= ECE
+    elif not is_answer and tcb.ecn_asked and tcb.retransmits < 1:
+        flags |= ECE | CWR
+    if first:
+        tcb.board.sent(tcb.iss, tcb.iss + 1, now)
+        tcb.snd_nxt = tcb.iss + 1
+    else:
+        tcb.board.next_lost()
+        tcb.board.resent(tcb.iss, tcb.iss + 1, now)
+        tcb.env.counters.add("TcpRetransSegs")
+        tcb.env.counters.add("TCPSynRetrans")
+    transmit = _segment(tcb, tcb.iss, flags, now, options.syn_options(tcb, is_answer, now))
+    transmit.window = min(tcb.rcv_wnd, 65535)
+    if not tcb.timers.is_armed(Timer.RETRANSMIT):
+        tcb.timers.arm_loss(LossTimer.RTO, now + tcb.rtt.rto)
+    return transmit
+
+
+# What was lost
+
+
+def _resend(tcb: Tcb, now: int) -> Transmit | None:
+    board = tcb.board
+    if tcb.tlp_owed:
+        return _tail_loss_probe(tcb, now)
+    if board.lost_bytes == 0 or tcb.send_new_first:
+        return None
+    lost = board.next_lost()
+    if lost is None:
+        return None
+    start, end = lost
+    mss = tcb.snd_mss
+    room = tcb.cwnd() - board.in_flight
+    if room < mss and board.in_flight > 0:
+        return None
+    length = end - start
+    if length > mss:
+        most = max(room // mss, 1) * mss
+        length = min(length, most, MAX_RUN // mss * mss)
+        right = tcb.snd_una + tcb.snd_wnd
+        if start + length > right:  # the window shrank (RFC 9293 SHLD-16: within it; the first segment always)
+            length = max((right - start) // mss * mss, mss if start == tcb.snd_una else 0)
+    if start >= tcb.snd_una + tcb.snd_wnd and start != tcb.snd_una:
+        return None
+    if length <= 0:
+        return None
+    return _again(tcb, start, start + length, now)
+
+
+def _again(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
+    """Send [start, end) once more."""
+    loss.before_resend(tcb, end - start, now)
+    tcb.board.resent(start, end, now)
+    transmit = _text(tcb, start, end, now)
+    segs = max(1, -(-transmit.length // tcb.snd_mss))
+    tcb.env.counters.add("TcpRetransSegs", segs)
+    tcb.bytes_retrans += transmit.length
+    if tcb.pacer.rate:
+        tcb.pacer.on_sent(transmit.length, now)
+    loss.after_resend(tcb, start, now)
+    return transmit
+
+
+def _tail_loss_probe(tcb: Tcb, now: int) -> Transmit | None:
+    """One segment, new if the window allows, else the last one again (RFC 8985 section 7.3)."""
+    tcb.tlp_owed = False
+    transmit: Transmit | None = None
+    if tcb.tlp.high_seq < 0:
+        fresh = min(tcb.unsent(), tcb.snd_mss)
+        if fresh > 0 and tcb.snd_nxt + fresh <= tcb.snd_una + tcb.snd_wnd:
+            transmit = _fresh(tcb, tcb.snd_nxt + fresh, now)
+            tcb.tlp.sent(tcb.snd_nxt, False)
+        else:
+            transmit = _last_again(tcb, now)
+        tcb.board.tlp_end = tcb.tlp.high_seq
+        tcb.env.counters.add("TCPLossProbes")
+    tcb.timers.loss = LossTimer.NONE
+    loss.rearm_rto(tcb, now)
+    return transmit
+
+
+def _last_again(tcb: Tcb, now: int) -> Transmit | None:
+    last = tcb.board.sent_list.last()
+    if last is None or last.sacked:
+        return None
+    size = (last.end - last.start) % tcb.snd_mss or tcb.snd_mss
+    tcb.tlp.sent(tcb.snd_nxt, True)
+    return _again(tcb, max(last.start, last.end - size), last.end, now)
+
+
+# What is new
+
+
+def _send_new(tcb: Tcb, now: int) -> Transmit | None:
+    waiting = tcb.unsent()
+    if waiting <= 0:
+        return None
+    end = _end_of_run(tcb, waiting, now)
+    if end <= tcb.snd_nxt:
+        loss.arm_probe_if_stuck(tcb, now)
+        return None
+    return _fresh(tcb, end, now)
+
+
+def _end_of_run(tcb: Tcb, waiting: int, now: int) -> int:
+    """Where the run that begins at snd_nxt ends: snd_nxt when nothing may leave (RFC 9293 section 3.8.6.2.1)."""
+    start = tcb.snd_nxt
+    mss = tcb.snd_mss
+    stream_end = start + waiting
+    if tcb.board.is_empty:
+        _after_idle(tcb, now)
+    if tcb.fin_queued and waiting == 1:
+        return stream_end if stream_end <= tcb.snd_una + tcb.snd_wnd else start
+    room = tcb.cwnd() - tcb.board.in_flight
+    if room < mss and room < waiting:
+        _validate_cwnd(tcb, True)
+        return start
+    if tcb.pacer.rate:
+        room = min(room, tcb.pacer.allowance(now))
+        if room <= 0:
+            tcb.timers.arm(Timer.PACING, tcb.pacer.next_at)
+            return start
+    usable = tcb.snd_una + tcb.snd_wnd - start
+    length = min(waiting, room, usable, MAX_RUN)
+    if length < waiting:
+        if usable < mss and usable < waiting:
+            return start  # the silly window: wait for it to open, or for the probe timer
+        partial = length % mss
+        if length == usable and partial and not _holds_back(tcb):
+            return start + length  # the window's last bytes: a short segment may fill it
+        if length == room:
+            _validate_cwnd(tcb, True)
+        return start + length - partial
+    partial = (length - (1 if tcb.fin_queued else 0)) % mss
+    if partial and not tcb.fin_queued and _holds_back(tcb):
+        return start + length - partial
+    return stream_end
+
+
+def _holds_back(tcb: Tcb) -> bool:
+    """A short segment must wait (RFC 896 in Minshall's form, and TCP_CORK)."""
+    if tcb.options.cork or tcb.more:
+        return True
+    return not tcb.options.nodelay and tcb.small_sent > tcb.snd_una and not tcb.board.is_empty
+
+
+def _validate_cwnd(tcb: Tcb, limited: bool) -> None:
+    """Remember for one window whether cwnd was the limit (RFC 7661; Linux's tcp_cwnd_validate)."""
+    flight = tcb.board.highest_sent - tcb.board.una
+    if tcb.snd_una >= tcb.usage_seq or limited or (not tcb.cwnd_limited and flight > tcb.max_flight):
+        tcb.cwnd_limited = limited
+        tcb.max_flight = flight
+        tcb.usage_seq = tcb.snd_nxt
+
+
+def _after_idle(tcb: Tcb, now: int) -> None:
+    control = tcb.congestion
+    if control is not None and tcb.last_sent_at and tcb.env.settings.tcp_slow_start_after_idle:
+        idle = now - tcb.last_sent_at
+        if idle > tcb.rtt.rto and tcb.ca_state == CA_OPEN:
+            control.on_idle(now, idle, tcb.rtt.rto)
+            tcb.last_sent_at = now
+
+
+def _fresh(tcb: Tcb, end: int, now: int) -> Transmit:
+    """Send [snd_nxt, end) for the first time."""
+    start = tcb.snd_nxt
+    was_empty = tcb.board.is_empty
+    tcb.send_new_first = False
+    tcb.board.sent(start, end, now)
+    tcb.snd_nxt = end
+    tcb.last_run = end - start
+    _validate_cwnd(tcb, False)
+    transmit = _text(tcb, start, end, now)
+    length = transmit.length
+    if length and (length % tcb.snd_mss):
+        tcb.small_sent = end
+    tcb.bytes_sent += length
+    if now - tcb.last_text_at < tcb.ato:
+        tcb.pingpong = min(tcb.pingpong + 1, 255)
+    tcb.last_sent_at = now
+    if tcb.pacer.rate:
+        tcb.pacer.on_sent(length, now)
+    loss.after_new_data(tcb, was_empty, now)
+    return transmit
+
+
+def _text(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
+    """A segment (or run) with the text [start, end); the FIN's place counts as its last."""
+    flags = ACK
+    length = end - start
+    if tcb.fin_queued and end == tcb.stream_end():
+        flags |= FIN
+        length -= 1
+    at = start - tcb.iss - 1
+    if length and at + length == tcb.send_ring.end:
+        flags |= PSH
+        if not tcb.pushes or tcb.pushes[-1] < end:
+            tcb.pushes.append(end)
+    elif length and tcb.pushes:
+        index = bisect_left(tcb.pushes, end)
+        if index < len(tcb.pushes) and tcb.pushes[index] == end:
+            flags |= PSH
+    if tcb.urgent_out and start < tcb.snd_up:
+        flags |= URG
+    transmit = _segment(tcb, start, flags, now)
+    transmit.ring = tcb.send_ring
+    transmit.at = at
+    transmit.length = length
+    transmit.segment_size = tcb.snd_mss
+    segs = max(1, -(-length // tcb.snd_mss))
+    tcb.data_segs_out += segs
+    tcb.total_segs_out += segs - 1
+    tcb.ip_id += segs - 1
+    if flags & URG:
+        transmit.urgent = min(tcb.snd_up - start, 0xFFFF)
+    if tcb.ecn_on:
+        transmit.tos |= 2  # ECT(0)
+        if tcb.ecn_cwr_owed and start >= tcb.snd_nxt - (end - start):
+            transmit.flags |= CWR
+            tcb.ecn_cwr_owed = False
+    return transmit
+
+
+# Probes
+
+
+def _probe(tcb: Tcb, now: int) -> Transmit:
+    """A keepalive or a zero-window probe: the byte before snd_una, without text (RFC 9293 SHLD-12)."""
+    if tcb.probe_owed:
+        tcb.probe_owed = False
+        usable = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
+        waiting = tcb.unsent()
+        if usable > 0 and waiting > 0:
+            return _fresh(tcb, tcb.snd_nxt + min(usable, waiting, tcb.snd_mss), now)
+        tcb.env.counters.add("TCPWinProbe")
+    tcb.keepalive_owed = False
+    return _segment(tcb, tcb.snd_una - 1, ACK, now)
+
+
+def _segment(tcb: Tcb, seq: int, flags: int, now: int, option_bytes: bytes | None = None) -> Transmit:
+    """A Transmit without text; whatever ACK was owed rides on it."""
+    if option_bytes is None:
+        option_bytes = options.segment_options(tcb, now)
+    field = 0
+    ack = 0
+    if flags & ACK:
+        ack = wrap(tcb.rcv_nxt)
+        if not flags & SYN:
+            field = window.advertise(tcb)
+            if tcb.ecn_echo:
+                flags |= ECE
+        delivery.ack_sent(tcb)
+    tcb.total_segs_out += 1
+    tcb.ip_id += 1
+    v4 = is_v4(tcb.remote_address)
+    own = tcb.options
+    ttl = own.ttl if v4 else own.hops
+    if ttl < 0:
+        ttl = tcb.env.settings.ip_default_ttl
+    return Transmit(
+        tcb.local_address,
+        tcb.remote_address,
+        tcb.local_port,
+        tcb.remote_port,
+        wrap(seq),
+        ack,
+        flags,
+        field,
+        0,
+        option_bytes,
+        None,
+        0,
+        0,
+        0,
+        (own.tos if v4 else own.tclass) & 0xFC,
+        ttl,
+        (tcb.ip_id - 1) & 0xFFFF,
+        (own.mtu_discover if v4 else own.mtu_discover6) != PMTUDISC_DONT,
+        0,
+    )
