@@ -83,6 +83,8 @@ class Scoreboard(SackedFlight):
         self.una = una
         if not self.enable_sack:
             self._eat_duplicates(reno_acked)
+            if result.resent_acked:
+                lowest_original = -1  # it may have been held behind the hole: no sign of a spurious timeout
         elif lowest_original >= 0 and lowest_original < prior_fack:
             self._note_reordering(lowest_original, prior_fack)
         if lowest_original >= 0 and (result.original_start < 0 or lowest_original < result.original_start):
