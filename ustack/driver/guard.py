@@ -37,7 +37,7 @@ class Guard:
         self._thread: threading.Thread | None = None
         self._epoll = select.epoll()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        weakref.finalize(self, os.close, self._bell)
+        weakref.finalize(self, os.close, self._bell).atexit = False
         self._epoll.register(self._bell, select.EPOLLIN)
         self._device = driver.loop.device.fileno()
         if self._device >= 0:

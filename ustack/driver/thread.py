@@ -81,7 +81,7 @@ class ThreadDriver:
         self._gone = allocate_lock()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_rung = False
-        weakref.finalize(self, os.close, self._bell)
+        weakref.finalize(self, os.close, self._bell).atexit = False
         self._polled = (loop.device.fileno(), self._bell)
         self._guard = Guard(self)
         loop.awaken = self.wake
