@@ -47,7 +47,7 @@ def link() -> Path:
 
 
 def peer_lwip() -> None:
-    compile_c("peer-lwip", ("peers/lwip/lwip.c",), "-Wno-conversion", "-llwip", "-lpthread")
+    compile_c("peer-lwip", ("peers/lwip/lwip.c",), "-I/usr/include/lwip", "-Wno-conversion", "-llwip", "-lpthread")
 
 
 def peer_smoltcp() -> None:

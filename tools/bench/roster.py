@@ -102,7 +102,7 @@ def _peer(name: str, title: str, program: str, link: Link, *more: str, mtu: int 
     binary = build.OUTPUT / program
     words = (str(binary), "{device}", "{address}", "7000", "{mtu}", *more)
     return Subject(
-        name, title, "peer", link, {role: words for role in ("services", "many", "http")}, mtu, needs=(binary,)
+        name, title, "peer", link, {role: (*words, role) for role in ("services", "many", "http")}, mtu, needs=(binary,)
     )
 
 
