@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ustack.congestion.base import INFINITE_SSTHRESH, AckSample, CongestionControl
+from ustack.congestion.bbr import Bbr
 from ustack.congestion.cubic import Cubic
 from ustack.congestion.fixed import Fixed
 from ustack.congestion.reno import Reno
@@ -11,6 +12,7 @@ __all__ = [
     "ALGORITHMS",
     "INFINITE_SSTHRESH",
     "AckSample",
+    "Bbr",
     "CongestionControl",
     "Cubic",
     "Fixed",
@@ -21,6 +23,7 @@ __all__ = [
 ALGORITHMS: dict[str, type[CongestionControl]] = {
     "cubic": Cubic,
     "reno": Reno,
+    "bbr": Bbr,
     "fixed": Fixed,
 }
 """By name. A user's own class may be added under its own name."""

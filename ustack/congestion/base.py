@@ -19,7 +19,7 @@ the same data the caller only sets ``cwnd`` to one ``mss``, as Linux's ``tcp_ent
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -81,8 +81,8 @@ class CongestionControl:
     pacing to the connection. Invariants: ``cwnd >= mss`` and ``ssthresh >= 2 * mss``.
     """
 
-    name = "none"
-    owns_recovery = False
+    name: ClassVar[str] = "none"
+    owns_recovery: ClassVar[bool] = False
     """True: the algorithm sets cwnd in recovery itself (BBR), and PRR stays out."""
 
     def __init__(self, mss: int, initial_cwnd: int) -> None:

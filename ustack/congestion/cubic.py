@@ -7,7 +7,7 @@ Times are kept in 1/1024 s, as Linux's BICTCP_HZ; the cube root is the one float
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -34,7 +34,7 @@ FIRST_GROWTH: Final = 20
 class Cubic(CongestionControl):
     """Linux's default. ``hystart`` may be switched off before the first ACK."""
 
-    name = "cubic"
+    name: ClassVar[str] = "cubic"
 
     def __init__(self, mss: int, initial_cwnd: int) -> None:
         super().__init__(mss, initial_cwnd)

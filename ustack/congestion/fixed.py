@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mypy_extensions import mypyc_attr
 
 from ustack.congestion.base import AckSample, CongestionControl
@@ -11,8 +13,8 @@ from ustack.congestion.base import AckSample, CongestionControl
 class Fixed(CongestionControl):
     """cwnd is what it was set to. Losses are repaired, and change nothing."""
 
-    name = "fixed"
-    owns_recovery = True
+    name: ClassVar[str] = "fixed"
+    owns_recovery: ClassVar[bool] = True
 
     def on_ack(self, sample: AckSample) -> None:
         """Nothing."""

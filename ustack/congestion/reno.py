@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mypy_extensions import mypyc_attr
 
 from ustack.congestion.base import AckSample, CongestionControl
@@ -11,7 +13,7 @@ from ustack.congestion.base import AckSample, CongestionControl
 class Reno(CongestionControl):
     """One segment a round trip, half the window at a loss."""
 
-    name = "reno"
+    name: ClassVar[str] = "reno"
 
     def on_ack(self, sample: AckSample) -> None:
         """Slow start by bytes (RFC 3465 without its limit), then one mss for each cwnd acknowledged."""
