@@ -125,9 +125,7 @@ class Backend(build_meta._BuildMetaBackend):
     def get_requires_for_build_editable(self, config_settings: Any = None) -> list[str]:
         return list(super().get_requires_for_build_wheel(config_settings))
 
-    def build_editable(
-        self, wheel_directory: Any, config_settings: Any = None, metadata_directory: Any = None
-    ) -> str:
+    def build_editable(self, wheel_directory: Any, config_settings: Any = None, metadata_directory: Any = None) -> str:
         self.pure = True
         return str(super().build_editable(wheel_directory, config_settings, metadata_directory))
 

@@ -10,10 +10,8 @@ import os
 import struct
 from collections.abc import Sequence
 from typing import Any
-from weakref import finalize
 
 from ustack._native import ffi, lib
-from ustack.drops import Drop
 from ustack.ring import MAX_RANGES, ReceiveRing, RingMaker, SendRing
 from ustack.wire.frame import DESCRIPTOR, Frame, RawTransmit, Transmit, frames_from_descriptors
 
@@ -112,7 +110,8 @@ class Receiver:
             raise OSError(errno.EMFILE, "too many receivers")
         self._core.handle_base = number << _HANDLE_BITS
         _receivers[number] = self._core
-        finalize(self, _receivers.pop, number, None)
+        # Dies with this object (a compiled class has no weak references to watch it by).
+        self._registration: Any = ffi.gc(ffi.cast("void *", self._core), lambda _core: _receivers.pop(number, None))
 
     def _allocate(self, capacity: int, frames: int) -> None:
         """Takes memory for a batch of that size, in place of what there was."""
@@ -268,14 +267,16 @@ def send(fd: int, vnet: bool, transmits: Sequence[Transmit | RawTransmit]) -> in
 
 def cut(transmit: Transmit | RawTransmit) -> list[bytes]:
     """The wire packets of a record, with full checksums; ValueError for a record that is none."""
-    records = _Records()
+    records = _idle_records.pop() if _idle_records else _Records()
     records.pack([transmit])
     size, count = ffi.new("uint32_t *"), ffi.new("uint32_t *")
     total: int = lib.us_cut_size(records.pointer, size, count)
+    out = bytearray(max(total, 0))
+    if total > 0:
+        lib.us_cut(records.pointer, ffi.from_buffer("uint8_t[]", out), total)
+    _idle_records.append(records)  # and not before: compiled code lets go of a local at its last use
     if total < 0:
         raise ValueError(f"not a segment that can be sent: {transmit!r}")
-    out = bytearray(total)
-    lib.us_cut(records.pointer, ffi.from_buffer("uint8_t[]", out), total)
     step = int(size[0])
     return [bytes(out[at * step : min((at + 1) * step, total)]) for at in range(int(count[0]))]
 
