@@ -31,8 +31,12 @@ async def sink(flow: Any) -> None:
 
 
 async def source(flow: Any) -> None:
+    """Its `send` takes everything at once and never waits: this keeps what it holds to one block, or it would drown."""
+    held = flow._tcp_session._tx
     while True:
-        await send(flow, BLOCK)
+        if len(held.buffer) < len(BLOCK):
+            await flow.send(BLOCK)
+        await asyncio.sleep(0)
 
 
 async def echo(flow: Any) -> None:
@@ -79,6 +83,10 @@ async def main() -> None:
     interface = stack.initialize_interface__tun(device)
     stack.init(**interface, ip4_host=Ip4IfAddr(f"{address}/16"), ip4_dhcp=False, ip6_support=False)
     await stack.start()
+    for _ in range(100):  # it takes its address in the background
+        if stack.local_ip4_unicast():
+            break
+        await asyncio.sleep(0.1)
     for offset, service in ((1, sink), (2, source), (3, echo), (4, request), (80, http)):
         listener = socket.socket(socket.AF_INET4, socket.SOCK_STREAM)
         listener.bind((address, base + offset))
