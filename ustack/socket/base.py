@@ -25,13 +25,16 @@ MAX_OPTION: Final = 1024
 
 
 class SocketBase:
-    """What is the same for every kind of call. ``with self._live() as core:`` holds the driver's lock, and
-    lets the driver send, and the descriptor change its looks, when the call is over."""
+    """What is the same for every kind of call: ``with self._lock, self._live() as core:``.
+
+    At its end the driver sends, and the descriptor changes its looks. The lock is outermost, so
+    that no exception of a signal handler can leave it locked."""
 
     _core: Core | None = None
 
     def __init__(self, core: Core, proto: int, timeout: float | None) -> None:
         self._net = core.net
+        self._lock = core.net.driver.lock
         self._family = core.family
         self._kind = core.kind
         self._proto = proto
@@ -49,6 +52,8 @@ class SocketBase:
         core = self._core
         if core is None:
             raise failure(errno.EBADF)
+        if self._net.closed:
+            raise failure(errno.ENETDOWN)
         return core
 
     def _patiently(self, core: Core, attempt: Callable[[], T], mask: int, deadline: int | None = None) -> T:
@@ -75,9 +80,7 @@ class SocketBase:
         if value is None:
             self._timeout = self._timeout_s = None
             return
-        if isinstance(value, (str, bytes)):
-            raise TypeError(f"'{type(value).__name__}' object cannot be interpreted as an integer")
-        if math.isnan(value):
+        if math.isnan(value):  # TypeError for what is no number
             raise ValueError("Invalid value NaN (not a number)")
         if value < 0:
             raise ValueError("Timeout value out of range")
@@ -132,12 +135,12 @@ class SocketBase:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
     def getsockname(self) -> Any:
-        with self._live() as core:
+        with self._lock, self._live() as core:
             return present(core.family, *core.local_name())
 
     def getpeername(self) -> Any:
         """Raises ENOTCONN."""
-        with self._live() as core:
+        with self._lock, self._live() as core:
             return present(core.family, *core.peer_name())
 
     # Options
@@ -154,14 +157,14 @@ class SocketBase:
             data = _as_int(value).to_bytes(4, "little", signed=True)
         else:
             data = bytes(memoryview(value))
-        with self._live() as core:
+        with self._lock, self._live() as core:
             set_option(core, level, optname, data)
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> Any:
         """An int, or with ``buflen`` (1 to 1024) bytes."""
         if not 0 <= buflen <= MAX_OPTION:
             raise OSError("getsockopt buflen out of range")
-        with self._live() as core:
+        with self._lock, self._live() as core:
             value = find_option(core, level, optname, buflen or 4)
         return value if buflen else int.from_bytes(value.ljust(4, b"\0"), "little", signed=True)
 
@@ -179,10 +182,10 @@ class SocketBase:
 
         It is one end of a socketpair of the kernel, made at the first call (see ``readiness.py``). Only watch
         it: what is read from or written to it directly goes nowhere. -1 after close()."""
-        if self._core is None:
-            return -1
-        with self._core as core:
-            return self._own_fd if self._own_fd >= 0 else core.descriptor()
+        with self._lock:
+            if self._core is None or self._net.closed:
+                return -1
+            return self._own_fd if self._own_fd >= 0 else self._core.descriptor()
 
     def detach(self) -> int:
         """Give the socket up without closing it; returns its descriptor, -1 when it was closed before.
@@ -216,11 +219,10 @@ class SocketBase:
             self._real_close()
 
     def _real_close(self) -> None:
-        core, self._core = self._core, None
-        if core is None:
-            return
-        with core.net.driver.lock:
-            core.release()
+        with self._lock:
+            core, self._core = self._core, None
+            if core is not None and not self._net.closed:
+                core.release()
         self._close_own_fd()
 
     def _close_own_fd(self) -> None:
@@ -241,7 +243,7 @@ class SocketBase:
             return
         warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, source=self)
         self._core = None
-        core.net.abandon(core)
+        core.net.driver.defer(core.release)
         self._close_own_fd()
 
 

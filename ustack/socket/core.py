@@ -2,8 +2,8 @@
 
 Three layers make a socket. Stack, Connection and UdpEndpoint never block. A *core* is the kernel's ``struct sock``: it
 adds blocking, errno and poll's mask, exactly as Linux's calls do. ``socket.Socket`` is what the
-standard library's ``socketmodule.c`` is: timeouts, exceptions, Python's conventions. Tools that need the system call itself
-(the packetdrill runner) use the core.
+standard library's ``socketmodule.c`` is: timeouts, exceptions, Python's conventions. Tools that need the system call
+itself (the packetdrill runner) use the core.
 
 Every method of a core is called with ``net.driver.lock`` held, and may let go of it while it waits.
 ``limit`` is how long a call may block, in nanoseconds: 0 not at all (O_NONBLOCK), None as long as
@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import deque
-from collections.abc import Callable
-from typing import Final, Protocol, Self
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol, Self
 
 from ustack.errors import from_errno
 from ustack.socket.address import Address
@@ -49,29 +49,21 @@ def failure(code: int) -> OSError:
     return from_errno(code)
 
 
-class Lock(Protocol):
-    """threading.Lock's shape. Not re-entrant, or the collector could close a socket in the midst of a call."""
-
-    def acquire(self, blocking: bool = True) -> bool: ...
-
-    def release(self) -> None: ...
-
-    def __enter__(self) -> object: ...
-
-    def __exit__(self, *exc: object) -> object: ...
-
-
 class Driver(Protocol):
-    """What a core needs of a driver: the thread driver, or one with a clock that jumps."""
+    """What a core needs of a driver: ``driver.thread.ThreadDriver``, or one with a clock that jumps."""
 
     @property
-    def lock(self) -> Lock: ...
+    def lock(self) -> AbstractContextManager[Any]: ...
 
     def now(self) -> int: ...
 
-    def wait(self, ready: Callable[[], bool], deadline: int | None, waiter: object) -> bool: ...
+    def wait(self, ready: Callable[[], bool], deadline: int | None, waiter: Hashable) -> bool: ...
 
     def flush(self) -> None: ...
+
+    def wake(self, waiter: Hashable) -> None: ...
+
+    def defer(self, action: Callable[[], object]) -> None: ...
 
 
 class Attachment:
@@ -85,23 +77,7 @@ class Attachment:
         self.cores: set[Core] = set()
         self.detached: dict[int, Core] = {}
         """Sockets that were detach()ed, by the number of their descriptor."""
-        self.abandoned: deque[Core] = deque()
         self._cookies = 0
-
-    def abandon(self, core: Core) -> None:
-        """A Socket was collected without close(). It may be this very thread, in the midst of a call, that runs
-        the collector: so the core waits until the lock can be had."""
-        self.abandoned.append(core)
-        lock = self.driver.lock
-        if lock.acquire(blocking=False):
-            try:
-                self.release_abandoned()
-            finally:
-                lock.release()
-
-    def release_abandoned(self) -> None:
-        while self.abandoned:
-            self.abandoned.popleft().release()
 
     def shut_down(self) -> None:
         """The Host closes: connections are reset, blocked calls end with ENETDOWN."""
@@ -111,6 +87,7 @@ class Attachment:
         self.driver.flush()
         self.closed = True
         for core in list(self.cores):
+            self.driver.wake(core)
             core.discard()
         self.detached.clear()
 
@@ -150,19 +127,11 @@ class Core:
         net.cores.add(self)
 
     def __enter__(self) -> Self:
-        self.net.driver.lock.acquire()
-        if self not in self.net.cores:
-            self.net.driver.lock.release()
-            raise failure(errno.EBADF)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        try:
-            if self.net.abandoned:
-                self.net.release_abandoned()
-            self.refresh()
-        finally:
-            self.net.driver.lock.release()
+        """The end of an application's call, still under the lock."""
+        self.refresh()
 
     # Waiting
 
@@ -178,18 +147,15 @@ class Core:
     def wait(self, ready: Callable[[], bool], deadline: int | None) -> bool:
         """Block until ``ready()`` (true) or the deadline (false). Like a blocked call on Linux it keeps the
         socket alive: a close() by another thread takes effect when it returns."""
-        net = self.net
-        net.driver.flush()
+        driver = self.net.driver
+        driver.flush()
         self._calls += 1
         try:
-            done = net.driver.wait(lambda: net.closed or ready(), deadline, self)
+            return driver.wait(ready, deadline, self)
         finally:
             self._calls -= 1
             if self._released and not self._calls:
                 self._finish()
-        if net.closed:
-            raise failure(errno.ENETDOWN)
-        return done
 
     def on_event(self, event: Event) -> None:
         """The driver tells what happened to this socket's endpoint. Called with the lock held."""

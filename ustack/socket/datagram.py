@@ -1,4 +1,4 @@
-"""SOCK_DGRAM: Linux's ``udp_sendmsg``, ``udp_recvmsg``, ``ip4_datagram_connect`` and ``udp_poll`` over a UdpEndpoint."""
+"""SOCK_DGRAM: Linux's ``udp_sendmsg``, ``udp_recvmsg``, ``ip4_datagram_connect``, ``udp_poll`` over a UdpEndpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from ustack.socket.address import LOOPBACK_V4, Address
 from ustack.socket.core import RCV_SHUTDOWN, SEND_SHUTDOWN, Attachment, Core, failure
 from ustack.socket.readiness import ERR, HUP, IN, OUT, RDHUP
-from ustack.udp import UdpEndpoint
+from ustack.udp import Received, UdpEndpoint
 from ustack.wire.address import ANY, ANY_V4, BROADCAST, LOOPBACK, is_any, is_v4
 
 MSG_OOB: Final = int(socket.MSG_OOB)
@@ -20,9 +20,6 @@ MSG_ERRQUEUE: Final = int(socket.MSG_ERRQUEUE)
 
 MAX_DATAGRAM: Final = 65535
 """Linux refuses longer ones at once; what does not fit the IP packet with its headers is refused below."""
-
-Datagram = tuple[bytes, bytes, int]
-"""Data, and the address and port it came from."""
 
 
 class DatagramCore(Core):
@@ -35,7 +32,7 @@ class DatagramCore(Core):
         super().__init__(net, family)
         self.endpoint: UdpEndpoint | None = None
         self.peer: Address | None = None
-        self.peeked: Datagram | None = None
+        self.peeked: Received | None = None
         self.corked = b""
         self.corked_to: Address | None = None
 
@@ -124,8 +121,8 @@ class DatagramCore(Core):
             self._opened().send_to(whole, to[0], to[1], self.now())
         return len(data)
 
-    def receive(self, flags: int, limit: int | None) -> Datagram:
-        """recvfrom(2): the next datagram, whole. The caller cuts it and reports MSG_TRUNC."""
+    def receive(self, flags: int, limit: int | None) -> Received | None:
+        """recvmsg(2): the next datagram, whole; None after shutdown. The caller cuts it and reports MSG_TRUNC."""
         if flags & MSG_OOB:
             raise failure(errno.EOPNOTSUPP)
         if flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
@@ -139,16 +136,16 @@ class DatagramCore(Core):
             if code:
                 raise failure(code)
             if self.shut & RCV_SHUTDOWN:
-                return b"", b"", 0
+                return None
             if limit == 0:
                 raise failure(errno.EAGAIN)
             if not self.wait(self._has_news, deadline):
                 raise failure(errno.EAGAIN)
 
-    def _next(self, keep: bool) -> Datagram | None:
+    def _next(self, keep: bool) -> Received | None:
         found = self.peeked
         if found is None and self.endpoint is not None:
-            found = self.endpoint.receive()
+            found = self.endpoint.receive_record()
         self.peeked = found if keep else None
         return found
 
@@ -193,4 +190,4 @@ class DatagramCore(Core):
     def unread(self) -> int:
         """SIOCINQ: the size of the next datagram."""
         found = self._next(True)
-        return len(found[0]) if found is not None else 0
+        return len(found.data) if found is not None else 0

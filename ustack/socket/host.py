@@ -14,6 +14,7 @@ from ustack.socket.socket import DEFAULT_BACKLOG, Socket
 from ustack.socket.stream import StreamCore
 from ustack.stack.stack import Stack
 
+AF_INET: Final = int(socket.AF_INET)
 FLAGS: Final = int(socket.SOCK_NONBLOCK) | int(socket.SOCK_CLOEXEC)
 _UNSET: Final[Any] = object()
 
@@ -41,7 +42,13 @@ class Host:
     def device_name(self) -> str:
         return self._net.device_name
 
-    def socket(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> Socket:
+    def socket(
+        self,
+        family: int = -1,
+        type: int = -1,  # noqa: A002 - the standard library's name
+        proto: int = -1,
+        fileno: int | None = None,
+    ) -> Socket:
         """As ``socket.socket()``: AF_INET and AF_INET6, SOCK_STREAM and SOCK_DGRAM, SOCK_NONBLOCK and SOCK_CLOEXEC.
 
         ``fileno``: a number that ``Socket.detach()`` returned. Raises EAFNOSUPPORT, EPROTONOSUPPORT,
@@ -49,15 +56,14 @@ class Host:
         if fileno is not None:
             return self._attach(fileno)
         family = int(socket.AF_INET) if family == -1 else int(family)
-        type = int(socket.SOCK_STREAM) if type == -1 else int(type)
+        kind = int(socket.SOCK_STREAM) if type == -1 else int(type)
         proto = 0 if proto == -1 else int(proto)
-        kind = _core_type(family, type & ~FLAGS, proto)
-        timeout = 0.0 if type & socket.SOCK_NONBLOCK else socket.getdefaulttimeout()
+        core_type = _core_type(family, kind & ~FLAGS, proto)
+        timeout = 0.0 if kind & socket.SOCK_NONBLOCK else socket.getdefaulttimeout()
         with self.driver.lock:
             if self._net.closed:
                 raise failure(errno.ENETDOWN)
-            self._net.release_abandoned()
-            core = kind(self._net, family)
+            core = core_type(self._net, family)
         return Socket(core, proto, timeout)
 
     def _attach(self, fileno: int) -> Socket:
@@ -106,7 +112,7 @@ class Host:
         self,
         address: tuple[str, int],
         *,
-        family: int = socket.AF_INET,
+        family: int = AF_INET,
         backlog: int | None = None,
         reuse_port: bool = False,
         dualstack_ipv6: bool = False,

@@ -19,7 +19,10 @@ a new edge          another byte is put in before the old one is taken out, so t
 
 POLLERR, and the POLLHUP of a socket that never was connected, cannot be made this way: they show as POLLIN
 (select() treats them so on Linux). Urgent data is the kernel's own out-of-band byte, POLLPRI, which brings a
-POLLIN with it. Nothing exists before the first ``fileno()``; then the socket layer calls :meth:`Readiness.show` after each event and call.
+POLLIN with it.
+
+Nothing exists before the first ``fileno()``; then the socket layer calls :meth:`Readiness.show` after each event
+and call.
 """
 
 from __future__ import annotations

@@ -30,16 +30,16 @@ class Socket(Transfer):
 
     def bind(self, address: object, /) -> None:
         """Raises EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound already)."""
-        with self._live() as core:
+        with self._lock, self._live() as core:
             core.bind(*parse(core.family, address, "bind"))
 
     def listen(self, backlog: int = DEFAULT_BACKLOG, /) -> None:
-        with self._live() as core:
+        with self._lock, self._live() as core:
             core.listen(max(backlog, 0))
 
     def accept(self) -> tuple[Self, Any]:
         """The next connection, in blocking mode, and its peer's address. Raises EINVAL when not listening."""
-        with self._live() as core:
+        with self._lock, self._live() as core:
             if not self._timeout:
                 child = core.accept(self._timeout)
             else:
@@ -49,7 +49,7 @@ class Socket(Transfer):
 
     def connect(self, address: object, /) -> None:
         """Raises what the connection ends with: ECONNREFUSED, ETIMEDOUT, ...; EINPROGRESS for a time-out of 0."""
-        with self._live() as core:
+        with self._lock, self._live() as core:
             code = self._connect(core, address, "connect")
         if code == errno.EWOULDBLOCK and self._timeout:
             raise TimeoutError("timed out")
@@ -58,7 +58,7 @@ class Socket(Transfer):
 
     def connect_ex(self, address: object, /) -> int:
         """As connect(), but returns the errno; EAGAIN for a time-out that passed."""
-        with self._live() as core:
+        with self._lock, self._live() as core:
             return self._connect(core, address, "connect_ex")
 
     def _connect(self, core: Core, address: object, caller: str) -> int:
@@ -75,14 +75,17 @@ class Socket(Transfer):
 
     def shutdown(self, how: int, /) -> None:
         """SHUT_RD, SHUT_WR or SHUT_RDWR. Raises ENOTCONN, EINVAL."""
-        with self._live() as core:
+        with self._lock, self._live() as core:
             if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
                 raise failure(errno.EINVAL)
-            core.shutdown(int(how))
+            try:
+                core.shutdown(int(how))
+            finally:
+                self._net.driver.wake(core)
 
     def dup(self) -> Self:
         """A second Socket for the same socket, with a descriptor of its own."""
-        with self._live() as core:
+        with self._lock, self._live() as core:
             fd = os.dup(core.descriptor())
             core.references += 1
         twin = type(self)(core, self._proto, self._timeout_s)
@@ -93,15 +96,15 @@ class Socket(Transfer):
 
     def unread(self) -> int:
         """SIOCINQ (FIONREAD): bytes that wait to be read; the size of the next datagram."""
-        with self._live() as core:
+        with self._lock, self._live() as core:
             return core.unread()
 
     def unsent(self) -> int:
         """SIOCOUTQ: bytes in the send buffer, sent but not acknowledged included."""
-        with self._live() as core:
+        with self._lock, self._live() as core:
             return core.unsent()
 
     def poll(self) -> int:
         """poll(2)'s mask for this socket as it is now, without a descriptor."""
-        with self._live() as core:
+        with self._lock, self._live() as core:
             return core.poll()

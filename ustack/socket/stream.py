@@ -39,7 +39,9 @@ class StreamCore(Core):
         super().__init__(net, family)
         self.reservation: Reservation | None = None
         self.bound: Address | None = None
-        """What bind() was given (its port may still be 0: IP_BIND_ADDRESS_NO_PORT)."""
+        """What bind() led to (its port may still be 0: IP_BIND_ADDRESS_NO_PORT)."""
+        self.chosen_port = False
+        """The application named the port: it stays when the listener is shut down (SOCK_BINDPORT_LOCK)."""
         self.listener: Listener | None = None
         self.connection: Connection | None = None
         self.connecting = False
@@ -70,6 +72,7 @@ class StreamCore(Core):
             raise failure(errno.EINVAL)
         if self.family == socket.AF_INET6 and self.options.v6only and is_v4(address):
             raise failure(errno.EINVAL)
+        self.chosen_port = port != 0
         if not port and self.options.bind_address_no_port:
             self.net.stack.check_local(address, self.options)
         else:
@@ -187,13 +190,15 @@ class StreamCore(Core):
         if flags & MSG_DONTWAIT:
             limit = 0
         copied = 0
+        kept = 0
         deadline = self.deadline(limit, self.rcvtimeo)
         while True:
             copied = self._copy(view, flags, copied)
             if copied >= (wanted or 1) or self._is_read_out(copied, limit):
                 break
-            had = copied if flags & MSG_PEEK else 0
-            if not self.wait(lambda: self._has_news(had), deadline):
+            if flags & MSG_PEEK:
+                kept = copied
+            if not self.wait(lambda: self._has_news(kept), deadline):
                 if copied:
                     break
                 raise failure(errno.EAGAIN)
@@ -287,7 +292,7 @@ class StreamCore(Core):
         size = len(data)
         deadline = self.deadline(limit, self.sndtimeo)
         while True:
-            if self._pending_error() or self.shut & SEND_SHUTDOWN or connection.state is State.CLOSED:
+            if self._may_not_send(connection):
                 if sent:
                     return sent
                 raise failure(self.take_error() or errno.EPIPE)
@@ -301,6 +306,9 @@ class StreamCore(Core):
         if not sent:
             raise failure(errno.EAGAIN)
         return sent
+
+    def _may_not_send(self, connection: Connection) -> bool:
+        return bool(self._pending_error() or self.shut & SEND_SHUTDOWN) or connection.state is State.CLOSED
 
     # Looking and closing
 
@@ -351,7 +359,8 @@ class StreamCore(Core):
 
     def _rebind(self) -> Reservation | None:
         """After a listener was shut down its address is still bound, so that listen() may follow."""
-        if self.bound is None:
+        if self.bound is None or not self.chosen_port:
+            self.bound = (self.bound[0], 0) if self.bound is not None else None
             return None
         return self.net.stack.bind_port(self.bound[0], self.bound[1], self.options)
 
@@ -372,11 +381,7 @@ class StreamCore(Core):
             connection.close(now)
         if self.options.linger_s > 0:
             self.net.driver.flush()
-            self.net.driver.wait(
-                lambda: self.net.closed or not _is_lingering(connection),
-                now + self.options.linger_s * SECOND,
-                self,
-            )
+            self.net.driver.wait(lambda: not _is_lingering(connection), now + self.options.linger_s * SECOND, self)
         connection.owner = None
 
     # Options
@@ -390,6 +395,13 @@ class StreamCore(Core):
 
     def is_live(self) -> bool:
         return self.connection is not None
+
+    def tuned_buffer(self, field: str) -> int:
+        """Bytes of a buffer that follows the connection's pace; 0 before there is one."""
+        connection = self.connection
+        if connection is None:
+            return 0
+        return connection.rcv_buffer if field == "rcvbuf" else connection.send_ring.capacity
 
     def option_changed(self, name: str) -> None:
         if self.connection is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import socket
@@ -11,25 +10,24 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO, Final
 
 from ustack.socket.address import Address, parse, present
+from ustack.socket.ancillary import Ancillary, apply, checked, control_messages
 from ustack.socket.base import TO_READ, TO_WRITE, SocketBase
-from ustack.socket.core import Core, failure
+from ustack.socket.core import Core
 from ustack.socket.datagram import DatagramCore
 from ustack.socket.stream import MSG_TRUNC, StreamCore
+from ustack.udp import Received
 
-MSG_CTRUNC: Final = int(socket.MSG_CTRUNC)
-TCP_CM_INQ: Final = 36
 SENDFILE_BLOCK: Final = 1 << 18
-
-Ancillary = tuple[int, int, bytes]
 
 
 class _Arrival:
     """What one receiving call brought: how many bytes, from where, with which msg_flags."""
 
-    def __init__(self, count: int, address: object, flags: int) -> None:
+    def __init__(self, count: int, address: object, flags: int, datagram: Received | None = None) -> None:
         self.count = count
         self.address = address
         self.flags = flags
+        self.datagram = datagram
 
 
 def _readable_view(data: object) -> memoryview:
@@ -56,7 +54,7 @@ class Transfer(SocketBase):
         """At most ``bufsize`` bytes; b"" at the end of a stream."""
         if bufsize < 0:
             raise ValueError("negative buffersize in recv")
-        with self._live() as core:
+        with self._lock, self._live() as core:
             if bufsize == 0:
                 return b""
             if flags == 0 and isinstance(core, StreamCore):
@@ -69,7 +67,7 @@ class Transfer(SocketBase):
         """The data and where it came from (None for a stream)."""
         if bufsize < 0:
             raise ValueError("negative buffersize in recvfrom")
-        with self._live() as core:
+        with self._lock, self._live() as core:
             data, arrival = self._take(core, bufsize, flags)
         return data, arrival.address
 
@@ -90,7 +88,7 @@ class Transfer(SocketBase):
                              "buffer too small for requested bytes")
         if nbytes:
             view = view[:nbytes]
-        with self._live() as core:
+        with self._lock, self._live() as core:
             if not len(view) and caller == "recv_into":
                 return _Arrival(0, None, 0)
             return self._receive(core, view, flags)
@@ -99,9 +97,9 @@ class Transfer(SocketBase):
         """Data, ancillary data, msg_flags, address."""
         if bufsize < 0:
             raise ValueError("negative buffer size in recvmsg()")
-        with self._live() as core:
+        with self._lock, self._live() as core:
             data, arrival = self._take(core, bufsize, flags)
-            ancillary, cut = self._ancillary(core, ancbufsize)
+            ancillary, cut = control_messages(core, arrival.datagram, ancbufsize)
         return data, ancillary, arrival.flags | cut, arrival.address
 
     def recvmsg_into(
@@ -114,26 +112,15 @@ class Transfer(SocketBase):
             if not isinstance(buffers, Iterable):
                 raise TypeError("recvmsg_into() argument 1 must be an iterable") from error
             raise
-        with self._live() as core:
+        with self._lock, self._live() as core:
             data, arrival = self._take(core, sum(len(view) for view in views), flags)
-            ancillary, cut = self._ancillary(core, ancbufsize)
+            ancillary, cut = control_messages(core, arrival.datagram, ancbufsize)
         at = 0
         for view in views:
             piece = data[at : at + len(view)]
             view[: len(piece)] = piece
             at += len(piece)
         return arrival.count, ancillary, arrival.flags | cut, arrival.address
-
-    @staticmethod
-    def _ancillary(core: Core, space: int) -> tuple[list[Ancillary], int]:
-        """Control messages that were asked for by options, and MSG_CTRUNC when ``space`` is too small."""
-        if space < 0 or space > 2**31 - 1:
-            raise ValueError("invalid ancillary data buffer length")
-        if not (isinstance(core, StreamCore) and core.options.inq):
-            return [], 0
-        if space < socket.CMSG_LEN(4):
-            return [], MSG_CTRUNC
-        return [(int(socket.IPPROTO_TCP), TCP_CM_INQ, core.unread().to_bytes(4, "little"))], 0
 
     def _take(self, core: Core, size: int, flags: int) -> tuple[bytes, _Arrival]:
         """``_receive`` into new bytes."""
@@ -152,22 +139,24 @@ class Transfer(SocketBase):
             return _Arrival(count, None, 0)
         assert isinstance(core, DatagramCore)
         if not self._timeout:
-            data, address, port = core.receive(flags, self._timeout)
+            found = core.receive(flags, self._timeout)
         else:
-            data, address, port = self._patiently(core, lambda: core.receive(flags, 0), TO_READ)
-        count = min(len(data), len(view))
-        view[:count] = data[:count]
-        cut = MSG_TRUNC if count < len(data) else 0
+            found = self._patiently(core, lambda: core.receive(flags, 0), TO_READ)
+        if found is None:
+            return _Arrival(0, None, 0)
+        count = min(len(found.data), len(view))
+        view[:count] = found.data[:count]
+        cut = MSG_TRUNC if count < len(found.data) else 0
         if flags & MSG_TRUNC:
-            count = len(data)
-        return _Arrival(count, present(core.family, address, port) if address else None, cut)
+            count = len(found.data)
+        return _Arrival(count, present(core.family, found.source, found.source_port), cut, found)
 
     # Sending
 
     def send(self, data: object, flags: int = 0, /) -> int:
         """How many bytes went into the send buffer: all of them when the socket has no time-out."""
         view = _readable_view(data)
-        with self._live() as core:
+        with self._lock, self._live() as core:
             return self._send(core, view, flags)
 
     def _send(self, core: Core, view: memoryview, flags: int, deadline: int | None = None) -> int:
@@ -179,7 +168,7 @@ class Transfer(SocketBase):
     def sendall(self, data: object, flags: int = 0, /) -> None:
         """Returns when the last byte is in the send buffer; the time-out bounds the whole call."""
         view = _readable_view(data)
-        with self._live() as core:
+        with self._lock, self._live() as core:
             deadline = core.now() + self._timeout if self._timeout else None
             while True:
                 sent = self._send(core, view, flags, deadline)
@@ -197,7 +186,7 @@ class Transfer(SocketBase):
             if not hasattr(rest[0], "__index__"):
                 raise TypeError(f"'{type(rest[0]).__name__}' object cannot be interpreted as an integer")
             flags = int(rest[0])
-        with self._live() as core:
+        with self._lock, self._live() as core:
             to = parse(core.family, rest[-1], "sendto")
             return self._send_to(core, view, flags, to)
 
@@ -214,10 +203,10 @@ class Transfer(SocketBase):
             raise TypeError("sendmsg() argument 1 must be an iterable")
         views = [_readable_view(buffer) for buffer in buffers]
         whole = views[0] if len(views) == 1 else memoryview(b"".join(views))
-        messages = _checked_ancillary(ancdata)
-        with self._live() as core:
+        messages = checked(ancdata)
+        with self._lock, self._live() as core:
             to = None if address is None else parse(core.family, address, "sendmsg")
-            changed = _apply_ancillary(core, messages)
+            changed = apply(core, messages)
             try:
                 return self._send_to(core, whole, flags, to)
             finally:
@@ -305,30 +294,3 @@ def _is_regular(file: BinaryIO) -> bool:
         return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
     except (AttributeError, OSError):
         return False
-
-
-def _checked_ancillary(ancdata: Iterable[Any]) -> list[Ancillary]:
-    if not isinstance(ancdata, Iterable):
-        raise TypeError("sendmsg() argument 2 must be an iterable")
-    found = []
-    for item in ancdata:
-        if not isinstance(item, (tuple, list)) or len(item) != 3:
-            raise TypeError("[sendmsg() ancillary data items] must be 3-item sequences")
-        found.append((int(item[0]), int(item[1]), bytes(_readable_view(item[2]))))
-    return found
-
-
-def _apply_ancillary(core: Core, messages: list[Ancillary]) -> list[tuple[str, int]]:
-    """Set the options that control messages name, for one send; what to put back afterwards. Raises EINVAL."""
-    changed: list[tuple[str, int]] = []
-    for level, kind, data in messages:
-        field = {(0, 1): "tos", (0, 2): "ttl", (41, 67): "tclass", (41, 52): "hops"}.get((level, kind))
-        if isinstance(core, DatagramCore) and field is not None and data:
-            value = int.from_bytes(data[:4], "little", signed=len(data) >= 4)
-            if not 0 <= value <= 255:
-                raise failure(errno.EINVAL)
-            changed.append((field, getattr(core.options, field)))
-            setattr(core.options, field, value)
-        elif level == socket.SOL_SOCKET or isinstance(core, DatagramCore):
-            raise failure(errno.EINVAL)
-    return changed

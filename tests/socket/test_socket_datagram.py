@@ -1,0 +1,229 @@
+"""SOCK_DGRAM, on the kernel and on ustack."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+import pytest
+
+from tests.socket.socket_world import World
+from tests.socket.test_socket_stream import FAMILIES, code_of
+
+
+def pair(world: World, family: int = socket.AF_INET) -> tuple[Any, Any]:
+    """A client's socket, unbound, and a server's, bound."""
+    server = world.server_socket(family, socket.SOCK_DGRAM)
+    server.bind((world.address(family), 0))
+    return world.socket(family, socket.SOCK_DGRAM), server
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sendto_recvfrom(world: World, family: int) -> None:
+    client, server = pair(world, family)
+    assert client.sendto(b"question", server.getsockname()) == 8
+    world.settle()
+    data, address = server.recvfrom(100)
+    assert data == b"question"
+    assert address[0] == world.client_address(family)
+    assert address[1] == client.getsockname()[1]
+    assert server.sendto(b"answer", 0, address) == 6
+    world.settle()
+    assert client.recvfrom(100) == (b"answer", server.getsockname())
+
+
+def test_boundaries_are_kept_and_the_rest_is_cut(world: World) -> None:
+    client, server = pair(world)
+    for data in (b"one", b"", b"three", b"four", b"five!"):
+        client.sendto(data, server.getsockname())
+    world.settle()
+    assert server.recv(100) == b"one"
+    assert server.recv(100) == b""
+    assert server.recv(2) == b"th"
+    space = bytearray(2)
+    assert server.recv_into(space, 2, socket.MSG_TRUNC) == 4
+    assert space == b"fo"
+    data, ancillary, flags, address = server.recvmsg(2)
+    assert (data, ancillary, flags & socket.MSG_TRUNC) == (b"fi", [], socket.MSG_TRUNC)
+    assert address == (world.client_address(), client.getsockname()[1])
+
+
+def test_peek(world: World) -> None:
+    client, server = pair(world)
+    client.sendto(b"one", server.getsockname())
+    client.sendto(b"two", server.getsockname())
+    world.settle()
+    assert server.recv(2, socket.MSG_PEEK) == b"on"
+    assert server.recv(9, socket.MSG_PEEK) == b"one"
+    assert server.recv(9) == b"one"
+    assert server.recv(9) == b"two"
+
+
+def test_connected(world: World) -> None:
+    client, server = pair(world)
+    assert code_of(client.getpeername) == errno.ENOTCONN
+    assert code_of(client.send, b"x") == errno.EDESTADDRREQ
+    client.connect(server.getsockname())
+    assert client.getpeername() == server.getsockname()
+    assert client.getsockname()[0] == world.client_address()
+    assert client.send(b"hello") == 5
+    world.settle()
+    assert server.recvfrom(10) == (b"hello", client.getsockname())
+    stranger = world.server_socket(kind=socket.SOCK_DGRAM)
+    stranger.bind((world.address(), 0))
+    stranger.sendto(b"not for you", client.getsockname())
+    server.sendto(b"for you", client.getsockname())
+    world.settle()
+    assert client.recvfrom(20) == (b"for you", server.getsockname())
+    assert code_of(client.recv, 1, socket.MSG_DONTWAIT) == errno.EAGAIN
+    client.connect(stranger.getsockname())
+    assert client.getpeername() == stranger.getsockname()
+    client.sendto(b"elsewhere", server.getsockname())
+    world.settle()
+    assert server.recv(20) == b"elsewhere"
+
+
+def test_port_unreachable(world: World) -> None:
+    client, server = pair(world)
+    where = server.getsockname()
+    server.close()
+    client.connect(where)
+    client.send(b"x")
+    world.settle()
+    with pytest.raises(ConnectionRefusedError):
+        client.recv(10)
+    client.send(b"x")
+    world.settle()
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+    client.send(b"x")
+    world.settle()
+    with pytest.raises(ConnectionRefusedError):
+        client.send(b"x")
+    unconnected = world.socket(kind=socket.SOCK_DGRAM)
+    unconnected.sendto(b"x", where)
+    world.settle()
+    assert code_of(unconnected.recv, 1, socket.MSG_DONTWAIT) == errno.EAGAIN
+
+
+def test_nothing_there(world: World) -> None:
+    _, server = pair(world)
+    server.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        server.recv(10)
+    server.settimeout(0.01)
+    with pytest.raises(TimeoutError, match=r"^timed out$"):
+        server.recvfrom(10)
+
+
+def test_bind(world: World) -> None:
+    client, server = pair(world)
+    assert code_of(client.bind, ("192.0.2.1", 0)) == errno.EADDRNOTAVAIL
+    assert code_of(server.bind, (world.address(), 0)) == errno.EINVAL
+    other = world.server_socket(kind=socket.SOCK_DGRAM)
+    assert code_of(other.bind, server.getsockname()) == errno.EADDRINUSE
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    assert code_of(other.bind, server.getsockname()) == errno.EADDRINUSE
+    assert client.getsockname() == ("0.0.0.0", 0)
+    client.sendto(b"", server.getsockname())
+    assert client.getsockname()[1]
+
+
+def test_sizes(world: World) -> None:
+    client, server = pair(world)
+    assert client.sendto(bytes(60000), server.getsockname()) == 60000
+    world.settle()
+    assert server.recv(65536) == bytes(60000)
+    assert code_of(client.sendto, bytes(65508), server.getsockname()) == errno.EMSGSIZE
+    assert code_of(client.sendto, bytes(70000), server.getsockname()) == errno.EMSGSIZE
+
+
+def test_what_a_datagram_socket_cannot_do(world: World) -> None:
+    client, server = pair(world)
+    assert code_of(client.listen) == errno.EOPNOTSUPP
+    assert code_of(client.accept) == errno.EOPNOTSUPP
+    assert code_of(client.shutdown, socket.SHUT_RD) == errno.ENOTCONN
+    assert code_of(client.sendto, b"x", socket.MSG_OOB, server.getsockname()) == errno.EOPNOTSUPP
+    assert code_of(client.sendto, b"x", ("255.255.255.255", 9)) == errno.EACCES
+    assert code_of(client.sendto, b"x", (world.address(), 0)) == errno.EINVAL
+
+
+def test_shutdown(world: World) -> None:
+    client, server = pair(world)
+    client.connect(server.getsockname())
+    client.shutdown(socket.SHUT_WR)
+    with pytest.raises(BrokenPipeError):
+        client.send(b"x")
+    client.shutdown(socket.SHUT_RD)
+    assert client.recv(10) == b""
+
+
+def test_dual_stack(world: World) -> None:
+    server = world.server_socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    server.bind(("::", 0))
+    port = server.getsockname()[1]
+    client = world.socket(kind=socket.SOCK_DGRAM)
+    client.sendto(b"four", (world.address(), port))
+    world.settle()
+    data, address = server.recvfrom(10)
+    assert (data, address[0]) == (b"four", "::ffff:" + world.client_address())
+    server.sendto(b"back", address)
+    world.settle()
+    assert client.recvfrom(10) == (b"back", (world.address(), port))
+
+
+def test_more_makes_one_datagram(world: World) -> None:
+    client, server = pair(world)
+    client.sendto(b"one ", socket.MSG_MORE, server.getsockname())
+    client.sendto(b"datagram", server.getsockname())
+    world.settle()
+    assert server.recv(100) == b"one datagram"
+
+
+def test_sendmsg(world: World) -> None:
+    client, server = pair(world)
+    assert client.sendmsg([b"ab", b"cd"], [], 0, server.getsockname()) == 4
+    tos = (socket.IPPROTO_IP, socket.IP_TOS, (32).to_bytes(4, "little"))
+    assert client.sendmsg([b"ef"], [tos], 0, server.getsockname()) == 2
+    assert client.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0
+    wrong = (socket.SOL_SOCKET, 12345, b"")
+    assert code_of(client.sendmsg, [b"x"], [wrong], 0, server.getsockname()) == errno.EINVAL
+    world.settle()
+    spaces = [bytearray(1), bytearray(9)]
+    assert server.recvmsg_into(spaces)[0] == 4
+    assert spaces == [b"a", b"bcd\0\0\0\0\0\0"]
+    assert server.recvfrom_into(spaces[1])[0] == 2
+
+
+def test_what_recvmsg_tells_about_a_datagram(world: World) -> None:
+    client, server = pair(world)
+    for option in (socket.IP_RECVTOS, 12, 8):
+        server.setsockopt(socket.IPPROTO_IP, option, 1)
+    client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x28)
+    client.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 33)
+    client.sendto(b"x", server.getsockname())
+    client.sendto(b"y", server.getsockname())
+    world.settle()
+    _, ancillary, flags, _ = server.recvmsg(10, 1000)
+    found = {(level, kind): data for level, kind, data in ancillary}
+    assert flags == 0
+    assert found[0, socket.IP_TOS] == b"\x28"
+    assert found[0, socket.IP_TTL] == (33).to_bytes(4, "little")
+    assert found[0, 8][4:] == socket.inet_aton(world.address()) * 2
+    _, ancillary, flags, _ = server.recvmsg(10, socket.CMSG_SPACE(12))
+    assert len(ancillary) == 1
+    assert flags & socket.MSG_CTRUNC
+
+
+def test_what_recvmsg_tells_over_ipv6(world: World) -> None:
+    client, server = pair(world, socket.AF_INET6)
+    for option in (socket.IPV6_RECVTCLASS, socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVPKTINFO):
+        server.setsockopt(socket.IPPROTO_IPV6, option, 1)
+    client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0x28)
+    client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 33)
+    client.sendto(b"x", server.getsockname())
+    world.settle()
+    found = {kind: data for _, kind, data in server.recvmsg(10, 1000)[1]}
+    assert found[socket.IPV6_TCLASS] == (0x28).to_bytes(4, "little")
+    assert found[socket.IPV6_HOPLIMIT] == (33).to_bytes(4, "little")
+    assert found[socket.IPV6_PKTINFO][:16] == socket.inet_pton(socket.AF_INET6, world.address(socket.AF_INET6))

@@ -1,0 +1,111 @@
+"""Control messages of sendmsg() and recvmsg(): what goes beside the data."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ustack.socket.core import Core, failure
+from ustack.socket.datagram import DatagramCore
+from ustack.socket.stream import StreamCore
+from ustack.udp import Received
+from ustack.wire.address import is_v4
+
+MSG_CTRUNC: Final = int(socket.MSG_CTRUNC)
+IPPROTO_IP: Final = 0
+IPPROTO_TCP: Final = 6
+IPPROTO_IPV6: Final = 41
+IP_TOS: Final = 1
+IP_TTL: Final = 2
+IP_PKTINFO: Final = 8
+IPV6_PKTINFO: Final = 50
+IPV6_HOPLIMIT: Final = 52
+IPV6_TCLASS: Final = 67
+TCP_CM_INQ: Final = 36
+INTERFACE: Final = 1
+"""The number of a Host's one interface in IP_PKTINFO."""
+
+Ancillary = tuple[int, int, bytes]
+"""cmsg_level, cmsg_type, cmsg_data."""
+
+_FIELDS: Final = {
+    (IPPROTO_IP, IP_TOS): "tos",
+    (IPPROTO_IP, IP_TTL): "ttl",
+    (IPPROTO_IPV6, IPV6_TCLASS): "tclass",
+    (IPPROTO_IPV6, IPV6_HOPLIMIT): "hops",
+}
+
+
+def control_messages(core: Core, datagram: Received | None, space: int) -> tuple[list[Ancillary], int]:
+    """What options asked for, in Linux's order, as far as it fits ``space`` bytes; and MSG_CTRUNC when it does not."""
+    if not 0 <= space <= 2**31 - 1:
+        raise ValueError("invalid ancillary data buffer length")
+    wanted: list[Ancillary] = []
+    if isinstance(core, StreamCore):
+        if core.options.inq:
+            wanted.append((IPPROTO_TCP, TCP_CM_INQ, struct.pack("=i", core.unread())))
+    elif datagram is not None:
+        wanted = _about_v4(core, datagram) if is_v4(datagram.source) else _about_v6(core, datagram)
+    fitting: list[Ancillary] = []
+    for message in wanted:
+        if space < socket.CMSG_LEN(len(message[2])):
+            return fitting, MSG_CTRUNC
+        space -= socket.CMSG_SPACE(len(message[2]))
+        fitting.append(message)
+    return fitting, 0
+
+
+def _about_v4(core: Core, datagram: Received) -> list[Ancillary]:
+    own = core.options
+    found: list[Ancillary] = []
+    if own.pktinfo:
+        address = datagram.destination[12:]
+        found.append((IPPROTO_IP, IP_PKTINFO, struct.pack("=i4s4s", INTERFACE, address, address)))
+    if own.recvttl:
+        found.append((IPPROTO_IP, IP_TTL, struct.pack("=i", datagram.ttl)))
+    if own.recvtos:
+        found.append((IPPROTO_IP, IP_TOS, bytes((datagram.tos,))))
+    return found
+
+
+def _about_v6(core: Core, datagram: Received) -> list[Ancillary]:
+    own = core.options
+    found: list[Ancillary] = []
+    if own.recvpktinfo6:
+        found.append((IPPROTO_IPV6, IPV6_PKTINFO, datagram.destination + struct.pack("=I", INTERFACE)))
+    if own.recvhoplimit:
+        found.append((IPPROTO_IPV6, IPV6_HOPLIMIT, struct.pack("=i", datagram.ttl)))
+    if own.recvtclass:
+        found.append((IPPROTO_IPV6, IPV6_TCLASS, struct.pack("=i", datagram.tos)))
+    return found
+
+
+def checked(ancdata: Iterable[Any]) -> list[Ancillary]:
+    """The control messages of an application's sendmsg(). Raises TypeError."""
+    if not isinstance(ancdata, Iterable):
+        raise TypeError("sendmsg() argument 2 must be an iterable")
+    found = []
+    for item in ancdata:
+        if not isinstance(item, (tuple, list)) or len(item) != 3:
+            raise TypeError("[sendmsg() ancillary data items] must be 3-item sequences")
+        found.append((int(item[0]), int(item[1]), bytes(memoryview(item[2]))))
+    return found
+
+
+def apply(core: Core, messages: list[Ancillary]) -> list[tuple[str, int]]:
+    """Set the options that control messages name, for one send; what to put back afterwards. Raises EINVAL."""
+    changed: list[tuple[str, int]] = []
+    for level, kind, data in messages:
+        field = _FIELDS.get((level, kind))
+        if isinstance(core, DatagramCore) and field is not None and data:
+            value = int.from_bytes(data[:4], "little", signed=len(data) >= 4)
+            if not 0 <= value <= 255:
+                raise failure(errno.EINVAL)
+            changed.append((field, getattr(core.options, field)))
+            setattr(core.options, field, value)
+        elif level == socket.SOL_SOCKET or isinstance(core, DatagramCore):
+            raise failure(errno.EINVAL)
+    return changed
