@@ -331,6 +331,20 @@ def test_app_limited_samples_say_so() -> None:
     assert not board.acked(4 * MSS, [], 3 * RTT).app_limited
 
 
+def test_a_smaller_path_mtu_loses_what_was_too_large() -> None:
+    board = board_with(3)
+    board.sent(3 * MSS, 3 * MSS + 200, 1)
+    sack(board, RTT, 1)
+    board.mss = 500
+    assert board.mark_oversized() == 2 * MSS
+    assert board.mark_oversized() == 0
+    assert board.next_lost() == (0, MSS)
+    board.resent(0, MSS, RTT + 1)
+    assert board.total_retrans == 2, "cut anew"
+    board.acked(0, [(500, 2000)], 2 * RTT + 1)
+    assert board.sacked_bytes == 1500
+
+
 def test_many_records_stay_cheap() -> None:
     """A 6 MiB window of single segments, every second lost: work is counted in records looked at, not in time."""
     board = Scoreboard(0, 1448)

@@ -172,6 +172,7 @@ class Flight:
         record.resent = True
         record.ever_resent = True
         record.sent_at = now
+        record.segment_size = self.mss  # cut anew
         self.rate.mark_sent(record, now, False)
         self.sent_list.link_newest(record)
         self.total_retrans += -(-length // record.segment_size)
@@ -206,6 +207,8 @@ class Flight:
             self.lost_bytes += length
         self._pending += length
         self.total_lost += length
+        if not self.enable_sack:  # duplicates counted are a guess, and lost ones are not among them
+            self.sacked_bytes = min(self.sacked_bytes, self.highest_sent - self.una - self.lost_bytes)
         self._hint = min(self._hint, record.start)
 
     def mark_all_lost(self, now: int = -1) -> int:
@@ -231,6 +234,18 @@ class Flight:
             self._mark_lost(record)
         self._merge_lost()
         self.rack_deadline = 0
+        return self.total_lost - before
+
+    def mark_oversized(self) -> int:
+        """The path takes only ``mss`` now: what left in larger segments is lost, not to congestion. Bytes newly lost.
+
+        RFC 1191 section 6.4, Linux's tcp_simple_retransmit: resend, but reduce no window.
+        """
+        before = self.total_lost
+        for record in self.sent_list.live():
+            is_oversized = record.segment_size > self.mss and record.end - record.start > self.mss
+            if is_oversized and not record.sacked and (record.resent or not record.lost):
+                self._mark_lost(record)
         return self.total_lost - before
 
     def _forget_sacks(self) -> None:

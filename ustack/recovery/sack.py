@@ -42,9 +42,8 @@ class SackedFlight(Flight):
             outer_start, outer_end = blocks[1]
             if start < outer_start or end > outer_end:
                 return
-        elif end > una and end - start > 0 and start >= self.una:
-            # Straddles the acknowledgment: no duplicate report, an odd but honest block.
-            return
+        elif end > una:
+            return  # straddles the acknowledgment: no report of a duplicate
         size = max(self.mss, 1)
         segs = -(-(end - start) // size)
         self.dsack_segs += segs
