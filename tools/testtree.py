@@ -22,7 +22,9 @@ def installed() -> Path:
     found = importlib.metadata.distribution("ustack").locate_file("ustack")
     folder = Path(str(found))
     if not folder.is_dir():
-        raise SystemExit("ustack: the installed package has no files of its own (an editable install?): run 'make install'.")
+        raise SystemExit(
+            "ustack: the installed package has no files of its own (an editable install?): run 'make install'."
+        )
     return folder
 
 

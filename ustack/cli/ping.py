@@ -13,11 +13,12 @@ from ustack.cli.complaint import Complaint
 from ustack.cli.get import resolve
 from ustack.cli.hosts import Opened, open_host
 from ustack.cli.network import add_network_arguments, wanted_addresses
+from ustack.icmp import EchoReply, IcmpEndpoint
 from ustack.wire.address import format_address, parse_address
 
 SUMMARY = "send echo requests to the kernel's side of a TUN device, with ustack's IP and ICMP"
 SECOND = 1_000_000_000
-MOST_BYTES = 65_507 - 0
+MOST_BYTES = 65_507
 """65 535 less the headers of IPv4 and ICMP."""
 
 
@@ -54,7 +55,6 @@ class Pinger:
     """Sends echo requests and takes the replies."""
 
     def __init__(self, opened: Opened, target: bytes, size: int, console: Console) -> None:
-        self._stack = opened.host.stack
         self._driver: Any = opened.host.driver
         self._target = target
         self._data = os.urandom(size)
@@ -64,7 +64,9 @@ class Pinger:
         self._sent = 0
         self._begun = time.monotonic_ns()
         with self._driver.lock:
-            self._endpoint: Any = self._stack.icmp_open(bytes(16), os.getpid() & 0xFFFF, self._driver.now())
+            self._endpoint: IcmpEndpoint = opened.host.stack.icmp_open(
+                bytes(16), os.getpid() & 0xFFFF, self._driver.now()
+            )
             self._endpoint.owner = self
 
     def on_event(self, event: object) -> None:
@@ -95,12 +97,16 @@ class Pinger:
                 return
             while (reply := self._endpoint.receive()) is not None:
                 self._take(reply)
+            while (failure := self._endpoint.receive_failure()) is not None:
+                self._sent_at.pop(failure.sequence, None)
+                why = os.strerror(failure.error.code_errno)
+                self._console.print(f"from {format_address(failure.source)}: icmp_seq={failure.sequence} {why}")
 
-    def _take(self, reply: Any) -> None:
+    def _take(self, reply: EchoReply) -> None:
         sent_at = self._sent_at.pop(reply.sequence, None)
         if sent_at is None:
             return
-        elapsed = self._driver.now() - sent_at
+        elapsed = reply.at - sent_at
         self._times.append(elapsed)
         note = "" if reply.data == self._data else ", with other data than was sent"
         self._console.print(

@@ -102,6 +102,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         """What http.server refuses by itself: bad request lines, headers without end, methods unknown here."""
         status = HTTPStatus(code)
         self.close_connection = True
+        self.request_version = self.protocol_version  # of a line that made no sense: with a status line all the same
         self._serve(lambda: self.refuse(status, (message or explain or status.description).rstrip(".")))
 
     def version_string(self) -> str:

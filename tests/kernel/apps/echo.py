@@ -1,0 +1,21 @@
+"""An echo server on ustack, port 7: it reads and writes at the same time, and half-closes when the client does."""
+
+import threading
+
+import ustack
+
+PIECE = 1 << 18
+
+
+def echo(connection) -> None:
+    buffer = memoryview(bytearray(PIECE))
+    with connection:
+        while count := connection.recv_into(buffer):
+            connection.sendall(buffer[:count])
+
+
+with ustack.open_tun("ustack0", "198.18.0.2/24", "fd00::2/64") as host, host.create_server(("", 7)) as server:
+    print("ready", flush=True)
+    while True:
+        connection, _ = server.accept()
+        threading.Thread(target=echo, args=(connection,), daemon=True).start()
