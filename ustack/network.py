@@ -1,0 +1,64 @@
+"""What the protocols above IP ask of it: the base class that floor 3 knows and floor 4 (``stack/ip.py``) fills in."""
+
+from __future__ import annotations
+
+from mypy_extensions import mypyc_attr
+
+from ustack.counters import Counters
+from ustack.settings import Settings
+from ustack.sockopts import PMTUDISC_WANT
+
+DEFAULTS = Settings()
+
+
+class Outgoing:
+    """A datagram on its way down. ``payload`` begins with the transport's header; addresses are 16 bytes.
+
+    ``ttl`` -1 is the stack's default; ``mtu_discover`` is one of ustack.sockopts.PMTUDISC_*: whether it may be
+    fragmented, and whether routers may.
+    """
+
+    def __init__(
+        self,
+        source: bytes,
+        destination: bytes,
+        protocol: int,
+        payload: bytes,
+        ttl: int = -1,
+        tos: int = 0,
+        mtu_discover: int = PMTUDISC_WANT,
+    ) -> None:
+        self.source = source
+        self.destination = destination
+        self.protocol = protocol
+        self.payload = payload
+        self.ttl = ttl
+        self.tos = tos
+        self.mtu_discover = mtu_discover
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Network:
+    """IP as a transport sees it. This one has no addresses and sends nothing. ``counters`` are the Stack's."""
+
+    def __init__(self, counters: Counters) -> None:
+        self.counters = counters
+
+    def settings(self) -> Settings:
+        """The knobs as they are now."""
+        return DEFAULTS
+
+    def is_local(self, address: bytes) -> bool:
+        """Whether the stack itself has this address (loopback counts)."""
+        return False
+
+    def is_broadcast(self, address: bytes) -> bool:
+        """Whether everybody on a network of ours has it."""
+        return False
+
+    def source_for(self, destination: bytes) -> bytes | None:
+        """The own address that packets to ``destination`` leave with; None: no address of its family."""
+        return None
+
+    def send(self, outgoing: Outgoing, now: int) -> None:
+        """Queues the packet, or its fragments. Raises MessageTooLong when it is too long and must stay whole."""
