@@ -19,7 +19,7 @@ class Deadlines:
         self._count = 0
 
     def watch(self, waiter: Waiter, deadline: int) -> None:
-        """``waiter`` wants to be called at ``deadline`` (0: not at all). To be told after whatever may have moved it."""
+        """``waiter`` wants to be called at ``deadline`` (0: not at all). Tell it after whatever may have moved it."""
         if deadline == 0 or 0 < waiter.queued_at <= deadline:
             return
         waiter.queued_at = deadline

@@ -1,18 +1,19 @@
 """A Stack: a TCP/IP host as a function of its inputs (sans-IO).
 
-Frames, instants and the application's calls go in; Transmits, deadlines and events come out. It reads no clock, opens no file, draws no
-random number: ``now`` (int ns, monotonic) and ``entropy`` are handed in. One thread at a time may call it. After
-any call ask ``poll_transmit`` until None, then ``next_event`` until None, then ``next_deadline``.
+Frames, instants and the application's calls go in; Transmits, deadlines and events come out. It reads
+no clock, opens no file, draws no random number: ``now`` (int ns, monotonic) and ``entropy`` are handed in.
+One thread at a time may call it. After any call ask ``poll_transmit`` until None, then ``next_event`` until None, then ``next_deadline``.
 """
 
 from __future__ import annotations
 
 import errno
-from collections import deque
 from hashlib import blake2s
+from typing import Final
 
 from ustack.counters import Counters
 from ustack.errors import from_errno
+from ustack.icmp import IcmpEndpoint, IcmpError, IcmpKind
 from ustack.ring import RingMaker
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
@@ -23,13 +24,17 @@ from ustack.stack.tcp_layer import TcpLayer
 from ustack.stack.timewait import TimeWait
 from ustack.tcp.connection import Connection
 from ustack.tcp.environment import Environment
-from ustack.tcp.events import Event
+from ustack.tcp.events import Event, EventKind
 from ustack.tcp.isn import IsnGenerator
 from ustack.tcp.listener import Listener
+from ustack.udp import UdpEndpoint, UdpTable
 from ustack.wire.address import is_any, is_multicast, is_unicast
-from ustack.wire.frame import Frame, RawTransmit, Refused, Segment, Transmit
+from ustack.wire.frame import Datagram, Frame, IcmpMessage, RawTransmit, Segment, Transmit
 from ustack.wire.parse import parse_packet
 from ustack.wire.split import cut
+
+TCP: Final = 6
+UDP: Final = 17
 
 
 class Stack:
@@ -39,14 +44,12 @@ class Stack:
         if len(entropy) < 32:
             raise ValueError("a Stack needs at least 32 bytes of entropy")
         self.counters = Counters()
-        self.env = Environment(
-            settings, rings or RingMaker(), IsnGenerator(_secret(entropy, b"isn")), self.counters
-        )
+        self.env = Environment(settings, rings or RingMaker(), IsnGenerator(_secret(entropy, b"isn")), self.counters)
         self.deadlines = Deadlines()
         self.ip = Ip(self.env)
         self.ports = Ports(_secret(entropy, b"ports"))
         self.tcp = TcpLayer(self.env, self.ip, self.ports, self.deadlines)
-        self.raw: deque[RawTransmit] = deque()
+        self.udp = UdpTable(self.ip, _secret(entropy, b"udp"))
         self.looped: list[Frame] = []
 
     @property
@@ -70,16 +73,50 @@ class Stack:
     def on_frames(self, frames: list[Frame], now: int) -> None:
         """What arrived, in order."""
         counters = self.counters
+        connections = self.tcp.connections
         for frame in frames:
             if isinstance(frame, Segment):
                 counters.add("TcpInSegs", frame.segs)
-                self.tcp.on_segment(frame, now)
-            elif isinstance(frame, Refused):
-                counters.drop(frame.reason)
+                connection = connections.get(frame.key)
+                if connection is not None:
+                    if connection.on_segment(frame, now):
+                        self.tcp.refuse(frame)
+                    continue
+            self._on_packet(frame, now, False)
+
+    def _on_packet(self, frame: Frame, now: int, looped: bool) -> None:
+        """What no connection is waiting for: IP looks at it first."""
+        whole = self.ip.accept(frame, now, looped)
+        if whole is None:
+            return
+        if isinstance(whole, Segment):
+            self.tcp.on_segment(whole, now)
+        elif isinstance(whole, Datagram):
+            takers = self.udp.deliver(whole, now)
+            if takers is None:
+                self.ip.icmp.port_unreachable(whole, now)
             else:
-                whole = self.ip.accept(frame, now)
-                if whole is not None:
-                    self.on_frames([whole], now)
+                for endpoint in takers:
+                    self.env.tell(EventKind.READABLE, endpoint)
+        elif isinstance(whole, IcmpMessage):
+            self._on_icmp(whole, now)
+
+    def _on_icmp(self, message: IcmpMessage, now: int) -> None:
+        found = self.ip.icmp.take(message, now)
+        if isinstance(found, IcmpEndpoint):
+            self.env.tell(EventKind.READABLE, found)
+        elif isinstance(found, IcmpError):
+            if found.protocol == TCP:
+                self.tcp.take_icmp(found, now)
+            elif found.protocol == UDP:
+                self._udp_error(found, now)
+
+    def _udp_error(self, error: IcmpError, now: int) -> None:
+        if error.kind is IcmpKind.TOO_BIG:
+            self.ip.learn_mtu(error.destination, error.mtu, now)
+        endpoint = self.udp.icmp_error(error.key, error.code_errno, error.is_fatal)
+        if endpoint is not None:
+            self.env.tell(EventKind.ERROR, endpoint)
 
     def on_deadline(self, now: int) -> None:
         """Whatever is due happens; early or spurious calls do nothing."""
@@ -106,20 +143,36 @@ class Stack:
                 if not self.looped:
                     return None
                 frames, self.looped = self.looped, []
-                self.on_frames(frames, now)
-                continue
-            if isinstance(transmit, Transmit):
+                for frame in frames:
+                    self._on_looped(frame, now)
+            elif isinstance(transmit, Transmit):
                 self.counters.add("TcpOutSegs", segments_of(transmit))
                 if not self.ip.is_local(transmit.destination):
                     return transmit
-            elif not self.ip.is_local_packet(transmit.packet):
-                return transmit
-            for packet in cut(transmit):
-                self.looped.append(parse_packet(packet))
+                self._loop_back(transmit)
+            elif isinstance(transmit, RawTransmit):
+                if not self.ip.is_local_packet(transmit.packet):
+                    return transmit
+                self._loop_back(transmit)
+
+    def _loop_back(self, transmit: Transmit | RawTransmit) -> None:
+        """What we send to ourselves arrives here, as over Linux's ``lo``."""
+        for packet in cut(transmit):
+            self.looped.append(parse_packet(packet))
+
+    def _on_looped(self, frame: Frame, now: int) -> None:
+        if isinstance(frame, Segment):
+            self.counters.add("TcpInSegs", frame.segs)
+            connection = self.tcp.connections.get(frame.key)
+            if connection is not None:
+                if connection.on_segment(frame, now):
+                    self.tcp.refuse(frame)
+                return
+        self._on_packet(frame, now, True)
 
     def _next(self, now: int) -> Transmit | RawTransmit | None:
-        if self.raw:
-            return self.raw.popleft()
+        if self.ip.outbox:
+            return self.ip.outbox.popleft()
         env = self.env
         if env.replies:
             return env.replies.popleft()
@@ -192,7 +245,7 @@ class Stack:
         now: int,
         reservation: Reservation | None = None,
     ) -> Connection:
-        """An active open; ANY and port 0 are chosen here. Raises ENETUNREACH, EADDRNOTAVAIL, ECONNREFUSED for port 0."""
+        """An active open; ANY and port 0 are chosen here. Raises ENETUNREACH, EADDRNOTAVAIL."""
         if is_multicast(remote) or not is_unicast(remote) or self.ip.is_broadcast(remote):
             raise from_errno(errno.ENETUNREACH)
         if is_any(local):
@@ -203,6 +256,16 @@ class Stack:
         else:
             self.check_local(local, own)
         return self.tcp.connect((local, local_port), (remote, remote_port), own, now)
+
+    # UDP and ICMP, for the application
+
+    def udp_open(self, address: bytes, port: int, own: SocketOptions, now: int) -> UdpEndpoint:
+        """A UDP endpoint (ANY for all addresses, port 0 for a free one). Raises EADDRINUSE, EADDRNOTAVAIL."""
+        return self.udp.open(address, port, own, now)
+
+    def icmp_open(self, address: bytes, identifier: int, now: int) -> IcmpEndpoint:
+        """An endpoint for echo requests (identifier 0: a free one). Raises EADDRINUSE, EADDRNOTAVAIL."""
+        return self.ip.icmp.open(address, identifier, now)
 
 
 def segments_of(transmit: Transmit) -> int:

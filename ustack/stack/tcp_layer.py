@@ -7,18 +7,19 @@ from collections.abc import Iterable
 
 from ustack.drops import Drop
 from ustack.errors import from_errno
+from ustack.icmp import IcmpError, IcmpKind
 from ustack.settings import MILLISECOND
 from ustack.sockopts import SocketOptions
 from ustack.stack.deadlines import Deadlines
 from ustack.stack.ip import Ip
 from ustack.stack.ports import Ports, Reservation
 from ustack.stack.timewait import TimeWait, Verdict
-from ustack.tcp import opening, replies
+from ustack.tcp import opening, replies, unreachable
 from ustack.tcp.connection import Connection
 from ustack.tcp.environment import Environment
 from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
-from ustack.wire.address import ANY, ANY_V4, flow_key, is_loopback, is_multicast, is_unicast, is_v4
+from ustack.wire.address import ANY, ANY_V4, flow_key, is_loopback, is_v4, reverse_key
 from ustack.wire.frame import Segment
 
 
@@ -45,7 +46,8 @@ class TcpLayer:
             self.refuse(segment)
 
     def _without_connection(self, segment: Segment, now: int) -> None:
-        if not self._is_for_us(segment):
+        if segment.source_port == 0 or segment.destination_port == 0:
+            self.env.counters.drop(Drop.ZERO_PORT)
             return
         waiting = self.time_waits.get(segment.key)
         if waiting is not None:
@@ -57,20 +59,6 @@ class TcpLayer:
             self.refuse(segment)
             return
         self._to_listener(listener, segment, now)
-
-    def _is_for_us(self, segment: Segment) -> bool:
-        """Addresses that TCP may answer (RFC 9293 section 3.9.2.3)."""
-        source, destination = segment.source, segment.destination
-        if is_multicast(destination) or not self.ip.is_local(destination):
-            self.env.counters.drop(Drop.BROADCAST if is_multicast(destination) else Drop.NOT_OURS)
-            return False
-        if not is_unicast(source):
-            self.env.counters.drop(Drop.MARTIAN_SOURCE)
-            return False
-        if segment.source_port == 0 or segment.destination_port == 0:
-            self.env.counters.drop(Drop.ZERO_PORT)
-            return False
-        return True
 
     def _to_listener(self, listener: Listener, segment: Segment, now: int) -> None:
         request = listener.requests.get(segment.key)
@@ -98,6 +86,20 @@ class TcpLayer:
             self.env.replies.append(waiting.last_ack(segment, self.env, now))
         elif verdict is Verdict.GONE:
             self.forget_time_wait(waiting)
+
+    def take_icmp(self, error: IcmpError, now: int) -> None:
+        """An ICMP error quotes a segment of ours (RFC 9293 section 3.9.2.2)."""
+        key = reverse_key(error.key)
+        connection = self.connections.get(key)
+        if connection is None:
+            self.env.counters.drop(Drop.ICMP_UNMATCHED)
+        elif error.kind is IcmpKind.TOO_BIG:
+            if unreachable.take_too_big(connection, error.seq, error.mtu, now):
+                self.ip.learn_mtu(connection.remote_address, error.mtu, now)
+        else:
+            unreachable.take_unreachable(connection, error.seq, error.code_errno, now)
+        if connection is not None:
+            connection.touch()
 
     def refuse(self, segment: Segment) -> None:
         """Answer with a RST, if the segment is none itself."""
@@ -154,9 +156,7 @@ class TcpLayer:
         self.ports.use(connection.local_port, connection.options)
         connection.touch()
 
-    def connect(
-        self, local: tuple[bytes, int], remote: tuple[bytes, int], own: SocketOptions, now: int
-    ) -> Connection:
+    def connect(self, local: tuple[bytes, int], remote: tuple[bytes, int], own: SocketOptions, now: int) -> Connection:
         """An active open from a concrete address; port 0: an ephemeral one. Raises EADDRNOTAVAIL."""
         address, port = local
         peer, peer_port = remote
@@ -178,7 +178,7 @@ class TcpLayer:
             connection.ts_recent = recycled.ts_recent
             connection.ts_recent_at = recycled.ts_recent_at
         self.adopt(connection)
-        opening.open_actively(connection, self.ip.mtu_to(peer), now)
+        opening.open_actively(connection, self.ip.mtu_to(peer, now), now)
         return connection
 
     def _ephemeral_key(self, address: bytes, peer: bytes, peer_port: int, now: int) -> bytes:
@@ -264,4 +264,3 @@ def _covers(listener: Listener, destination: bytes) -> bool:
     if listener.address == ANY:
         return not (listener.options.v6only and is_v4(destination))
     return listener.address == ANY_V4 and is_v4(destination)
-

@@ -71,10 +71,10 @@ class TimeWait(Waiter):
             return Verdict.IGNORE
         if paws_reject or flags & ACK:
             self.restart(env, now)
-        if self.answered_at and length == 0:
-            if now - self.answered_at < env.settings.tcp_invalid_ratelimit * MILLISECOND:
-                env.counters.add("TCPACKSkippedTimeWait")
-                return Verdict.IGNORE
+        least = env.settings.tcp_invalid_ratelimit * MILLISECOND
+        if self.answered_at and length == 0 and now - self.answered_at < least:
+            env.counters.add("TCPACKSkippedTimeWait")
+            return Verdict.IGNORE
         self.answered_at = now
         return Verdict.ACK
 

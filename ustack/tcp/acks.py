@@ -1,7 +1,7 @@
 """Fifth step: the ACK field (RFC 9293 section 3.10.7.4), the window, the round trip, the congestion window.
 
-``take_ack`` is Linux's ``tcp_ack`` with names: check, window, scoreboard, RTT, losses, cwnd, timer. It costs the same for an
-ACK of one segment and of a run of half a megabyte.
+``take_ack`` is Linux's ``tcp_ack`` with names: check, window, scoreboard, RTT, losses, cwnd, timer. It
+costs the same for an ACK of one segment and of a run of half a megabyte.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _control(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
         return
     board = tcb.board
     in_flight = board.in_flight
-    reducing = tcb.prr.active and (tcb.ca_state == CA_RECOVERY or tcb.ca_state == CA_CWR)
+    reducing = tcb.prr.active and tcb.ca_state in (CA_RECOVERY, CA_CWR)
     if reducing:
         cwnd = tcb.prr.on_ack(result.delivered, in_flight, news.lost, tcb.snd_una > news.prior_una)
         if cwnd:

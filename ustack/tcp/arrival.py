@@ -1,7 +1,7 @@
 """SEGMENT ARRIVES: RFC 9293 section 3.10.7 as a list of steps, one function each.
 
-The order is the RFC's with Linux's and RFC 5961's additions (``tcp_validate_incoming``): timestamp, sequence number, RST,
-SYN, ACK, URG, text, FIN. A short path for the segment that everybody expects stands before
+The order is the RFC's with Linux's and RFC 5961's additions (``tcp_validate_incoming``): timestamp,
+sequence number, RST, SYN, ACK, URG, text, FIN. A short path for the segment that everybody expects stands before
 it and does the same. What is refused is counted under one name of ``drops.py``; nothing here raises.
 """
 
@@ -64,22 +64,10 @@ def _take_expected(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
 
 def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     offered = parse_options(segment.options) if segment.options else _NO_OPTIONS
-    if not segment.flags & (ACK | RST | SYN):
-        tcb.env.counters.drop(Drop.FLAGLESS)
-        return False
-    if not check_timestamp(tcb, segment, seq, now):
-        return False
-    if not check_sequence(tcb, segment, seq, now):
-        return False
-    if not check_rst(tcb, segment, seq, now):
-        return False
-    if not check_syn(tcb, segment, seq, now):
+    if not _is_acceptable(tcb, segment, seq, now):
         return False
     if segment.flags & SYN:
         seq += 1
-    if not segment.flags & ACK:
-        tcb.env.counters.drop(Drop.NO_ACK)
-        return False
     if tcb.state is State.SYN_RECEIVED and not opening.complete(tcb, segment, now):
         return True
     if segment.has_ts and seq <= tcb.last_ack_sent:
@@ -89,6 +77,26 @@ def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     ending.after_ack(tcb, now)
     if tcb.state is State.CLOSED or tcb.state is State.TIME_WAIT:
         return False
+    return _take_contents(tcb, segment, seq, now)
+
+
+def _is_acceptable(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """Steps one to four, and the flags that every segment needs."""
+    if not segment.flags & (ACK | RST | SYN):
+        tcb.env.counters.drop(Drop.FLAGLESS)
+        return False
+    if not check_timestamp(tcb, segment, seq, now) or not check_sequence(tcb, segment, seq, now):
+        return False
+    if not check_rst(tcb, segment, seq, now) or not check_syn(tcb, segment, seq, now):
+        return False
+    if not segment.flags & ACK:
+        tcb.env.counters.drop(Drop.NO_ACK)
+        return False
+    return True
+
+
+def _take_contents(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """Steps six to eight. True: a RST answers."""
     _take_ecn(tcb, segment, now)
     if segment.flags & URG:
         urgent.take_urgent(tcb, segment, seq, now)
@@ -134,7 +142,7 @@ def check_timestamp(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
 
 
 def _is_disordered_ack(tcb: Tcb, segment: Segment, seq: int, behind: int) -> bool:
-    """A pure ACK that tells nothing new and is late by less than an RTO: no old duplicate (Linux's tcp_disordered_ack)."""
+    """A pure ACK that tells nothing new and is late by less than an RTO (Linux's tcp_disordered_ack)."""
     return (
         segment.payload_length == 0
         and segment.flags & _EXPECTED == ACK
@@ -181,10 +189,9 @@ _AFTER_FIN: Final = frozenset({State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING})
 
 def _answer_unacceptable(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
     """An ACK in reply (RFC 9293 section 3.10.7.4), pure ACKs and SYNs at most twice a second (against ACK loops)."""
-    if not segment.payload_length or segment.flags & SYN:
-        if is_limited(tcb, now):
-            tcb.env.counters.add("TCPACKSkippedSeq")
-            return
+    if (not segment.payload_length or segment.flags & SYN) and is_limited(tcb, now):
+        tcb.env.counters.add("TCPACKSkippedSeq")
+        return
     end = seq + sequence_length(segment)
     if seq < tcb.rcv_nxt and end > seq:
         tcb.env.counters.add("DelayedACKLost")

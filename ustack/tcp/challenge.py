@@ -16,7 +16,7 @@ def is_limited(tcb: Tcb, now: int) -> bool:
 
 
 def challenge(tcb: Tcb, now: int) -> None:
-    """Owe the peer a challenge ACK (RFC 5961 sections 3.2, 4.2, 5.2), limited per connection and per host (section 7)."""
+    """Owe the peer a challenge ACK (RFC 5961 sections 3.2, 4.2, 5.2), limited per connection and host (section 7)."""
     if is_limited(tcb, now):
         tcb.env.counters.add("TCPACKSkippedChallenge")
     elif tcb.env.challenge_allowed(now):

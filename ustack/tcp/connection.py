@@ -1,7 +1,8 @@
 """A connection as its holders see it: the sans-IO calls of the Stack, and those of the application.
 
-Of the same shape as the Stack, but it speaks Segments where the Stack speaks Frames. Every call carries ``now``. After a call
-that may send, the connection stands in the Stack's queue (``touch``), and the Stack's ``poll_transmit`` asks it.
+Of the same shape as the Stack, but it speaks Segments where the Stack speaks Frames. Every call
+carries ``now``. After a call that may send, the connection stands in the Stack's queue (``touch``),
+and the Stack's ``poll_transmit`` asks it.
 """
 
 from __future__ import annotations
@@ -182,33 +183,41 @@ class Connection(Tcb):
 
     def option_changed(self, name: str, now: int) -> None:
         """The holder changed ``options.<name>``: let it act at once."""
-        own = self.options
         if name in ("keepalive", "keepidle_s", "keepintvl_s", "keepcnt"):
             keepalive.restart(self, now)
-        elif name == "nodelay" or name == "cork":
+        elif name in ("nodelay", "cork"):
             self.more = False
         elif name == "quickack":
-            if own.quickack:
-                self.pingpong = 0
-                if self.ack_scheduled:
-                    self.ack_now = True
-            else:
-                self.pingpong = self.env.settings.tcp_pingpong_thresh
+            self._switch_quickack()
+        elif name in ("sndbuf", "rcvbuf", "window_clamp"):
+            self._resize(name)
         elif name == "maxseg":
             options.settle_mss(self)
-        elif name == "sndbuf":
+        elif name == "max_pacing_rate":
+            rate = self.options.max_pacing_rate
+            self.pacer.rate = 0 if rate >= UNLIMITED else rate
+        elif name in ("congestion", "congestion_class"):
+            self.change_congestion()
+        self.touch()
+
+    def _switch_quickack(self) -> None:
+        if self.options.quickack:
+            self.pingpong = 0
+            if self.ack_scheduled:
+                self.ack_now = True
+        else:
+            self.pingpong = self.env.settings.tcp_pingpong_thresh
+
+    def _resize(self, name: str) -> None:
+        own = self.options
+        if name == "sndbuf":
             sendbuffer.grow(self)
         elif name == "rcvbuf":
             self.rcv_buffer = own.rcvbuf
             self.receive_ring.resize(own.rcvbuf)
-        elif name == "window_clamp":
+        else:
             self.window_clamp = own.window_clamp or 65535 << self.rcv_wscale
             self.rcv_ssthresh = min(self.rcv_ssthresh, self.window_clamp)
-        elif name == "max_pacing_rate":
-            self.pacer.rate = 0 if own.max_pacing_rate >= UNLIMITED else own.max_pacing_rate
-        elif name in ("congestion", "congestion_class"):
-            self.change_congestion()
-        self.touch()
 
     def change_congestion(self) -> None:
         """Another algorithm takes over where the window stands."""

@@ -237,9 +237,8 @@ def after_read(tcb: Tcb, copied: int, now: int) -> None:
             return
     if copied > 0 and not tcb.fin_received:
         offered = tcb.receive_window()
-        if 2 * offered <= tcb.window_clamp:
-            if window.reopens(tcb, offered):
-                tcb.ack_now = True
+        if 2 * offered <= tcb.window_clamp and window.reopens(tcb, offered):
+            tcb.ack_now = True
 
 
 def take_fin(tcb: Tcb, fin_seq: int, now: int) -> None:

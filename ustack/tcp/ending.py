@@ -101,7 +101,9 @@ def shutdown_write(tcb: Tcb, now: int) -> None:
 
 
 def close(tcb: Tcb, now: int) -> None:
-    """The application lets go (RFC 9293 section 3.10.4): orderly, unless text was unread or SO_LINGER is 0 (RFC 2525 section 2.17)."""
+    """The application lets go (RFC 9293 section 3.10.4).
+
+    Orderly, unless text was unread (RFC 2525 section 2.17) or SO_LINGER is 0."""
     if tcb.orphan:
         return
     tcb.orphan = True

@@ -31,9 +31,8 @@ def on_deadline(tcb: Tcb, now: int) -> None:
             _delayed_ack(tcb, now)
         elif timer is Timer.KEEPALIVE:
             keepalive.expire(tcb, now)
-        elif timer is Timer.LINGER:
-            if tcb.state is State.FIN_WAIT_2:
-                ending.give_up(tcb, 0, now)
+        elif timer is Timer.LINGER and tcb.state is State.FIN_WAIT_2:
+            ending.give_up(tcb, 0, now)
         # PACING and USER only wake output.
 
 

@@ -1,7 +1,7 @@
 """TCP_INFO: what a connection knows about itself, in Linux's fields and units (``include/uapi/linux/tcp.h``).
 
-Times are microseconds (rto, ato, rtt, rttvar, min_rtt) or milliseconds (last_*), windows count segments where Linux's do
-(snd_cwnd, snd_ssthresh, unacked, sacked, lost, retrans).
+Times are microseconds (rto, ato, rtt, rttvar, min_rtt) or milliseconds (last_*), windows count segments
+where Linux's do (snd_cwnd, snd_ssthresh, unacked, sacked, lost, retrans).
 """
 
 from __future__ import annotations

@@ -45,10 +45,9 @@ def expire(tcb: Tcb, now: int) -> None:
         return
     user_timeout = tcb.options.user_timeout_ms * MILLISECOND
     probes = tcb.options.keepcnt or tcb.env.settings.tcp_keepalive_probes
+    is_dead = tcb.probes_out >= probes
     if user_timeout:
         is_dead = silence >= user_timeout and tcb.probes_out > 0
-    else:
-        is_dead = tcb.probes_out >= probes
     if is_dead:
         tcb.rst_owed = True
         ending.time_out(tcb, now)

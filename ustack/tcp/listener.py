@@ -45,9 +45,7 @@ class Request(opening.HandshakeRecord):
 class Listener(Waiter):
     """A passive open on ``address`` (16 bytes; all zero for any) and ``port``."""
 
-    def __init__(
-        self, env: Environment, address: bytes, port: int, backlog: int, own: SocketOptions
-    ) -> None:
+    def __init__(self, env: Environment, address: bytes, port: int, backlog: int, own: SocketOptions) -> None:
         self.queued_at = 0
         self.env = env
         self.address = address
@@ -58,7 +56,7 @@ class Listener(Waiter):
         self.requests: dict[bytes, Request] = {}
         self.queue: deque[Connection] = deque()
         self.is_open = True
-        self.mtu_to: Callable[[bytes], int] = _default_mtu
+        self.mtu_to: Callable[[bytes, int], int] = _default_mtu
         self.adopt: Callable[[Connection], None] = _forget
         """The Stack's: enters a new connection in its table."""
         self.reservation: object = None
@@ -158,7 +156,7 @@ class Listener(Waiter):
         if iss is None:
             iss = self.env.isn.isn(segment.key, now)
         request = Request(segment.key, segment.seq, iss, offer, now)
-        request.mss = self._own_mss(segment.source)
+        request.mss = self._own_mss(segment.source, now)
         buffer = self.options.rcvbuf or settings.tcp_rmem[1]
         request.window, scale = window.initial(settings, buffer, self.options.window_clamp, request.mss)
         request.rcv_wscale = scale if offer.wscale >= 0 else 0
@@ -167,8 +165,8 @@ class Listener(Waiter):
         request.ecn = settings.tcp_ecn > 0 and segment.flags & _ECN_SETUP == _ECN_SETUP
         return request
 
-    def _own_mss(self, peer: bytes) -> int:
-        mss = self.mtu_to(peer) - replies.header_bytes(peer)
+    def _own_mss(self, peer: bytes, now: int) -> int:
+        mss = self.mtu_to(peer, now) - replies.header_bytes(peer)
         if self.options.maxseg:
             mss = min(mss, self.options.maxseg)
         return min(mss, 65535)
@@ -282,6 +280,9 @@ class Listener(Waiter):
         if not flags & ACK:
             self.env.counters.drop(Drop.NO_ACK)
             return False
+        return self._third_ack(request, segment, now)
+
+    def _third_ack(self, request: Request, segment: Segment, now: int) -> bool:
         if self._is_deferred(request, segment):
             request.acked = True
             self.env.counters.add("TCPDeferAcceptDrop")
@@ -329,7 +330,7 @@ class Listener(Waiter):
     def _complete(self, request: Request, segment: Segment, now: int) -> None:
         """The handshake is complete: a Connection, at once in the accept queue."""
         connection = Connection(self.env, request.key, self.options.copy(), request.iss, now)
-        connection.path_mtu = self.mtu_to(connection.remote_address)
+        connection.path_mtu = self.mtu_to(connection.remote_address, now)
         connection.move(Input.LISTENING, now)
         opening.prepare(connection, connection.path_mtu, now)
         connection.move(Input.SYN_RECEIVED, now)
@@ -383,7 +384,7 @@ def agree(segment: Segment, found: TcpOptions, env: Environment) -> SynOptions:
     return SynOptions(mss, wscale, sack, ts_val, 0)
 
 
-def _default_mtu(address: bytes) -> int:
+def _default_mtu(address: bytes, now: int) -> int:
     return 1500
 
 

@@ -1,8 +1,8 @@
 """What losses do to a connection: the congestion states of Linux (Open, Disorder, CWR, Recovery, Loss).
 
-The scoreboard says what is lost, PRR and the congestion control say how much may be in flight, the undo record says when
-it was a mistake; this file is the state machine between them (Linux's ``tcp_fastretrans_alert``), and the loss timer:
-RFC 6298 (RTO), RFC 8985 (tail-loss probe, reordering), RFC 9293 section 3.8.6.1 (zero-window probe).
+The scoreboard says what is lost, PRR and the congestion control say how much may be in flight, the undo
+record says when it was a mistake; this file is the state machine between them (Linux's
+``tcp_fastretrans_alert``), and the loss timer: RFC 6298 (RTO), RFC 8985 (tail-loss probe, reordering), RFC 9293 section 3.8.6.1 (zero-window probe).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ustack.tcp.timers import LossTimer, Timer
 
 
 def rearm_rto(tcb: Tcb, now: int) -> None:
-    """Start the RTO from now, or from the head's sending where another meaning of the timer ran (RFC 6298 section 5.3)."""
+    """Start the RTO from now, or from the head's sending where a probe's timer ran (RFC 6298 section 5.3)."""
     if tcb.board.is_empty:
         tcb.timers.stop_loss()
         return
@@ -32,7 +32,7 @@ def schedule_probe(tcb: Tcb, advancing: bool, now: int) -> bool:
     """Arm a tail-loss probe where one helps: SACK, no recovery, something in flight (RFC 8985 section 7.2)."""
     if tcb.env.settings.tcp_early_retrans not in (3, 4) or not tcb.sack_on or tcb.board.is_empty:
         return False
-    if tcb.ca_state != CA_OPEN and tcb.ca_state != CA_CWR:
+    if tcb.ca_state not in (CA_OPEN, CA_CWR):
         return False
     left = tcb.rtt.rto
     if not advancing:
@@ -83,7 +83,7 @@ def after_resend(tcb: Tcb, start: int, now: int) -> None:
 
 
 def arm_probe_if_stuck(tcb: Tcb, now: int) -> None:
-    """Text waits, nothing is in flight, no timer runs: the window is shut, so probe it (Linux's tcp_check_probe_timer)."""
+    """Text waits, nothing is in flight, no timer runs: probe the shut window (Linux's tcp_check_probe_timer)."""
     if tcb.board.is_empty and not tcb.timers.is_armed(Timer.RETRANSMIT):
         tcb.timers.arm_loss(LossTimer.PROBE, now + (max(tcb.rtt.rto, MODEL_RTO_MIN) << tcb.backoff))
 
@@ -92,7 +92,7 @@ def reordering_timeout(tcb: Tcb, now: int) -> None:
     """RACK waited long enough for reordered segments (RFC 8985 section 6.2, step 5)."""
     lost = tcb.board.detect_losses(now, tcb.rtt.srtt, tcb.rtt.min_rtt)
     if lost:
-        if tcb.ca_state != CA_RECOVERY and tcb.ca_state != CA_LOSS:
+        if tcb.ca_state not in (CA_RECOVERY, CA_LOSS):
             enter_recovery(tcb, False, now)
         if tcb.ca_state == CA_RECOVERY and tcb.congestion is not None and not tcb.congestion.owns_recovery:
             tcb.congestion.cwnd = max(tcb.congestion.cwnd, tcb.board.in_flight + tcb.snd_mss)
@@ -221,14 +221,8 @@ def react(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
         return
     if not board.enable_sack and news.is_duplicate and not board.is_empty:
         board.dupack(now)
-    if tcb.ca_state >= CA_CWR and tcb.snd_una >= tcb.high_seq and tcb.ca_state != CA_LOSS:
-        if tcb.ca_state == CA_RECOVERY or tcb.snd_una > tcb.high_seq:
-            _recovered(tcb, now, news.ts_ecr)
-    if tcb.ca_state == CA_RECOVERY:
-        _in_recovery(tcb, news, now)
-    elif tcb.ca_state == CA_LOSS:
-        _in_loss(tcb, result, news, now)
-    if tcb.ca_state == CA_RECOVERY or tcb.ca_state == CA_LOSS:
+    _go_on(tcb, result, news, now)
+    if tcb.ca_state in (CA_RECOVERY, CA_LOSS):
         news.lost += board.detect_losses(now, tcb.rtt.srtt, tcb.rtt.min_rtt)
         return
     if tcb.undo.marker >= 0 and tcb.undo.resends == 0 and tcb.ca_state <= CA_DISORDER:
@@ -240,6 +234,18 @@ def react(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
         enter_cwr(tcb, now)
     elif tcb.ca_state != CA_CWR:
         tcb.ca_state = CA_OPEN if board.is_clean else CA_DISORDER
+
+
+def _go_on(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
+    """An episode ends, or goes on. CWR is held until something *above* high_seq is acknowledged."""
+    if (tcb.ca_state == CA_CWR and tcb.snd_una > tcb.high_seq) or (
+        tcb.ca_state == CA_RECOVERY and tcb.snd_una >= tcb.high_seq
+    ):
+        _recovered(tcb, now, news.ts_ecr)
+    elif tcb.ca_state == CA_RECOVERY:
+        _in_recovery(tcb, news, now)
+    elif tcb.ca_state == CA_LOSS:
+        _in_loss(tcb, result, news, now)
 
 
 def _answer_probe(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:

@@ -151,7 +151,9 @@ def take_request(tcb: Tcb, request: HandshakeRecord, now: int) -> None:
 
 
 def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
-    """SYN-RECEIVED and an ACK: ESTABLISHED if it acknowledges our SYN, else False: a RST answers (section 3.10.7.4, fifth)."""
+    """SYN-RECEIVED and an ACK: ESTABLISHED if it acknowledges our SYN (section 3.10.7.4, fifth).
+
+    False: it does not, and a RST answers."""
     ack = unwrap(segment.ack, tcb.snd_una)
     if not tcb.snd_una < ack <= tcb.snd_nxt:
         tcb.env.counters.drop(Drop.REQUEST_WRONG_ACK)

@@ -88,8 +88,10 @@ def own_mss(tcb: Tcb) -> int:
 
 
 def settle_mss(tcb: Tcb) -> None:
-    """The effective send MSS (RFC 9293 section 3.7.1, MUST-16): least of the peer's, the path's and the
-    application's, less the options on every segment, at most half the largest window seen (RFC 1122 section 4.2.3.4)."""
+    """The effective send MSS (RFC 9293 section 3.7.1, MUST-16).
+
+    The least of the peer's, the path's and the application's, less the options on every segment, at most
+    half the largest window seen (RFC 1122 section 4.2.3.4)."""
     floor = tcb.env.settings.tcp_min_snd_mss
     mss = min(tcb.peer_mss, tcb.path_mtu - header_bytes(tcb))
     if tcb.options.maxseg:

@@ -180,15 +180,9 @@ def _end_of_run(tcb: Tcb, waiting: int, now: int) -> int:
         _after_idle(tcb, now)
     if tcb.fin_queued and waiting == 1:
         return stream_end if stream_end <= tcb.snd_una + tcb.snd_wnd else start
-    room = tcb.cwnd() - tcb.board.in_flight
-    if room < mss and room < waiting:
-        _validate_cwnd(tcb, True)
+    room = _room(tcb, waiting, now)
+    if room <= 0:
         return start
-    if tcb.pacer.rate:
-        room = min(room, tcb.pacer.allowance(now))
-        if room <= 0:
-            tcb.timers.arm(Timer.PACING, tcb.pacer.next_at)
-            return start
     usable = tcb.snd_una + tcb.snd_wnd - start
     length = min(waiting, room, usable, MAX_RUN)
     if length < waiting:
@@ -204,6 +198,19 @@ def _end_of_run(tcb: Tcb, waiting: int, now: int) -> int:
     if partial and not tcb.fin_queued and _holds_back(tcb):
         return start + length - partial
     return stream_end
+
+
+def _room(tcb: Tcb, waiting: int, now: int) -> int:
+    """Bytes that the congestion window and the pacer let go now: none, or at least a segment (or all that waits)."""
+    room = tcb.cwnd() - tcb.board.in_flight
+    if room < tcb.snd_mss and room < waiting:
+        _validate_cwnd(tcb, True)
+        return 0
+    if tcb.pacer.rate:
+        room = min(room, tcb.pacer.allowance(now))
+        if room <= 0:
+            tcb.timers.arm(Timer.PACING, tcb.pacer.next_at)
+    return room
 
 
 def _holds_back(tcb: Tcb) -> bool:

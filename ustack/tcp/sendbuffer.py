@@ -1,4 +1,4 @@
-"""How much the application may write ahead: twice the congestion window, within tcp_wmem (Linux's tcp_sndbuf_expand)."""
+"""How much the application may write ahead: twice cwnd, within tcp_wmem (Linux's tcp_sndbuf_expand)."""
 
 from __future__ import annotations
 

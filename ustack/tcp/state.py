@@ -13,6 +13,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 
 class State(IntEnum):
     """The eleven states of RFC 9293 section 3.3.2, with Linux's numbers and names."""
@@ -89,15 +91,16 @@ TABLE: Final[dict[tuple[State, Input], State]] = {
 }
 
 
-class IllegalTransition(RuntimeError):
+@mypyc_attr(native_class=False)
+class IllegalTransitionError(RuntimeError):
     """ustack fed its own machine an input that the state does not know: a defect, never the peer's fault."""
 
 
 def transition(state: State, seen: Input) -> State:
-    """The state after ``seen``. Raises IllegalTransition where figure 5 has no arrow."""
+    """The state after ``seen``. Raises IllegalTransitionError where figure 5 has no arrow."""
     after = TABLE.get((state, seen))
     if after is None:
-        raise IllegalTransition(f"{seen.name} in {state.name}")
+        raise IllegalTransitionError(f"{seen.name} in {state.name}")
     return after
 
 

@@ -74,8 +74,15 @@ class Tcb(Waiter):
         """It stands in the Stack's queue of those that may have something to send."""
         self.simultaneous: bool = False
         """SYN-RECEIVED came from SYN-SENT (RFC 9293 MUST-11: it remembers)."""
+        self._begin_sending(iss)
+        self._begin_receiving(now)
+        self._begin_options()
+        self._begin_acknowledging()
+        self._begin_repairing(iss, now)
 
-        # Send sequence space
+    def _begin_sending(self, iss: int) -> None:
+        """Send sequence space."""
+        env = self.env
         self.iss: int = iss
         self.snd_una: int = iss
         self.snd_nxt: int = iss
@@ -111,7 +118,10 @@ class Tcb(Waiter):
         self.ip_id: int = iss & 0xFFFF
         self.negative_advice: bool = False
 
-        # Receive sequence space
+    def _begin_receiving(self, now: int) -> None:
+        """Receive sequence space."""
+        env = self.env
+        options = self.options
         self.irs: int = 0
         self.rcv_nxt: int = 0
         self.rcv_wnd: int = 0
@@ -146,7 +156,8 @@ class Tcb(Waiter):
         self.rcv_rtt_seq: int = 0
         self.rcv_rtt_at: int = 0
 
-        # Options agreed upon
+    def _begin_options(self) -> None:
+        """What the SYNs agree upon."""
         self.ts_on: bool = False
         self.ts_offset: int = 0
         self.ts_recent: int = 0
@@ -160,7 +171,8 @@ class Tcb(Waiter):
         self.ecn_cwr_owed: bool = False
         self.ecn_asked: bool = False
 
-        # Acknowledging
+    def _begin_acknowledging(self) -> None:
+        """The delayed-ACK engine, and what is owed."""
         self.ack_now: bool = False
         self.ack_scheduled: bool = False
         self.acks_owed: int = 0
@@ -174,7 +186,9 @@ class Tcb(Waiter):
         """A SYN or SYN-ACK is to leave (first time or again)."""
         self.rst_owed: bool = False
 
-        # Repairing losses, measuring, controlling
+    def _begin_repairing(self, iss: int, now: int) -> None:
+        """Loss, time and congestion; the counts of TCP_INFO."""
+        env = self.env
         self.timers = Timers()
         self.rtt = RttEstimator(env.settings.rto_min, env.settings.rto_max)
         self.board = Scoreboard(iss)

@@ -79,12 +79,10 @@ class Timers:
 
     def take_due(self, now: int) -> Timer | None:
         """The first timer that is due, now stopped; None when none is. Call until None."""
-        index = 0
-        for at in self.at:
+        for index, at in enumerate(self.at):
             if at != OFF and at <= now:
                 self.at[index] = OFF
                 return Timer(index)
-            index += 1
         return None
 
     def stop_all(self) -> None:

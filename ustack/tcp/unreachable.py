@@ -1,0 +1,84 @@
+"""ICMP errors about a connection (RFC 9293 section 3.9.2.2, RFC 5461, RFC 5927), as Linux's ``tcp_v4_err`` takes them.
+
+The Stack has found the connection by the quoted addresses and ports; here the quoted sequence number must lie
+in flight, or the error is an attacker's guess.
+"""
+
+from __future__ import annotations
+
+from ustack.congestion.base import INFINITE_SSTHRESH
+from ustack.drops import Drop
+from ustack.seqnum import unwrap
+from ustack.sockopts import PMTUDISC_DONT
+from ustack.tcp import ending, loss, options
+from ustack.tcp.events import EventKind
+from ustack.tcp.state import State
+from ustack.tcp.tcb import CA_LOSS, Tcb
+from ustack.wire.address import is_v4
+
+MIN_PMTU_V4 = 552
+"""Linux's ip_rt_min_pmtu: a smaller one is an attack."""
+MIN_PMTU_V6 = 1280
+
+
+def _is_in_flight(tcb: Tcb, wire_seq: int) -> bool:
+    if tcb.snd_una <= unwrap(wire_seq, tcb.snd_una) <= tcb.snd_nxt:
+        return True
+    tcb.env.counters.drop(Drop.ICMP_OUT_OF_WINDOW)
+    return False
+
+
+def take_unreachable(tcb: Tcb, wire_seq: int, code: int, now: int) -> None:
+    """Destination unreachable, time exceeded, parameter problem: errno ``code``.
+
+    An unfinished open fails with it; a synchronized connection goes on (MUST-56) and remembers it for the day it
+    gives up, or reports it at once with IP_RECVERR.
+    """
+    if not _is_in_flight(tcb, wire_seq):
+        return
+    if tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED:
+        tcb.env.counters.add("TcpAttemptFails")
+        ending.give_up(tcb, code, now)
+        return
+    wants_all = tcb.options.recverr if is_v4(tcb.remote_address) else tcb.options.recverr6
+    if wants_all:
+        tcb.error = code
+        tcb.env.tell(EventKind.ERROR, tcb)
+    else:
+        tcb.soft_error = code
+
+
+def take_too_big(tcb: Tcb, wire_seq: int, mtu: int, now: int) -> bool:
+    """Fragmentation needed, packet too big: segments must shrink to ``mtu`` (RFC 1191, RFC 8201).
+
+    False: not believed. True: the path's MTU may be remembered; what no longer fits is sent again at once, without
+    touching the congestion window (Linux's tcp_simple_retransmit).
+    """
+    v4 = is_v4(tcb.remote_address)
+    own = tcb.options.mtu_discover if v4 else tcb.options.mtu_discover6
+    if not _is_in_flight(tcb, wire_seq) or (v4 and own == PMTUDISC_DONT):
+        return False
+    mtu = max(mtu, MIN_PMTU_V4 if v4 else MIN_PMTU_V6)
+    if mtu >= tcb.path_mtu:
+        return False
+    tcb.path_mtu = mtu
+    before = tcb.snd_mss
+    options.settle_mss(tcb)
+    if tcb.snd_mss < before and not tcb.board.is_empty and tcb.state is not State.SYN_SENT:
+        _send_again(tcb, now)
+    return True
+
+
+def _send_again(tcb: Tcb, now: int) -> None:
+    tcb.board.mark_all_lost()
+    if tcb.ca_state != CA_LOSS:
+        control = tcb.congestion
+        if control is not None and control.ssthresh >= INFINITE_SSTHRESH:
+            control.ssthresh = control.current_ssthresh()
+        tcb.high_seq = tcb.snd_nxt
+        tcb.undo.clear()
+        tcb.prr.leave()
+        tcb.ca_state = CA_LOSS
+        tcb.board.in_recovery = True
+    loss.rearm_rto(tcb, now)
+    tcb.touch()
