@@ -2,7 +2,8 @@
 
 Frames, instants and the application's calls go in; Transmits, deadlines and events come out. It reads
 no clock, opens no file, draws no random number: ``now`` (int ns, monotonic) and ``entropy`` are handed in.
-One thread at a time may call it. After any call ask ``poll_transmit`` until None, then ``next_event`` until None, then ``next_deadline``.
+One thread at a time may call it. After any call ask ``poll_transmit`` until None, then ``next_event`` until
+None, then ``next_deadline``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from ustack.counters import Counters
 from ustack.errors import from_errno
-from ustack.icmp import IcmpEndpoint, IcmpError, IcmpKind
+from ustack.icmp import IcmpEndpoint
 from ustack.ring import RingMaker
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
@@ -30,6 +31,7 @@ from ustack.tcp.listener import Listener
 from ustack.udp import UdpEndpoint, UdpTable
 from ustack.wire.address import is_any, is_multicast, is_unicast
 from ustack.wire.frame import Datagram, Frame, IcmpMessage, RawTransmit, Segment, Transmit
+from ustack.wire.icmp_error import IcmpError, IcmpKind
 from ustack.wire.parse import parse_packet
 from ustack.wire.split import cut
 
@@ -67,6 +69,11 @@ class Stack:
     def set_mtu(self, mtu: int) -> None:
         """Most bytes of one IP packet on the link."""
         self.ip.set_mtu(mtu)
+
+    @property
+    def mtu(self) -> int:
+        """Most bytes of one IP packet on the link."""
+        return self.ip.mtu
 
     # In
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from ustack.drops import Drop
 from ustack.errors import from_errno
-from ustack.icmp import IcmpError, IcmpKind
 from ustack.settings import MILLISECOND
 from ustack.sockopts import SocketOptions
 from ustack.stack.deadlines import Deadlines
@@ -21,6 +20,7 @@ from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, ANY_V4, flow_key, is_loopback, is_v4, reverse_key
 from ustack.wire.frame import Segment
+from ustack.wire.icmp_error import IcmpError, IcmpKind
 
 
 class TcpLayer:

@@ -2,7 +2,8 @@
 
 The scoreboard says what is lost, PRR and the congestion control say how much may be in flight, the undo
 record says when it was a mistake; this file is the state machine between them (Linux's
-``tcp_fastretrans_alert``), and the loss timer: RFC 6298 (RTO), RFC 8985 (tail-loss probe, reordering), RFC 9293 section 3.8.6.1 (zero-window probe).
+``tcp_fastretrans_alert``), and the loss timer: RFC 6298 (RTO), RFC 8985 (tail-loss probe, reordering),
+RFC 9293 section 3.8.6.1 (zero-window probe).
 """
 
 from __future__ import annotations
