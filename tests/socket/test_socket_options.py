@@ -29,7 +29,7 @@ SOCKET += [38, 39, 40, 41, 43, 44, 45, 46, 47, 49, 56, 60, 63, 64, 69, 72, 75, 7
 TCP = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 17, 18, 23, 25, 27, 28, 30, 31, 33, 34, 36, 37, 43, 999]
 IP = [1, 2, 6, 7, 8, 10, 11, 12, 13, 14, 15, 18, 19, 20, 23, 24, 26, 34, 49, 999]
 IPV6 = [16, 19, 23, 25, 26, 29, 49, 51, 66, 67, 70, 73, 75, 78, 999]
-ALL = [(level, number) for level, numbers in ((1, SOCKET), (6, TCP), (0, IP), (41, IPV6)) for number in numbers]
+ALL = [(level, number) for level, numbers in ((1, SOCKET), (6, TCP), (0, IP), (41, IPV6), (255, [1])) for number in numbers]
 
 
 def answer(call: Any, *arguments: Any) -> Any:

@@ -27,7 +27,7 @@ def resolve(family: int, host: str | bytes | bytearray) -> bytes:
     else:
         raise TypeError(f"str, bytes or bytearray expected, not {type(host).__name__}")
     if "\0" in text:
-        raise ValueError("embedded null character")
+        raise TypeError("host name must not contain null character")
     v4 = family == socket.AF_INET
     if text == "":
         return ANY_V4 if v4 else ANY

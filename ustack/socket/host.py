@@ -164,7 +164,7 @@ def _core_type(family: int, kind: int, proto: int) -> type[StreamCore] | type[Da
         return DatagramCore
     if kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
         raise failure(errno.EPROTONOSUPPORT)
-    raise failure(errno.ESOCKTNOSUPPORT if 0 < kind < 11 else errno.EINVAL)
+    raise failure(errno.ESOCKTNOSUPPORT if 0 <= kind < 11 else errno.EINVAL)
 
 
 def _numeric(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:

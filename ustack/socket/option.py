@@ -114,6 +114,24 @@ class Remembered(Option):
         return pack_int(core.stored.get(self.at, self.default))
 
 
+class RememberedV4(Remembered):
+    """The same, but an AF_INET6 socket does not have it switched on."""
+
+    def get(self, core: Core) -> bytes:
+        if core.family != socket.AF_INET:
+            return pack_int(core.stored.get(self.at, 0))
+        return super().get(core)
+
+
+class RememberedShort(Remembered):
+    """The same, and too few bytes are the value 0."""
+
+    least = 0
+
+    def set(self, core: Core, data: bytes) -> None:
+        super().set(core, data if len(data) >= 4 else bytes(4))
+
+
 class Told(Option):
     """Can be read only. ``tell`` returns an int, or the bytes of a struct."""
 

@@ -6,7 +6,18 @@ import errno
 from typing import Final
 
 from ustack.socket.core import Core, failure
-from ustack.socket.option import INT_MAX, INT_MIN, Flag, Number, Option, Remembered, Told, knob
+from ustack.socket.option import (
+    INT_MAX,
+    INT_MIN,
+    Flag,
+    Number,
+    Option,
+    Remembered,
+    RememberedShort,
+    RememberedV4,
+    Told,
+    knob,
+)
 from ustack.socket.stream import StreamCore
 from ustack.tcp.state import State
 
@@ -58,7 +69,7 @@ IP_TABLE: Final[dict[int, Option]] = {
     26: Remembered(0, 0, 1),  # IP_RECVERR_RFC4884
     33: Remembered(1, -1, 255),  # IP_MULTICAST_TTL
     34: Remembered(1, flag=True),  # IP_MULTICAST_LOOP
-    49: Remembered(1, 0, 1),  # IP_MULTICAST_ALL
+    49: RememberedV4(1, 0, 1),  # IP_MULTICAST_ALL
     51: Number("local_port_range", INT_MIN, INT_MAX),
 }
 NEEDS_A_BYTE: Final = frozenset({2, 15, 19, 21, 33, 34, 49})
@@ -77,7 +88,7 @@ IPV6_TABLE: Final[dict[int, Option]] = {
     51: Flag("recvhoplimit"),
     66: Flag("recvtclass"),
     67: TypeOfService("tclass", 0, 255),
-    70: Remembered(1, flag=True),  # IPV6_AUTOFLOWLABEL
+    70: RememberedShort(1, flag=True),  # IPV6_AUTOFLOWLABEL
     73: Remembered(0, 0, 255),  # IPV6_MINHOPCOUNT
     75: Flag("transparent"),
     78: Flag("freebind"),

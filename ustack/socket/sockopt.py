@@ -20,6 +20,7 @@ from ustack.socket.option import (
     SOL_SOCKET,
     Option,
     Remembered,
+    Told,
     pack_int,
     unpack_int,
 )
@@ -57,22 +58,33 @@ def set_option(core: Core, level: int, number: int, data: bytes | None) -> None:
     """setsockopt(2). ``data`` None is a null pointer. Raises ENOPROTOOPT, EINVAL, EFAULT and what the option says."""
     option = _row(core, level, number)
     if data is None:
-        if option is None:
-            raise failure(errno.EFAULT if level == SOL_SOCKET else errno.ENOPROTOOPT)
-        if level != IPPROTO_IPV6:
-            raise failure(errno.EFAULT)
-        data = bytes(4)
+        data = _null(core, level, option)
     if level == IPPROTO_IP:
         if option is not None and len(data) < 4 and option.least == 4:
             if not data and number in option_ip.NEEDS_A_BYTE:
                 raise failure(errno.EINVAL)
             data = data[:1].ljust(4, b"\0")
+    elif level == IPPROTO_IPV6:
+        if option is not None and len(data) < option.least:
+            raise failure(errno.EINVAL)
     elif len(data) < (4 if option is None else option.least) and _is_level(core, level):
         raise failure(errno.EINVAL)
     if option is None:
         raise failure(errno.ENOPROTOOPT)
     _check_state(core, level, number)
     option.set(core, data)
+
+
+def _null(core: Core, level: int, option: Option | None) -> bytes:
+    """What a null pointer instead of a value does: IPv6 reads 0, the others fail, each in its way."""
+    if level == IPPROTO_IPV6 and option is not None:
+        return bytes(4)
+    if isinstance(option, option_tcp.FastOpenKey):
+        raise failure(errno.EINVAL)
+    reads_first = level in (SOL_SOCKET, IPPROTO_TCP) and _is_level(core, level)
+    if not reads_first and (option is None or isinstance(option, Told)):
+        raise failure(errno.ENOPROTOOPT)
+    raise failure(errno.EFAULT)
 
 
 def _check_state(core: Core, level: int, number: int) -> None:
@@ -85,7 +97,8 @@ def find_option(core: Core, level: int, number: int, length: int) -> bytes:
     """getsockopt(2): at most ``length`` bytes. Raises ENOPROTOOPT, EOPNOTSUPP for a level that there is not."""
     option = _row(core, level, number)
     if option is None:
-        raise failure(errno.ENOPROTOOPT if _is_level(core, level) else errno.EOPNOTSUPP)
+        known = _is_level(core, level) or core.family == socket.AF_INET6
+        raise failure(errno.ENOPROTOOPT if known else errno.EOPNOTSUPP)
     if level == SOL_SOCKET and number == 57 and length < 8:
         raise failure(errno.EINVAL)
     value = option.get(core)

@@ -4,6 +4,7 @@ over a Connection or a Listener."""
 from __future__ import annotations
 
 import errno
+import functools
 import socket
 from typing import Final
 
@@ -198,7 +199,7 @@ class StreamCore(Core):
                 break
             if flags & MSG_PEEK:
                 kept = copied
-            if not self.wait(lambda: self._has_news(kept), deadline):
+            if not self.wait(functools.partial(self._has_news, kept), deadline):
                 if copied:
                     break
                 raise failure(errno.EAGAIN)
@@ -288,6 +289,9 @@ class StreamCore(Core):
         if flags & MSG_OOB and data:
             connection.urgent_follows(len(data))
         connection.more = bool(flags & MSG_MORE)
+        return self._write(connection, data, limit)
+
+    def _write(self, connection: Connection, data: memoryview, limit: int | None) -> int:
         sent = 0
         size = len(data)
         deadline = self.deadline(limit, self.sndtimeo)

@@ -1,0 +1,69 @@
+"""Puts a Host together: device, stack, loop, driver."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Sequence
+from ipaddress import ip_interface
+
+from ustack import native
+from ustack.device.base import Device
+from ustack.device.link import configure as configure_link
+from ustack.device.tun import TunDevice
+from ustack.driver.loop import Loop
+from ustack.driver.thread import ThreadDriver
+from ustack.settings import Settings
+from ustack.socket.host import Host
+from ustack.stack.stack import Stack
+from ustack.wire.address import parse_address
+
+ENTROPY = 64
+"""Bytes of randomness a Stack gets: the source of all its secrets."""
+
+
+def open_host(device: Device, addresses: Sequence[str], settings: Settings | None) -> Host:
+    """A host on ``device`` with a thread driver. Raises ValueError for what is no address."""
+    stack = Stack(settings or Settings(), entropy=os.urandom(ENTROPY), rings=native.NativeRings())
+    for text in addresses:
+        interface = ip_interface(text)
+        stack.add_address(parse_address(str(interface.ip)), interface.network.prefixlen)
+    stack.set_mtu(device.mtu)
+    driver = ThreadDriver(Loop(stack, device, time.monotonic_ns))
+    return Host(stack, driver, device_name=_name_of(device), on_close=driver.close)
+
+
+def open_tun_host(
+    name: str, addresses: Sequence[str], settings: Settings | None, *, mtu: int, offload: bool, configure: bool
+) -> Host:
+    """``ustack.open_tun``."""
+    device = TunDevice(name, mtu=mtu, offload=offload)
+    with contextlib.ExitStack() as undo:
+        undo.callback(device.close)
+        if configure:
+            _configure(device, addresses, mtu)
+        host = open_host(device, addresses, settings)
+        undo.pop_all()
+    return host
+
+
+def _configure(device: TunDevice, addresses: Sequence[str], mtu: int) -> None:
+    """Set the kernel's side up. Without the right to do so it must have been done by whoever made the interface."""
+    try:
+        configure_link(device.name, [ip_interface(text) for text in addresses], mtu)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EACCES):
+            raise
+
+
+def _name_of(device: Device) -> str:
+    """The interface's name; that of what a wrapper wraps; "" for a device without one."""
+    inner: object = device
+    while inner is not None:
+        name = getattr(inner, "name", None)
+        if isinstance(name, str):
+            return name
+        inner = getattr(inner, "inner", None)
+    return ""
