@@ -97,29 +97,37 @@ def sysctl(text: str) -> tuple[str, Any]:
 
 
 def wanted_addresses(options: argparse.Namespace) -> list[Interface]:
-    """The addresses asked for, or the defaults. Raises Complaint for what cannot be together."""
-    chosen: list[Interface] = options.address or [address(text) for text in DEFAULT_ADDRESSES]
+    """The addresses asked for; without any, those of the defaults that are free. Raises Complaint."""
+    if not options.address:
+        defaults = [address(text) for text in DEFAULT_ADDRESSES]
+        free = [interface for interface in defaults if not _taken(interface)]
+        if free:
+            return free
+        raise _complaint(defaults[0])
     seen = set()
-    for interface in chosen:
+    for interface in options.address:
         if interface.ip in seen:
             raise Complaint(f"--address {interface} is given twice.", 2)
         seen.add(interface.ip)
-        _check_free(interface)
-    return chosen
+        if _taken(interface):
+            raise _complaint(interface)
+    return list(options.address)
 
 
-def _check_free(interface: Interface) -> None:
-    """The kernel must not reach the subnet by another device already: its answers would go there."""
+def _taken(interface: Interface) -> str:
+    """The kernel's address by which it reaches the subnet already, by another device; "" when it does not."""
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((str(interface.ip), 9))
             here = ipaddress.ip_address(probe.getsockname()[0].partition("%")[0])
         except OSError:
-            return  # no route: it is free
-    if here in interface.network:
-        owner = "is this machine's own address" if here == interface.ip else "is in a subnet that this machine is in"
-        raise Complaint(
-            f"--address {interface} {owner} already ({here}): another program (another ustack?) has it. "
-            "Choose another subnet with --address, like 198.18.7.2/24 or fd07::2/64, and another --tun."
-        )
+            return ""  # no route
+    return str(here) if here in interface.network else ""
+
+
+def _complaint(interface: Interface) -> Complaint:
+    return Complaint(
+        f"this machine is in the subnet of {interface} already, as {_taken(interface)}: another program (another "
+        "ustack?) has it. Choose another with --address, like 198.18.7.2/24 or fd07::2/64, and another --tun."
+    )

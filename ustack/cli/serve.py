@@ -26,6 +26,8 @@ from ustack.device.link import Interface, kernel_side
 
 SUMMARY = "serve a folder over HTTP on a TUN device, with ustack's TCP, IP and ICMP"
 BACKLOG = 4096
+_WHOLE_UID_MAP = ["0", "0", "4294967295"]
+"""Of a process in no user namespace but the first."""
 _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
@@ -146,13 +148,13 @@ def _way_in() -> str:
     try:
         if os.stat("/proc/self/ns/net").st_ino == os.stat("/proc/1/ns/net").st_ino:
             return ""
-        in_user_namespace = os.stat("/proc/self/ns/user").st_ino != os.stat("/proc/1/ns/user").st_ino
-    except PermissionError:
-        in_user_namespace = os.geteuid() == 0
-        if not in_user_namespace:
+    except OSError:  # who may not look at process 1 is in a namespace, or is not root
+        if os.geteuid() != 0:
             return ""
+    try:
+        in_user_namespace = Path("/proc/self/uid_map").read_text().split() != _WHOLE_UID_MAP
     except OSError:
-        return ""
+        in_user_namespace = False
     if in_user_namespace:
         return f"nsenter -t {os.getpid()} -U --preserve-credentials -n"
     return f"sudo nsenter -t {os.getpid()} -n"
