@@ -212,6 +212,21 @@ def test_the_timeout_spares_what_left_less_than_an_rtt_ago() -> None:
     assert board.in_flight == MSS
 
 
+def test_after_an_undo_nothing_resent_is_measured() -> None:
+    board = board_with(4)
+    board.mark_all_lost()
+    board.resent(0, 2 * MSS, 5 * RTT)
+    board.mark_all_lost()
+    board.forget_losses()
+    assert board.is_clean
+    assert board.in_flight == 4 * MSS
+    assert board.acked(MSS, [], 6 * RTT).rtt == -1
+    assert board.acked(3 * MSS, [], 6 * RTT).rtt == -1
+    assert board.acked(4 * MSS, [], 6 * RTT).rtt == 6 * RTT
+    board.sent(4 * MSS, 5 * MSS, 7 * RTT)
+    assert board.acked(5 * MSS, [], 8 * RTT).rtt == RTT
+
+
 def test_probe_times() -> None:
     assert tlp_timeout(RTT, 2, 500 * MS) == 2 * RTT + 2 * MS
     assert tlp_timeout(RTT, 1, 500 * MS) == 2 * RTT + 200 * MS

@@ -57,6 +57,8 @@ class Flight:
         self.rate: DeliveryRate = DeliveryRate()
         self.result: AckResult = AckResult()
         self._fack: int = una
+        self._doubtful: int = una
+        """Below it a record may have been resent (Karn) though the flight looks clean: an undo took its marks."""
         self._pending: int = 0
         self._hint: int = una
 
@@ -278,6 +280,7 @@ class Flight:
             record.lost = False
         self.lost_bytes = 0
         self._pending = 0
+        self._doubtful = self.highest_sent
         self.sent_list.relink()
 
     def _uncount(self, record: Sent, length: int) -> None:

@@ -38,7 +38,6 @@ class AckResult:
         self.prior_in_flight: int = 0
         self.any_new: bool = False
         """The ACK moved SND.UNA or sacked something new."""
-        self._first_rtt: int = -1
         self._sack_rtt: int = -1
 
     def clear(self) -> None:
@@ -54,4 +53,9 @@ class AckResult:
         self.spurious = False
         self.resent_acked = False
         self.original_start = -1
+        self.delivery_rate = 0
+        self.interval = 0
+        self.prior_delivered = 0
+        self.app_limited = False
+        self.any_new = False
         self._sack_rtt = -1

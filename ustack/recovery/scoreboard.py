@@ -36,11 +36,16 @@ class Scoreboard(SackedFlight):
         result.clear()
         result.prior_in_flight = self.in_flight
         self.rate.start_ack()
+        una = min(una, self.highest_sent)
+        if not blocks and self.is_clean and self.una >= self._doubtful:
+            if una > self.una:
+                self._advance_clean(una, now, echo_at)
+            return result
         prior_fack = self._fack if self.sacked_bytes else self.una
         if blocks:
             self._take_blocks(blocks, una, now, echo_at)
         if una > self.una:
-            self._advance(min(una, self.highest_sent), prior_fack, now, echo_at)
+            self._advance(una, prior_fack, now, echo_at)
         if result._sack_rtt >= 0 and (result.rtt < 0 or result.resent_acked):
             result.rtt = result._sack_rtt
         elif result.resent_acked:
@@ -49,6 +54,35 @@ class Scoreboard(SackedFlight):
         result.any_new = result.acked > 0 or result.sacked > 0
         self._measure_rate(now)
         return result
+
+    def _advance_clean(self, una: int, now: int, echo_at: int) -> None:
+        """``_advance`` where nothing is sacked, lost or resent: the everyday ACK, most often of one record."""
+        result = self.result
+        sent_list = self.sent_list
+        result.original_start = self.una
+        result.acked = result.delivered = una - self.una
+        self.una = una
+        self.sacked_segs = 0
+        record = sent_list.records[sent_list.head]
+        result.rtt = now - record.sent_at
+        end = record.end
+        while end <= una:
+            self.rate.mark_delivered(record, end)
+            newest = record
+            sent_list.pop_first()
+            if end == una:
+                break
+            record = sent_list.records[sent_list.head]
+            end = record.end
+        else:
+            self.rate.mark_delivered(record, una)
+            record.start = end = una
+            newest = record
+        result.newest_sent_at = newest.sent_at
+        result.newest_rtt = now - newest.sent_at
+        result.any_new = True
+        self.rack.deliver(newest, end, now, self.min_rtt, echo_at)
+        self._measure_rate(now)
 
     def _measure_rate(self, now: int) -> None:
         result = self.result
