@@ -22,7 +22,7 @@ struct source {
 void us_block_release(struct us_block *block)
 {
     if (block && __atomic_sub_fetch(&block->references, 1, __ATOMIC_ACQ_REL) == 0) {
-        us_free(block->bytes);
+        free(block->bytes);
         free(block);
     }
 }
@@ -50,7 +50,7 @@ static struct us_block *block_new(uint64_t size)
 
     if (!block)
         return NULL;
-    block->bytes = us_alloc(size);
+    block->bytes = malloc(size); /* small pages: one byte far ahead must not cost a huge one */
     block->size = size;
     block->references = 1;
     if (block->bytes)

@@ -47,5 +47,5 @@ assert ustack._native.__file__.startswith(work), ustack._native.__file__
 import pytest
 
 arguments = sys.argv[2:] or ["tests/native", "tests/test_ring.py"]
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-o", "pythonpath=", *arguments]))
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--capture=sys", "-o", "pythonpath=", *arguments]))
 PY

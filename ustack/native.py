@@ -254,11 +254,13 @@ def send(fd: int, vnet: bool, transmits: Sequence[Transmit | RawTransmit]) -> in
     records = _idle_records.pop() if _idle_records else _Records()
     records.pack(transmits)
     sent: int = lib.us_send(fd, _MODE_VNET if vnet else 0, records.pointer, len(transmits), records.error)
+    if sent == len(transmits):
+        _idle_records.append(records)
+        return sent
     error = int(records.error[0])
-    if error:
-        records.shorten(sent, transmits[sent])
+    records.shorten(sent, transmits[sent])
     _idle_records.append(records)
-    if error in {0, errno.EAGAIN, errno.ENOBUFS} or sent:
+    if sent or error in (errno.EAGAIN, errno.ENOBUFS):
         return sent
     if error == errno.EBADMSG:
         raise ValueError(f"not a segment that can be sent: {transmits[0]!r}")

@@ -170,3 +170,8 @@ def test_any_bytes_are_a_frame(data: bytes, first: bytes) -> None:
     for trusted in (False, True):
         (frame,) = received(packet, trusted=trusted)
         assert frame == seen(parse_packet(packet, trusted))
+
+
+def test_a_frame_longer_than_any_packet_is_refused_by_both() -> None:
+    packet = bytes(PACKETS["udp"]) + bytes(65536)
+    assert received(packet) == [seen(parse_packet(packet))]

@@ -25,6 +25,7 @@ from ustack.wire.records import (
 MAX_EXTENSIONS = 8
 """Extension headers of one packet; RFC 8504 section 5.3 lets a host bound them."""
 
+_LONGEST = 65535
 _TCP = 6
 _UDP = 17
 _ICMP = 1
@@ -76,6 +77,8 @@ def parse_packet(packet: bytes | memoryview, vouched: bool = False) -> Frame:
     data = bytes(packet)
     if not data:
         return Refused(NO_KEY, 0, 0, 0, data, Drop.FRAME_EMPTY)
+    if len(data) > _LONGEST:
+        return Refused(NO_KEY, 0, 0, 0, data, Drop.FRAME_TOO_LONG)
     version = data[0] >> 4
     if version == 4:
         return _parse_ipv4(data, vouched)
