@@ -1,0 +1,43 @@
+"""``%{ python }%``: assertions about TCP_INFO."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Final
+
+from ustack.packetdrill.errors import Mismatch, Unsupported
+from ustack.packetdrill.symbols import SYMBOLS
+
+_PREFIXES: Final = ("TCP_", "TCPI_", "SK_MEMINFO_")
+_NAMES: Final = {name: value for name, value in SYMBOLS.items() if name.startswith(_PREFIXES)}
+
+
+class Assertions:
+    """Runs the code of one script; what one piece defines, the next one sees."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, object] = dict(_NAMES)
+
+    def run(self, text: str, variables: dict[str, object]) -> None:
+        """Raises Mismatch for a failed assertion, Unsupported for a ``tcpi_`` variable that there is not."""
+        for name in [name for name in self._names if name.startswith("tcpi_")]:
+            del self._names[name]
+        self._names.update(variables)
+        source = textwrap.dedent(text).strip()
+        try:
+            exec(compile(source, "assertion", "exec"), self._names)  # the script is the user's own program
+        except AssertionError as failed:
+            message = f": {failed}" if failed.args else ""
+            raise Mismatch(f"the assertion failed{message}", self._values(source, variables)) from None
+        except NameError as missing:
+            name = str(missing.name)
+            if not variables and name.startswith("tcpi_"):
+                raise Mismatch(f"'{name}' is asked for, but no connection under test has a descriptor yet") from None
+            raise Unsupported(f"the variable {name}") from None
+        except SyntaxError as wrong:
+            raise Mismatch(f"the code cannot be read: {wrong.msg} in line {wrong.lineno} of it") from None
+        except Exception as other:
+            raise Mismatch(f"the code raised {type(other).__name__}: {other}") from None
+
+    def _values(self, source: str, variables: dict[str, object]) -> list[tuple[str, str, str]]:
+        return [(name, "see the assertion", str(value)) for name, value in sorted(variables.items()) if name in source]

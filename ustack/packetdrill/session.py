@@ -1,0 +1,433 @@
+"""The interpreter: carries a script's events out, one after the other, in whatever world it is given."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from ustack.packetdrill.asserts import Assertions
+from ustack.packetdrill.calls import Caller, Outcome, Prepared, outcome_text
+from ustack.packetdrill.codec import TCP, UDP, Seen
+from ustack.packetdrill.config import Config
+from ustack.packetdrill.craft import craft
+from ustack.packetdrill.errors import Mismatch, Unsupported
+from ustack.packetdrill.host import Host, Pending
+from ustack.packetdrill.match import can_join, compare, compare_stamp
+from ustack.packetdrill.peers import Peer, Peers
+from ustack.packetdrill.printer import format_call, format_packet, format_seconds
+from ustack.packetdrill.structs import integer
+from ustack.packetdrill.symbols import SYMBOLS
+from ustack.packetdrill.tree import (
+    Clock,
+    Code,
+    Command,
+    Direction,
+    Event,
+    IcmpPacket,
+    Packet,
+    Script,
+    Supplied,
+    SystemCall,
+    TcpPacket,
+    UdpPacket,
+)
+
+PATIENCE: Final = 2_000_000_000
+"""A packet that has not come so long after its time will not come."""
+
+
+class Mark(enum.Enum):
+    """What an entry of the dialogue is."""
+
+    INBOUND = "<"
+    OUTBOUND = ">"
+    FOREIGN = "-"
+    CALL = "()"
+    NOTE = "#"
+
+
+@dataclass
+class Entry:
+    """One thing that happened: ns since the start, what, in the notation, and the script's line (0: none)."""
+
+    at: int
+    mark: Mark
+    text: str
+    line: int = 0
+
+
+@dataclass
+class Window:
+    """When an event is to happen."""
+
+    start: int
+    end: int
+    tolerance: int
+    any_time: bool = False
+
+
+class Session:
+    """One script's run. ``run_event`` may also be called for events that come from elsewhere."""
+
+    def __init__(self, config: Config, host: Host, path: str = "") -> None:
+        self.config = config
+        self.host = host
+        self.path = path
+        self.caller = Caller(host.system, config)
+        self.peers = Peers(config)
+        self.entries: list[Entry] = []
+        self.assertions = Assertions()
+        self.pending: Pending | None = None
+        self._pending_event: Event | None = None
+        self._pending_window = Window(0, 0, 0)
+        self.event: Event | None = None
+        self._completed = 0
+        self._scheduled = 0
+        self._was_inbound = False
+        self._held: list[tuple[int, Seen]] = []
+        self.relaxed: list[str] = []
+        """What was not compared because an option said so, for the report."""
+
+    # A whole script
+
+    def run(self, script: Script) -> None:
+        """Raises Mismatch, Unsupported. ``self.event`` is where."""
+        for event in script.events:
+            self.run_event(event)
+        self.finish()
+
+    def finish(self) -> None:
+        """After the last event: calls that still block return, and nothing more may have come."""
+        self._settle()
+        self.check_silence()
+
+    def check_silence(self) -> None:
+        """Fail for a packet of the socket under test that nobody expected.
+
+        With ``exact`` up to now, else (virtual time) only if something else happened after it: scripts of others often
+        end in the midst of a dialogue."""
+        if self.host.is_live and not self.config.exact:
+            return
+        last = self.entries[-1].at if self.entries else 0
+        for at, seen in self._untaken():
+            mine = any(peer.matches(seen) for peer in self.peers.all if peer.remote_port)
+            too_late = at > last if self.config.exact else at >= last - self.config.tolerance_ns
+            if not mine or too_late:
+                continue
+            text = self._shown(seen)
+            self._note(at, Mark.OUTBOUND, text)
+            raise Mismatch(f"a packet came that the script does not expect, at {format_seconds(at)}: {text}")
+
+    def _untaken(self) -> list[tuple[int, Seen]]:
+        return self._held + [(at, Seen(packet)) for at, packet in self.host.waiting()]
+
+    # One event
+
+    def run_event(self, event: Event) -> None:
+        self.event = event
+        if self.pending is not None and self.pending.outcome is not None:
+            self._settle()
+            self.event = event
+        action = event.action
+        inbound = not isinstance(action, SystemCall | Command | Code) and action.direction is Direction.INBOUND
+        window = self._window(event, inbound)
+        if isinstance(action, SystemCall):
+            self._call(event, action, window)
+        elif isinstance(action, Command):
+            self._await(window)
+            self._note(self.host.now(), Mark.NOTE, f"`{action.text.strip()}`", event.line)
+            self.host.command(action.text, self.path)
+        elif isinstance(action, Code):
+            self._await(window)
+            self._assert(action, event)
+        elif inbound:
+            self._inject(action, event, window)
+        else:
+            self._expect(action, event, window)
+        self._was_inbound = inbound
+        self._scheduled = window.start
+        self._completed = max(self.host.now(), self._completed)
+
+    def _window(self, event: Event, inbound: bool) -> Window:
+        time = event.time
+        base = self._scheduled if inbound and self._was_inbound else self._completed
+        if time.clock is Clock.ANY:
+            return Window(base, base, 0, any_time=True)
+        shift = base if time.clock is Clock.RELATIVE else 0
+        start = shift + time.start
+        end = start if time.end is None else shift + time.end
+        return Window(start, end, self.config.tolerance(max(start - base, 0)))
+
+    def _await(self, window: Window) -> None:
+        self.host.wait_until(window.start)
+        late = self.host.now() - window.start
+        if late > window.tolerance and not self.config.exact:
+            raise Mismatch(f"the event was due at {format_seconds(window.start)}, but it was already {late / 1e9:.6f} s later")
+
+    def _note(self, at: int, mark: Mark, text: str, line: int = 0) -> None:
+        self.entries.append(Entry(at, mark, text, line))
+
+    # Packets in
+
+    def _inject(self, packet: Packet, event: Event, window: Window) -> None:
+        self._await(window)
+        peer = self.peers.for_inbound(packet)
+        ends = self.peers.address(peer, packet)
+        data = craft(packet, peer, ends, self.config)
+        mss = self.config.mss
+        size = mss if isinstance(packet, TcpPacket) and 0 < mss < packet.length else 0
+        self._note(self.host.now(), Mark.INBOUND, format_packet(packet, arrow=False), event.line)
+        self.host.inject(data, size)
+
+    # Packets out
+
+    def _expect(self, packet: Packet, event: Event, window: Window) -> None:
+        peer = self.peers.for_outbound(packet)
+        limit = max(window.end, self.host.now()) + PATIENCE
+        at, seen = self._next(packet, peer, limit, window)
+        if isinstance(packet, TcpPacket):
+            seen = self._joined(packet, peer, seen)
+        flow = peer.flow if peer is not None else Peer(TCP).flow
+        if isinstance(packet, TcpPacket):
+            flow.learn(packet, seen)
+        self._note(at, Mark.OUTBOUND, self._shown(seen, packet), event.line)
+        differences = compare(packet, seen, flow, self.config)
+        if isinstance(packet, TcpPacket) and not differences:
+            differences = compare_stamp(packet, seen, flow, self.config, at)
+        timing = self._timing(window, at)
+        if differences or timing:
+            both = [*differences, *timing]
+            names = " and ".join(dict.fromkeys(name for name, _, _ in both))
+            raise Mismatch(f"a packet came, but not the expected one: {names} differ{'s' if len(both) == 1 else ''}", both)
+        if isinstance(packet, TcpPacket):
+            flow.remember(packet, seen, at)
+        self._completed = max(self._completed, at)
+
+    def _timing(self, window: Window, at: int) -> list[tuple[str, str, str]]:
+        if window.any_time:
+            return []
+        if window.start - window.tolerance <= at <= window.end + window.tolerance:
+            return []
+        want = format_seconds(window.start)
+        if window.end != window.start:
+            want += f"~{format_seconds(window.end)}"
+        side, apart = ("early", window.start - at) if at < window.start else ("late", at - window.end)
+        slack = f"tolerance {window.tolerance / 1e9:.6f} s"
+        return [("time", f"{want} ({slack})", f"{format_seconds(at)} ({apart / 1e9:.6f} s too {side})")]
+
+    def _take(self, limit: int) -> tuple[int, Seen] | None:
+        if self._held:
+            return self._held.pop(0)
+        taken = self.host.take(limit)
+        return None if taken is None else (taken[0], Seen(taken[1]))
+
+    def _next(self, packet: Packet, peer: Peer | None, limit: int, window: Window) -> tuple[int, Seen]:
+        """The next packet of the socket under test."""
+        while True:
+            taken = self._take(limit)
+            if taken is None:
+                when = "at any time" if window.any_time else f"at {format_seconds(window.start)}"
+                waited = f"nothing came until {format_seconds(limit)}"
+                raise Mismatch(
+                    f"a packet was expected {when}, but {waited}",
+                    [("packet", format_packet(packet, arrow=False), "none")],
+                )
+            at, seen = taken
+            if self.peers.owns(packet, peer, seen):
+                return at, seen
+            self._note(at, Mark.FOREIGN, "of another socket: " + self._shown(seen))
+
+    def _joined(self, packet: TcpPacket, peer: Peer | None, seen: Seen) -> Seen:
+        """Consecutive segments as one, as long as the script's segment; and, boundaries ignored, one as two."""
+        want = packet.length
+        if self.config.ignore_boundaries and 0 < want < len(seen.payload):
+            return self._split(seen, want)
+        if self.config.strict_segments or seen.protocol != TCP or not 0 < len(seen.payload) < want:
+            return seen
+        size = len(seen.payload)
+        flags = self._loose_flags()
+        whole = seen
+        while len(whole.payload) < want:
+            taken = self._take(self.host.now() + (50_000_000 if self.host.is_live else 0))
+            if taken is None:
+                break
+            at, more = taken
+            if not self.peers.owns(packet, peer, more):
+                self._note(at, Mark.FOREIGN, "of another socket: " + self._shown(more))
+                continue
+            if self.config.ignore_boundaries and len(whole.payload) + len(more.payload) > want:
+                more = self._split(more, want - len(whole.payload))
+            elif len(more.payload) > size and not self.config.ignore_boundaries:
+                self._held.insert(0, taken)
+                break
+            if not can_join(whole, more, flags):
+                self._held.insert(0, (at, more))
+                break
+            whole = _append(whole, more)
+            if len(more.payload) < size and not self.config.ignore_boundaries:
+                break
+        return whole
+
+    def _loose_flags(self) -> int:
+        return 8 if self.config.ignore_boundaries else 0
+
+    def _split(self, seen: Seen, length: int) -> Seen:
+        """The first ``length`` bytes; the rest comes next."""
+        first, rest = _copy(seen), _copy(seen)
+        first.payload, rest.payload = seen.payload[:length], seen.payload[length:]
+        first.flags &= ~9
+        rest.seq = (seen.seq + length) & 0xFFFFFFFF
+        self._held.insert(0, (self.host.now(), rest))
+        if "segment boundaries" not in self.relaxed:
+            self.relaxed.append("segment boundaries")
+        return first
+
+    def _shown(self, seen: Seen, expected: Packet | None = None) -> str:
+        """A packet in the script's numbers."""
+        if seen.protocol == TCP:
+            peer = next((p for p in reversed(self.peers.all) if p.remote_port and p.matches(seen)), self.peers.current)
+            flow = peer.flow if peer is not None else Peer(TCP).flow
+            ace = isinstance(expected, TcpPacket) and any(letter.isdigit() for letter in expected.flags)
+            return format_packet(flow.show(seen, ace), arrow=False)
+        if seen.protocol == UDP:
+            return format_packet(UdpPacket(Direction.OUTBOUND, len(seen.payload)), arrow=False)
+        return f"protocol {seen.protocol}, type {seen.icmp_type}, code {seen.icmp_code}"
+
+    # System calls
+
+    def _call(self, event: Event, call: SystemCall, window: Window) -> None:
+        self._settle()
+        self.event = event
+        prepared = self.caller.prepare(call)
+        self._before(call)
+        self._await(window)
+        if call.until is not None:
+            shift = window.start - event.time.start
+            end = shift + call.until
+            self._pending_window = Window(end, end, self.config.tolerance(max(end - window.start, 0)))
+            self._pending_event = event
+            self._note(self.host.now(), Mark.CALL, format_call(call) + "   (blocks)", event.line)
+            self.pending = self.host.begin(prepared)
+            return
+        outcome = self.host.call(prepared, window.start + PATIENCE)
+        self._note(self.host.now(), Mark.CALL, self._call_text(call, outcome), event.line)
+        self._finish_call(prepared, outcome)
+
+    def _call_text(self, call: SystemCall, outcome: Outcome) -> str:
+        shown = dataclasses.replace(call, result=Supplied(), errno=None, notes=[])
+        return format_call(shown).removesuffix("...") + outcome_text(outcome)
+
+    def _settle(self) -> None:
+        """A blocking call must have returned, at its time."""
+        pending, event = self.pending, self._pending_event
+        if pending is None or event is None:
+            return
+        self.event = event
+        window = self._pending_window
+        if not self.host.settle(pending, max(window.end, self.host.now()) + PATIENCE):
+            raise Mismatch(
+                f"the call has not returned until {format_seconds(self.host.now())}",
+                [("time", f"returns at {format_seconds(window.end)}", "still blocks")],
+            )
+        self.pending = None
+        if pending.failure is not None:
+            raise pending.failure
+        outcome = pending.outcome
+        if outcome is None:
+            return
+        self._note(pending.finished_at, Mark.CALL, self._call_text(pending.prepared.call, outcome), event.line)
+        self._finish_call(pending.prepared, outcome)
+        timing = self._timing(window, pending.finished_at)
+        if timing:
+            raise Mismatch("the call returned at another time", timing)
+
+    def _finish_call(self, prepared: Prepared, outcome: Outcome) -> None:
+        differences = prepared.verify(outcome)
+        if differences:
+            names = " and ".join(name for name, _, _ in differences)
+            raise Mismatch(f"{prepared.call.name}() gave another {names}", differences)
+        if outcome.value >= 0:
+            self._after(prepared.call, outcome)
+
+    def _before(self, call: SystemCall) -> None:
+        """What the wire needs to know of a call before its packets come."""
+        peer = self.peers.labelled(integer(call.arguments[0])) if call.name in ("connect", "sendto", "sendmsg") else None
+        if peer is None:
+            return
+        if call.name == "connect":
+            peer.remote_port = self.caller.address(call.arguments[1], self.caller.remote())[1]
+        elif not peer.remote_port and not peer.is_child:
+            peer.remote_port = self.config.connect_port
+
+    def _after(self, call: SystemCall, outcome: Outcome) -> None:
+        """What the wire needs to know of a call that worked."""
+        label = integer(call.result) if not isinstance(call.result, Supplied) else outcome.value
+        if call.name in ("socket", "accept", "open", "epoll_create", "epoll_create1"):
+            self.caller.labels[label] = outcome.value
+        if call.name == "socket":
+            kind = integer(call.arguments[1]) & 15
+            peer = self.peers.add(Peer(UDP if kind == SYMBOLS["SOCK_DGRAM"] else TCP))
+            peer.label, peer.fd = label, outcome.value
+        elif call.name == "accept":
+            self._accepted(label, outcome)
+        elif call.name in ("bind", "listen"):
+            self._bound(call, outcome)
+        elif call.name == "close":
+            closed = self.peers.labelled(integer(call.arguments[0]))
+            if closed is not None and closed.listening and self.peers.current is closed:
+                closed.listening = False
+
+    def _accepted(self, label: int, outcome: Outcome) -> None:
+        """Whose connection this is says the client's port; the socket under test becomes it."""
+        port = outcome.extra[1]
+        child = next((p for p in reversed(self.peers.all) if p.is_child and p.remote_port == port), None)
+        child = child or self.peers.newest_child()
+        if child is not None:
+            child.label, child.fd = label, outcome.value
+            self.peers.current = child
+
+    def _bound(self, call: SystemCall, outcome: Outcome) -> None:
+        peer = self.peers.labelled(integer(call.arguments[0]))
+        if peer is not None and peer.fd is not None:
+            peer.local_port = self.host.system.local_port(peer.fd)
+            peer.listening = call.name == "listen"
+
+    # Assertions
+
+    def _assert(self, code: Code, event: Event) -> None:
+        current = self.peers.current
+        self._note(self.host.now(), Mark.NOTE, "%{" + " ".join(code.text.split()) + "}%", event.line)
+        variables: dict[str, object] = {}
+        if current is not None and current.fd is not None and current.protocol == TCP:
+            variables = self.host.info(current.fd)
+        self.assertions.run(code.text, variables)
+
+    def require_supported(self, script: Script) -> None:
+        """Fail before the run for system calls that do not exist here."""
+        for event in script.events:
+            if isinstance(event.action, SystemCall):
+                self.event = event
+                try:
+                    self.caller.prepare(event.action)
+                except KeyError as missing:
+                    raise Unsupported(f"{event.action.name}() without {missing}") from None
+        self.event = None
+
+
+def _copy(seen: Seen) -> Seen:
+    twin = Seen.__new__(Seen)
+    twin.__dict__.update(seen.__dict__)
+    return twin
+
+
+def _append(whole: Seen, more: Seen) -> Seen:
+    joined = _copy(whole)
+    joined.payload = whole.payload + more.payload
+    joined.flags = more.flags
+    joined.faults = whole.faults + more.faults
+    return joined
+
+
+__all__ = ["PATIENCE", "Entry", "IcmpPacket", "Mark", "Session", "Window"]

@@ -1,0 +1,185 @@
+"""Shell lines that the runner understands without a shell, as effects.
+
+Whatever is not in this file is refused by its name: a script must never pass because a command of it was ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass, field
+from typing import Final
+
+from ustack.packetdrill.errors import Unsupported
+
+# What the kernel's own suite sets before each of its scripts, under net.ipv4.
+SUITE_DEFAULTS: Final[dict[str, str]] = {
+    "tcp_rmem": "4096 540000 15728640",
+    "tcp_wmem": "4096 262144 4194304",
+    "tcp_timestamps": "1",
+    "tcp_syn_retries": "5",
+    "tcp_synack_retries": "5",
+    "tcp_frto": "2",
+    "tcp_sack": "1",
+    "tcp_dsack": "1",
+    "tcp_reordering": "3",
+    "tcp_congestion_control": "cubic",
+    "tcp_slow_start_after_idle": "0",
+    "tcp_early_retrans": "4",
+    "tcp_recovery": "1",
+    "tcp_tso_win_divisor": "3",
+    "tcp_ecn": "0",
+    "tcp_pacing_ss_ratio": "200",
+    "tcp_pacing_ca_ratio": "120",
+    "tcp_notsent_lowat": "4294967295",
+    "tcp_fastopen": "3",
+    "tcp_fastopen_key": "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
+    "tcp_syncookies": "1",
+}
+
+
+@dataclass
+class Effects:
+    """What a command does to the stack under test."""
+
+    sysctls: list[tuple[str, str]] = field(default_factory=list)
+    """(name without the net.ipv4. before it when that is where it is, value with single spaces)."""
+    route: dict[str, int] = field(default_factory=dict)
+    """mtu, advmss, initcwnd, initrwnd, rto_min (ms), quickack."""
+    link_mtu: int = 0
+    forgets_metrics: bool = False
+    sleep_ns: int = 0
+    defaults: bool = False
+    scripts: list[str] = field(default_factory=list)
+    """Paths of helper scripts that were named (they need not exist)."""
+
+
+_SEPARATOR: Final = re.compile(r"\n|;|&&")
+_QUIET: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*(?:/dev/null|&[12]))+|\s*\|\|\s*true\b")
+_ROUTE_NUMBERS: Final = ("mtu", "advmss", "initcwnd", "initrwnd", "quickack", "rto_min", "reordering", "hoplimit")
+_ROUTE_WORDS: Final = ("via", "dev", "src", "table", "proto", "scope", "metric", "type", "congctl", "features", "from")
+
+
+def understand(text: str) -> Effects:
+    """All commands of one backquoted text. Raises Unsupported with the first that is not understood."""
+    effects = Effects()
+    joined = text.replace("\\\n", " ")
+    for piece in _split(joined):
+        words = _words(piece)
+        if words:
+            _one(words, effects)
+    return effects
+
+
+def _split(text: str) -> list[str]:
+    lines = [line.split(" #")[0] for line in text.split("\n") if not line.lstrip().startswith("#")]
+    return [piece for piece in _SEPARATOR.split("\n".join(lines)) if piece.strip()]
+
+
+def _words(piece: str) -> list[str]:
+    try:
+        words = shlex.split(_QUIET.sub("", piece))
+    except ValueError:
+        raise Unsupported(f"command: {piece.strip()}") from None
+    while words and (words[0] in ("sudo", ".", "source", "sh", "bash", "python", "python3") and len(words) > 1):
+        words = words[1:]
+    return words
+
+
+def _one(words: list[str], effects: Effects) -> None:
+    name = os.path.basename(words[0])
+    if name in ("true", ":", "nstat", "tc"):
+        if name == "tc" and words[1:2] != ["qdisc"]:
+            raise Unsupported(f"command: {' '.join(words)}")
+        return
+    if name == "sysctl":
+        _sysctl(words, effects)
+    elif name in ("defaults.sh", "set_sysctls.py") or name.startswith("sysctl_restore_"):
+        effects.scripts.append(words[0])
+        effects.defaults = effects.defaults or name == "defaults.sh"
+        if name == "set_sysctls.py":
+            for assignment in words[1:]:
+                _assign(assignment, words, effects)
+    elif name == "ip":
+        _ip(words, effects)
+    elif name == "sleep" and len(words) == 2:
+        effects.sleep_ns += int(float(words[1]) * 1_000_000_000)
+    elif name == "ethtool":
+        _ethtool(words)
+    elif name == "echo" and len(words) == 4 and words[2] == ">" and words[3].startswith("/proc/sys/"):
+        _assign(f"{words[3]}={words[1]}", words, effects)
+    else:
+        raise Unsupported(f"command: {' '.join(words)}")
+
+
+def _assign(assignment: str, words: list[str], effects: Effects) -> None:
+    name, equals, value = assignment.partition("=")
+    if not equals:
+        raise Unsupported(f"command: {' '.join(words)}")
+    name = name.removeprefix("/proc/sys/").replace("/", ".").strip().removeprefix("net.ipv4.")
+    effects.sysctls.append((name, " ".join(value.split())))
+
+
+def _sysctl(words: list[str], effects: Effects) -> None:
+    for word in words[1:]:
+        if word.startswith("-"):
+            if word.strip("-") not in ("q", "w", "e", "qw", "wq", "qe", "eq"):
+                raise Unsupported(f"command: {' '.join(words)}")
+            continue
+        if "=" in word:
+            _assign(word, words, effects)
+
+
+def _ip(words: list[str], effects: Effects) -> None:
+    rest = [word for word in words[1:] if word not in ("-4", "-6", "-f", "inet", "inet6")]
+    what = rest[0] if rest else ""
+    if what in ("tcp_metrics", "tcp_metric", "tcpm", "tcpmetrics"):
+        effects.forgets_metrics = True
+    elif what in ("route", "r", "ro") and rest[1:2] and rest[1] in ("add", "replace", "change", "append", "show", "flush"):
+        if rest[1] == "flush" and rest[2:3] != ["cache"]:
+            raise Unsupported(f"command: {' '.join(words)}")
+        _route(rest[2:], words, effects)
+    elif what in ("link", "l") and rest[1:2] == ["set"]:
+        _link(rest[2:], words, effects)
+    else:
+        raise Unsupported(f"command: {' '.join(words)}")
+
+
+def _route(rest: list[str], words: list[str], effects: Effects) -> None:
+    at = 0
+    while at < len(rest):
+        word = rest[at]
+        if word in _ROUTE_NUMBERS and at + 1 < len(rest):
+            value = rest[at + 1]
+            at += 1
+            if value == "lock":
+                at += 1
+                value = rest[at]
+                effects.route[f"{word}_lock"] = 1
+            found = re.fullmatch(r"(\d+)(ms|s|us)?", value)
+            if found is None:
+                raise Unsupported(f"command: {' '.join(words)}")
+            effects.route[word] = int(found[1]) * (1000 if found[2] == "s" else 1)
+        elif word in _ROUTE_WORDS:
+            if word in ("congctl", "features"):
+                raise Unsupported(f"route {word} {rest[at + 1] if at + 1 < len(rest) else ''}")
+            at += 1
+        at += 1
+
+
+def _link(rest: list[str], words: list[str], effects: Effects) -> None:
+    for at, word in enumerate(rest):
+        if word == "mtu" and at + 1 < len(rest) and rest[at + 1].isdigit():
+            effects.link_mtu = int(rest[at + 1])
+            return
+        if word in ("gso_max_size", "gso_max_segs", "gso_ipv4_max_size", "txqueuelen", "up"):
+            return
+    raise Unsupported(f"command: {' '.join(words)}")
+
+
+def _ethtool(words: list[str]) -> None:
+    features = words[3:]
+    known = {"tso", "gso", "gro", "tx", "rx", "sg", "lro"}
+    if words[1:2] != ["-K"] or not features or not set(features[::2]) <= known:
+        raise Unsupported(f"command: {' '.join(words)}")
