@@ -35,12 +35,15 @@ class Network:
     def __init__(self) -> None:
         self.time = START
         self.loops: list[Loop] = []
+        self.deferred: deque[Callable[[], object]] = deque()
 
     def now(self) -> int:
         return self.time
 
     def turn(self) -> bool:
         """Every loop once; whether anything arrived anywhere."""
+        while self.deferred:
+            self.deferred.popleft()()
         moved = [loop.step(self.time) for loop in self.loops]
         return any(moved)
 
@@ -79,21 +82,18 @@ class VirtualDriver:
         self.network = network
         self.loop = loop
         self.lock = threading.Lock()
-        self.deferred: deque[Callable[[], object]] = deque()
 
     def now(self) -> int:
         return self.network.time
 
     def flush(self) -> None:
         self.loop.flush(self.network.time)
-        while self.deferred:
-            self.deferred.popleft()()
 
     def wake(self, waiter: object) -> None:
         """Nobody sleeps here."""
 
     def defer(self, action: Callable[[], object]) -> None:
-        self.deferred.append(action)
+        self.network.deferred.append(action)
 
     def wait(self, ready: Callable[[], bool], deadline: int | None, waiter: object) -> bool:
         network = self.network

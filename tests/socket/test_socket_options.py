@@ -29,7 +29,9 @@ SOCKET += [38, 39, 40, 41, 43, 44, 45, 46, 47, 49, 56, 60, 63, 64, 69, 72, 75, 7
 TCP = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 17, 18, 23, 25, 27, 28, 30, 31, 33, 34, 36, 37, 43, 999]
 IP = [1, 2, 6, 7, 8, 10, 11, 12, 13, 14, 15, 18, 19, 20, 23, 24, 26, 34, 49, 999]
 IPV6 = [16, 19, 23, 25, 26, 29, 49, 51, 66, 67, 70, 73, 75, 78, 999]
-ALL = [(level, number) for level, numbers in ((1, SOCKET), (6, TCP), (0, IP), (41, IPV6), (255, [1])) for number in numbers]
+ALL = [
+    (level, number) for level, numbers in ((1, SOCKET), (6, TCP), (0, IP), (41, IPV6), (255, [1])) for number in numbers
+]
 
 
 def answer(call: Any, *arguments: Any) -> Any:
@@ -91,7 +93,7 @@ def test_timeouts_are_timevals(world: World) -> None:
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         fresh.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 1, 500_000))
         assert struct.unpack("ll", fresh.getsockopt(socket.SOL_SOCKET, option, 16)) == (1, 500_000)
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is the match
             fresh.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 1, 1_000_000))
         assert caught.value.errno == errno.EDOM
         fresh.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", -1, 0))
@@ -119,7 +121,7 @@ def test_max_pacing_rate_has_two_widths(world: World) -> None:
 def test_two_flags_and_their_conflict_with_a_bound_socket(world: World) -> None:
     fresh = world.socket(socket.AF_INET6)
     fresh.bind((world.client_address(socket.AF_INET6), 0))
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is the match
         fresh.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     assert caught.value.errno == errno.EINVAL
 
@@ -178,7 +180,7 @@ def test_options_of_a_live_connection(world: World) -> None:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
     assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0") == b"reno"
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is the match
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 0)
     assert caught.value.errno == errno.EINVAL
     assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) > 536

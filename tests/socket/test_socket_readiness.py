@@ -34,10 +34,12 @@ def selected(found: Any) -> tuple[bool, bool]:
 def fill(world: World, found: Any) -> None:
     """Send until nothing more goes."""
     found.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            found.send(bytes(1 << 16))
-            world.settle()
+    for _ in range(2):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                found.send(bytes(1 << 16))
+                world.settle()
+        world.settle()
 
 
 def drain(world: World, found: Any) -> None:
@@ -103,7 +105,7 @@ def test_room_to_write(world: World) -> None:
     assert polled(client) == 0
     server.sendall(b"x")
     world.settle()
-    assert polled(client) == IN
+    assert polled(client) & IN
     drain(world, server)
     assert polled(client) == IN | OUT
 

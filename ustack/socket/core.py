@@ -127,11 +127,18 @@ class Core:
         net.cores.add(self)
 
     def __enter__(self) -> Self:
+        """An application's call begins, under the lock. Like a call on Linux it keeps the socket alive: a close() by
+        another thread, while this one waits, takes effect at the end of it."""
+        self._calls += 1
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """The end of an application's call, still under the lock."""
-        self.refresh()
+        """The call ends, still under the lock."""
+        self._calls -= 1
+        if self._released and not self._calls:
+            self._finish()
+        else:
+            self.refresh()
 
     # Waiting
 
@@ -145,17 +152,13 @@ class Core:
         return self.now() + limit if limit else None
 
     def wait(self, ready: Callable[[], bool], deadline: int | None) -> bool:
-        """Block until ``ready()`` (true) or the deadline (false). Like a blocked call on Linux it keeps the
-        socket alive: a close() by another thread takes effect when it returns."""
+        """Block until ``ready()`` (true) or the deadline (false). Raises ENETDOWN when the Host is closed."""
         driver = self.net.driver
         driver.flush()
-        self._calls += 1
-        try:
-            return driver.wait(ready, deadline, self)
-        finally:
-            self._calls -= 1
-            if self._released and not self._calls:
-                self._finish()
+        done = driver.wait(ready, deadline, self)
+        if self.net.closed:
+            raise failure(errno.ENETDOWN)
+        return done
 
     def on_event(self, event: Event) -> None:
         """The driver tells what happened to this socket's endpoint. Called with the lock held."""

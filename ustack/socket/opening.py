@@ -24,8 +24,12 @@ ENTROPY = 64
 """Bytes of randomness a Stack gets: the source of all its secrets."""
 
 
-def open_host(device: Device, addresses: Sequence[str], settings: Settings | None) -> Host:
-    """A host on ``device`` with a thread driver. Raises ValueError for what is no address."""
+def open_device(device: Device, *addresses: str, settings: Settings | None = None) -> Host:
+    """A host on ``device``, with ``addresses`` such as ``"10.0.0.2/24"`` or ``"fd00::2/64"``.
+
+    An address without a prefix is a network of its own. The driver runs the stack whenever a thread of the application
+    waits in a call, and in a thread of its own otherwise. Closing the host closes the device. Raises
+    ValueError for what is no address."""
     stack = Stack(settings or Settings(), entropy=os.urandom(ENTROPY), rings=native.NativeRings())
     for text in addresses:
         interface = ip_interface(text)
@@ -35,16 +39,26 @@ def open_host(device: Device, addresses: Sequence[str], settings: Settings | Non
     return Host(stack, driver, device_name=_name_of(device), on_close=driver.close)
 
 
-def open_tun_host(
-    name: str, addresses: Sequence[str], settings: Settings | None, *, mtu: int, offload: bool, configure: bool
+def open_tun(
+    name: str = "",
+    *addresses: str,
+    settings: Settings | None = None,
+    mtu: int = 0,
+    offload: bool = True,
+    configure: bool = True,
 ) -> Host:
-    """``ustack.open_tun``."""
+    """A host on the TUN interface ``name``, made when there is none (empty: the kernel names it, see
+    ``Host.device_name``).
+
+    ``configure``: bring the interface up and give the kernel an address in each network of ``addresses``, so that it
+    and the host can talk at once. ``offload`` False: whole wire packets only. Raises OSError with the reason: EPERM
+    without CAP_NET_ADMIN, EBUSY, ENOENT without /dev/net/tun."""
     device = TunDevice(name, mtu=mtu, offload=offload)
     with contextlib.ExitStack() as undo:
         undo.callback(device.close)
         if configure:
             _configure(device, addresses, mtu)
-        host = open_host(device, addresses, settings)
+        host = open_device(device, *addresses, settings=settings)
         undo.pop_all()
     return host
 

@@ -29,6 +29,7 @@ from ustack.sockopts import UNLIMITED
 SOCK_MIN_SNDBUF: Final = 4608
 SOCK_MIN_RCVBUF: Final = 2304
 
+
 class BufferSize(Option):
     """SO_RCVBUF and SO_SNDBUF: doubled, for the kernel's own book-keeping, and bounded. A buffer that was set
     is no longer tuned."""

@@ -31,6 +31,7 @@ FIN_TIMEOUT_MAX_S: Final = 120
 LEAST_CLAMP: Final = 1152
 """Half of the smallest SO_RCVBUF."""
 
+
 class MaxSegment(Number):
     """TCP_MAXSEG: the user's bound before the connection, the MSS in use on it."""
 

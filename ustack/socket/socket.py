@@ -58,6 +58,8 @@ class Socket(Transfer):
 
     def connect_ex(self, address: object, /) -> int:
         """As connect(), but returns the errno; EAGAIN for a time-out that passed."""
+        if self._core is None:
+            return errno.EBADF
         with self._lock, self._live() as core:
             return self._connect(core, address, "connect_ex")
 

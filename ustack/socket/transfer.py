@@ -84,8 +84,11 @@ class Transfer(SocketBase):
         if nbytes < 0:
             raise ValueError(f"negative buffersize in {caller}")
         if nbytes > len(view):
-            raise ValueError("nbytes is greater than the length of the buffer" if caller != "recv_into" else
-                             "buffer too small for requested bytes")
+            raise ValueError(
+                "nbytes is greater than the length of the buffer"
+                if caller != "recv_into"
+                else "buffer too small for requested bytes"
+            )
         if nbytes:
             view = view[:nbytes]
         with self._lock, self._live() as core:
@@ -246,7 +249,8 @@ class Transfer(SocketBase):
             buffer = io.BufferedWriter(raw, size)
         if binary:
             return buffer
-        text = io.TextIOWrapper(buffer, io.text_encoding(encoding), errors, newline)
+        # typeshed's TextIOWrapper does not know that a BufferedRWPair has all it needs
+        text = io.TextIOWrapper(buffer, io.text_encoding(encoding), errors, newline)  # type: ignore[type-var]
         text.mode = mode  # type: ignore[misc]
         return text
 
