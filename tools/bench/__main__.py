@@ -21,7 +21,9 @@ def parser() -> argparse.ArgumentParser:
     environment = os.environ.get
     words.add_argument("--case", default=environment("CASE", ""), help="names or beginnings, comma-separated: P1,P3")
     words.add_argument("--rounds", type=int, default=int(environment("ROUNDS") or 5))
-    words.add_argument("--seconds", type=float, default=float(environment("SECONDS") or 1.0), help="of each measurement")
+    words.add_argument(
+        "--seconds", type=float, default=float(environment("SECONDS") or 1.0), help="of each measurement"
+    )
     words.add_argument("--peers", default=environment("PEERS", ""), help="only these beside ustack: kernel,smoltcp")
     words.add_argument("--placement", default=environment("PLACEMENT") or "split", choices=["split", "same", "free"])
     words.add_argument("--list", action="store_true", help="names of cases and subjects, and what is missing here")

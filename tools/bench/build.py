@@ -97,7 +97,11 @@ def pure() -> Path:
         shutil.rmtree(target)
 
     def compiled(folder: str, names: list[str]) -> set[str]:
-        return {name for name in names if name == "__pycache__" or (name.endswith(".so") and not name.startswith("_native."))}
+        return {
+            name
+            for name in names
+            if name == "__pycache__" or (name.endswith(".so") and not name.startswith("_native."))
+        }
 
     shutil.copytree(source, target, ignore=compiled)
     return target

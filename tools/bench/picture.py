@@ -61,7 +61,10 @@ def _bar(line: Line, y: int, scale: float, unit: str) -> list[str]:
     middle = y + BAR - 4
     parts = [f'<text x="{LABEL - 8}" y="{middle}" text-anchor="end">{escape(line.title)}</text>']
     if line.estimate is None:
-        return [*parts, f'<text x="{LABEL + 4}" y="{middle}" fill="#8c959f">{escape(line.reason or "not yet")[:80]}</text>']
+        return [
+            *parts,
+            f'<text x="{LABEL + 4}" y="{middle}" fill="#8c959f">{escape(line.reason or "not yet")[:80]}</text>',
+        ]
     length = min(line.estimate.ratio, LARGEST) * scale
     low, high = (LABEL + min(bound, LARGEST) * scale for bound in (line.estimate.low, line.estimate.high))
     text = f"{line.estimate.text()}  {stats.figure(line.estimate.value)} {unit}"

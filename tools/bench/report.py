@@ -10,7 +10,7 @@ from tools.bench.cases import Line, Result
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "RESULTS.md"
-NOTES_SHOWN = ("p99 us", "Jain", "retransmits", "failed", "errors")
+NOTES_SHOWN = ("p99 us", "Jain", "retransmits", "failed", "errors", "connects that worked %", "kernel Mbit/s")
 
 
 def verdict(result: Result, line: Line) -> str:
@@ -34,8 +34,18 @@ def cells(result: Result, line: Line) -> list[str]:
         return [line.title, "-", "-", line.reason or "not yet", ""]
     notes = [f"{name} {stats.figure(line.notes[name])}" for name in NOTES_SHOWN if line.notes.get(name)]
     notes += list(line.estimate.reasons)
-    ratio = line.estimate.text() if line.kind != "baseline" else f"1 ({stats.figure(line.estimate.low)}-{stats.figure(line.estimate.high)})"
-    return [line.title, f"{stats.figure(line.estimate.value)} {result.unit}", ratio, ", ".join(notes), verdict(result, line)]
+    ratio = (
+        line.estimate.text()
+        if line.kind != "baseline"
+        else f"1 ({stats.figure(line.estimate.low)}-{stats.figure(line.estimate.high)})"
+    )
+    return [
+        line.title,
+        f"{stats.figure(line.estimate.value)} {result.unit}",
+        ratio,
+        ", ".join(notes),
+        verdict(result, line),
+    ]
 
 
 HEADINGS = ["who", "figure", "ratio (spread)", "beside it", "bar"]
@@ -46,7 +56,9 @@ def table(result: Result) -> str:
     rows = [HEADINGS, *(cells(result, line) for line in result.lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = [f"{result.name}  {result.title}  [bar: {result.bar or '-'}; moonshot: {result.moonshot or '-'}]"]
-    lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
     return "\n".join(lines)
 
 
@@ -63,9 +75,16 @@ def markdown(results: list[Result], facts: dict[str, str], command: list[str]) -
              "brackets the smallest and largest round, widened for few rounds and for noise. The spread holds the "
              "median with 94 % at 5 rounds.", ""]  # fmt: skip
     for result in results:
-        page += [f"## {result.name}: {result.title}", "", f"Bar: {result.bar or '-'}. Moonshot: {result.moonshot or '-'}.", ""]
+        page += [
+            f"## {result.name}: {result.title}",
+            "",
+            f"Bar: {result.bar or '-'}. Moonshot: {result.moonshot or '-'}.",
+            "",
+        ]
         page += ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-        page += ["| " + " | ".join(cell.replace("|", "/") for cell in cells(result, line)) + " |" for line in result.lines]
+        page += [
+            "| " + " | ".join(cell.replace("|", "/") for cell in cells(result, line)) + " |" for line in result.lines
+        ]
         commands = sorted({line.command for line in result.lines if line.command})
         if commands:
             page += ["", f"Client: `{commands[0]}`"]

@@ -70,6 +70,7 @@ def _kernel_python(name: str, title: str) -> Subject:
             "busy": _python_words("services.py", "kernel", "--busy"),
             "http": _python_words("http_server.py", "kernel"),
             "idle": _python_words("idle.py", "kernel"),
+            "crowd": _python_words("idle.py", "kernel", "--echo"),
         },
     )
 
@@ -87,6 +88,7 @@ def _ustack(name: str, title: str, link: Link, *more: str, environment: tuple[tu
             "busy": _python_words("services.py", "ustack", "--busy", *device),
             "http": _python_words("http_server.py", "ustack", *device),
             "idle": _python_words("idle.py", "ustack", *device),
+            "crowd": _python_words("idle.py", "ustack", "--echo", *device),
         },
         needs=(REPOSITORY / "ustack" / "__init__.py",),
         environment=environment,

@@ -25,6 +25,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     words.add_argument("--congestion", default="cubic")
     words.add_argument("--buffer", type=int, default=1 << 20)
     words.add_argument("--busy", action="store_true", help="a CPU-bound Python thread beside the service")
+    words.add_argument("--multi-queue", action="store_true", help="one of several processes on one device")
     return words
 
 
@@ -36,7 +37,12 @@ class Stack:
         self.host: Any = None
         if options.stack == "ustack":
             ustack = _import_ustack()
-            self.host = ustack.open_tun(options.device, f"{options.address}/16", offload=not options.no_offload)
+            self.host = ustack.open_tun(
+                options.device,
+                f"{options.address}/16",
+                offload=not options.no_offload,
+                **({"multi_queue": True} if options.multi_queue else {}),
+            )
 
     def socket(self) -> Any:
         family = kernel.AF_INET6 if ":" in self.options.address else kernel.AF_INET
