@@ -8,6 +8,8 @@ that one from its oldest end. Records that are sacked, or lost and not yet resen
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class Sent:
     """[start, end) was sent, last at ``sent_at`` (ns)."""
@@ -39,6 +41,10 @@ class Sent:
         self.newer: Sent | None = None
 
 
+_GONE: Final = Sent(0, 0, 0, 1)
+"""Stands where a popped record stood, so that its memory goes at once; never changed."""
+
+
 class SentList:
     """Both orders. Records are disjoint, ascending and adjoining: they cover [SND.UNA, SND.NXT)."""
 
@@ -48,7 +54,6 @@ class SentList:
         """Index of the first live record: popping moves it, and the list is compacted now and then."""
         self.oldest: Sent | None = None
         self.newest: Sent | None = None
-        self._gone: Sent = Sent(0, 0, 0, 1)
 
     def __len__(self) -> int:
         return len(self.records) - self.head
@@ -93,7 +98,7 @@ class SentList:
         record = self.records[head]
         if record.linked:
             self.unlink(record)
-        self.records[head] = self._gone
+        self.records[head] = _GONE
         head += 1
         if head == len(self.records):
             self.records.clear()
