@@ -48,7 +48,7 @@ def heading(text: str) -> None:
 
 def command(text: str) -> None:
     """What a person would type."""
-    console.print(f"  [cyan]$ {text}[/cyan]")
+    console.print(f"  $ {text}", style="cyan", markup=False)
 
 
 def run(text: str) -> str:
@@ -78,14 +78,20 @@ class Server:
                 break
         else:
             raise DemoFailed("the server did not start")
+        self.has_closed = threading.Event()
+        """The passive end of a watched connection has reached CLOSED."""
         self._reader = threading.Thread(target=self._echo, daemon=True)
         self._reader.start()
 
     def _echo(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if line.strip():
-                console.print(f"  [dim]server:[/dim] {line.rstrip()}" if line[:1].isdigit() else line.rstrip())
+            if line[:1].isdigit():
+                console.print(f"  server: {line.rstrip()}", markup=False)
+            elif line.strip():
+                console.print(line.rstrip(), markup=False)
+            if line.endswith("▶ CLOSED\n"):
+                self.has_closed.set()
 
     def end(self) -> None:
         """SIGTERM; the last lines are shown."""
@@ -96,11 +102,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(site: Path, *options: str) -> Iterator[None]:
+def serving(site: Path, *options: str) -> Iterator[Server]:
     """A server that ends with the block."""
     server = Server(site, *options)
     try:
-        yield
+        yield server
     finally:
         server.end()
 
@@ -130,15 +136,14 @@ def rate(bytes_per_second: str) -> str:
     return f"{float(bytes_per_second) * 8 / 1e9:.2f} Gbit/s"
 
 
-def small_page(site: Path, folder: Path) -> None:
+def small_page(site: Path) -> None:
     """One page, and the ladder of its connection."""
     heading("1. A small page, every segment watched")
-    with serving(site, "--ladder", "--pcap", str(folder / "small.pcap")):
+    with serving(site, "--ladder") as server:
         page = run(f"{CURL} http://{V4}/")
-        console.print("\n".join("  " + line for line in page.splitlines()))
-        console.print("  The connection, from SYN to TIME-WAIT (that is curl's kernel on the left):")
-        # Keeps the watched server until the last ACK is drawn.
-        run(f"{CURL} -o /dev/null http://[{V6}]/")
+        console.print("\n".join("  " + line for line in page.splitlines()), markup=False)
+        console.print("  Its connection, with the states of both ends (on the left the kernel, for curl):")
+        server.has_closed.wait(10)
     if page != PAGE:
         raise DemoFailed("the page is not what was served")
 
@@ -193,7 +198,7 @@ def main() -> int:
     site.mkdir()
     (site / "index.html").write_text(PAGE)
     try:
-        small_page(site, folder)
+        small_page(site)
         large_files(site, folder)
         what_next()
     except DemoFailed as failed:

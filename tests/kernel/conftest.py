@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kernel_world import Namespace, why_not
+
+from tests.kernel.kernel_world import Namespace, why_not
 
 _REASON = why_not()
 

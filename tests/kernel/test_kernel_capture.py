@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel_world import FULL, V4, V6, Namespace, needs, same
+
+from tests.kernel.kernel_world import FULL, V4, V6, Namespace, needs, same
 
 pytestmark = [needs("curl"), needs("tshark")]
 SIZE = 100 << 20 if FULL else 20 << 20

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel_world import FULL, KERNEL4, KERNEL6, Namespace, Program, needs, same
+
+from tests.kernel.kernel_world import FULL, KERNEL4, KERNEL6, Namespace, Program, needs, same
 
 LARGE = 1 << 30 if FULL else 64 << 20
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel_world import FULL, V4, V6, Namespace, needs, same
+
+from tests.kernel.kernel_world import FULL, V4, V6, Namespace, needs, same
 
 pytestmark = needs("curl")
 LARGE = 1 << 30 if FULL else 64 << 20

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel_world import FULL, V4, V6, Namespace, needs, same
+
+from tests.kernel.kernel_world import FULL, V4, V6, Namespace, needs, same
 
 pytestmark = needs("curl")
 SEEDS = range(1, 21 if FULL else 5)

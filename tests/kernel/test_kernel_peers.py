@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from kernel_world import FULL, V4, V6, Namespace, needs
+
+from tests.kernel.kernel_world import FULL, V4, V6, Namespace, needs
 
 APPS = Path(__file__).parent / "apps"
 

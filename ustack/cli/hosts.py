@@ -14,6 +14,7 @@ import ustack
 from ustack.cli.complaint import about_file, about_tun
 from ustack.cli.ladder import LadderDevice, Watcher, show
 from ustack.cli.lifelines import Lifeline
+from ustack.cli.text import host_text
 from ustack.device.base import Device
 from ustack.device.impair import ImpairedDevice
 from ustack.device.link import Interface, configure
@@ -22,6 +23,7 @@ from ustack.device.trace import TraceDevice
 from ustack.device.tun import TunDevice
 from ustack.settings import Settings
 from ustack.socket.host import Host
+from ustack.wire.address import format_address
 
 QUEUE_LENGTH = 10_000
 """Packets that the kernel keeps for a busy stack: its default of 500 drops when many flows send at once."""
@@ -43,6 +45,19 @@ class Opened:
         )
         drops = sum(counters.drops.values())
         return words + (f", {drops} refused" if drops else "")
+
+    def status(self) -> str:
+        """How many connections there are, and each of them."""
+        host = self.host
+        with host.driver.lock:
+            tcp = host.stack.tcp
+            lines = [f"{len(tcp.connections)} connections open, {len(tcp.time_waits)} in TIME-WAIT; {self.traffic()}"]
+            for connection in tcp.connections.values():
+                local, remote = (
+                    host_text(format_address(address), port) for address, port in (connection.local, connection.remote)
+                )
+                lines.append(f"  {connection.state.name:<12} {local:<28} {remote}")
+        return "\n".join(lines)
 
 
 @contextlib.contextmanager

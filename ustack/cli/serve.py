@@ -48,13 +48,15 @@ def port(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serves until SIGINT, SIGTERM or SIGHUP; then ends at once, with status 0."""
+    """Serves until SIGINT, SIGTERM or SIGHUP; then ends at once, with status 0. SIGUSR1: says what is going on."""
     directory = Path(options.directory)
     if not directory.is_dir():
         raise Complaint(f"{directory} is no folder. Name the folder whose files are to be served.")
     console = Console(highlight=False, soft_wrap=True)
     addresses = wanted_addresses(options)
-    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # threads inherit it: only sigwait() sees them
+    old_mask = signal.pthread_sigmask(
+        signal.SIG_BLOCK, _ENDING | {signal.SIGUSR1}
+    )  # threads inherit it: only sigwait() sees them
     try:
         with open_host(options, addresses, console) as opened:
             _serve(options, opened, directory, console)
@@ -94,7 +96,8 @@ def _serve(options: argparse.Namespace, opened: Opened, directory: Path, console
     threading.Thread(target=accept, name="accept", daemon=True).start()
     assert threading.current_thread() is main, "signals come to the main thread"
     _say_what_next(options, opened, directory, console)
-    signal.sigwait(_ENDING)
+    while signal.sigwait(_ENDING | {signal.SIGUSR1}) is signal.SIGUSR1:
+        console.print(opened.status(), markup=False)
     server.stop()
     host.close()
     if failure:
