@@ -6,13 +6,11 @@ A Loop knows no thread and never waits; its driver calls it, one call at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ustack.device.base import Device
+from ustack.stack.stack import Stack
 from ustack.wire.frame import RawTransmit, Transmit
-
-if TYPE_CHECKING:
-    from ustack.stack.stack import Stack
 
 SEND_BATCH = 64
 """Transmits handed to the device in one call: one crossing into C for many small segments."""
@@ -62,17 +60,21 @@ class Loop:
         To be called after every call on an endpoint. What a full device leaves is kept, and
         the stack is not asked for more until that is gone.
         """
+        if not self._kept or self._resend(now):
+            self._send(now)
+        while self._tell():  # whoever is told may have written
+            if not self._kept:
+                self._send(now)
+
+    def _send(self, now: int) -> None:
         kept = self._kept
-        if not kept or self._resend(now):
-            poll = self.stack.poll_transmit
-            while (transmit := poll(now)) is not None:
-                kept.append(transmit)
-                if len(kept) >= SEND_BATCH and not self._hand_over(now):
-                    break
-            else:
-                if kept:
-                    self._hand_over(now)
-        self._tell()
+        poll = self.stack.poll_transmit
+        while (transmit := poll(now)) is not None:
+            kept.append(transmit)
+            if len(kept) >= SEND_BATCH and not self._hand_over(now):
+                return
+        if kept:
+            self._hand_over(now)
 
     def _hand_over(self, now: int) -> bool:
         """Gives the device what is kept; False when it did not take all."""
@@ -91,13 +93,17 @@ class Loop:
         self._kept[:] = [transmit for transmit in self._kept if _still_wanted(transmit)]
         return not self._kept or self._hand_over(now)
 
-    def _tell(self) -> None:
+    def _tell(self) -> bool:
+        """Tells the owners what happened; whether there was anything."""
+        told = False
         next_event = self.stack.next_event
         while (event := next_event()) is not None:
             owner = getattr(event.endpoint, "owner", None)
             if owner is not None:
+                told = True
                 owner.on_event(event)
                 self.awaken(owner)
+        return told
 
     def deadline(self) -> int | None:
         """When ``step`` must be called at the latest, though nothing arrives."""

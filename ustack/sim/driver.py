@@ -30,6 +30,8 @@ class SimDriver:
             return True
         if deadline is None:
             raise RuntimeError("this wait would never end: nothing is left to happen in the simulated network")
+        clock = self.host.network.clock
+        clock.now = max(clock.now, deadline)
         return False
 
     def wake(self, waiter: object) -> None:

@@ -14,19 +14,17 @@ its trace can be kept as text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ustack.device.impairment import PERFECT, Impairment, Path
 from ustack.sim.clock import Clock
+from ustack.stack.stack import Stack
+from ustack.tcp.events import Event
 from ustack.wire.address import format_address, parse_address
 from ustack.wire.describe import describe_packet
 from ustack.wire.frame import Frame, RawTransmit, Transmit
 from ustack.wire.parse import parse_packet
 from ustack.wire.split import cut
-
-if TYPE_CHECKING:
-    from ustack.stack.stack import Stack
-    from ustack.tcp.events import Event
 
 START = 1_000_000_000
 """The first instant: not zero, so that "never" and "at once" are not the same number."""
@@ -73,15 +71,23 @@ class SimHost:
 
         To be called after every call of the application on an endpoint of this host.
         """
-        while (transmit := self.stack.poll_transmit(self.now)) is not None:
-            self._send(transmit)
+        told = True
+        while told:  # whoever is told may write
+            while (transmit := self.stack.poll_transmit(self.now)) is not None:
+                self._send(transmit)
+            told = self._tell()
+        self._arm()
+
+    def _tell(self) -> bool:
+        told = False
         while (event := self.stack.next_event()) is not None:
             owner = getattr(event.endpoint, "owner", None)
             if owner is None:
                 self.events.append(event)
             else:
                 owner.on_event(event)
-        self._arm()
+                told = True
+        return told
 
     def _send(self, transmit: Transmit | RawTransmit) -> None:
         for packet in cut(transmit):
@@ -239,9 +245,10 @@ class SimNetwork:
         self.flush()
         while not done():
             at = clock.next_at()
-            if at is None or (limit is not None and at > limit):
-                if limit is not None:
-                    clock.now = max(clock.now, limit)
+            if at is None:
+                return done()
+            if limit is not None and at > limit:
+                clock.now = max(clock.now, limit)
                 return done()
             clock.step()
             busy = busy + 1 if clock.now == instant else 0
@@ -252,7 +259,9 @@ class SimNetwork:
 
     def run_for(self, duration: int) -> None:
         """Runs all that happens in the next ``duration`` ns, and ends at their end."""
-        self.run_until(lambda: False, self.now + duration)
+        end = self.now + duration
+        self.run_until(lambda: False, end)
+        self.clock.now = end
 
     def run_until_quiet(self, limit: int | None = None) -> bool:
         """Runs until nothing will ever happen again (True), or until instant ``limit`` (False)."""
