@@ -11,7 +11,7 @@ from ustack.counters import Counters
 from ustack.drops import Drop
 from ustack.network import Network, Outgoing
 from ustack.settings import Settings
-from ustack.sockopts import PMTUDISC_DO, SocketOptions
+from ustack.sockopts import PMTUDISC_DO, PMTUDISC_DONT, SocketOptions
 from ustack.udp import QUEUE_OVERHEAD, UdpEndpoint, UdpTable
 from ustack.wire import ipv4, ipv6, udp
 from ustack.wire.address import ANY, ANY_V4, BROADCAST, flow_key, is_v4, parse_address
@@ -21,6 +21,7 @@ from ustack.wire.parse import parse_packet
 OURS, OURS6 = parse_address("10.0.0.2"), parse_address("fd00::2")
 PEER, PEER6 = parse_address("10.0.0.1"), parse_address("fd00::1")
 OTHER = parse_address("10.0.0.3")
+ENDS = pytest.mark.parametrize(("ours", "peer"), [(OURS, PEER), (OURS6, PEER6)], ids=["ipv4", "ipv6"])
 
 
 class Wire(Network):
@@ -286,6 +287,18 @@ def test_ip_recverr_hears_of_everything(table: UdpTable) -> None:
     endpoint = table.open(ANY_V4, 5000, options(recverr=True), 0)
     assert table.icmp_error(sent_key(endpoint), errno.EHOSTUNREACH, False) is endpoint
     assert endpoint.error == errno.EHOSTUNREACH
+
+
+@ENDS
+def test_fragmentation_needed(table: UdpTable, ours: bytes, peer: bytes) -> None:
+    endpoint = table.open(ours, 5000, options(), 0)
+    endpoint.connect(peer, 53)
+    key = flow_key(ours, 5000, peer, 53)
+    assert table.icmp_error(key, errno.EMSGSIZE, False) is endpoint
+    with pytest.raises(OSError, match="Message too long"):
+        endpoint.send(b"x", 0)
+    endpoint.options.mtu_discover = endpoint.options.mtu_discover6 = PMTUDISC_DONT
+    assert table.icmp_error(key, errno.EMSGSIZE, False) is None
 
 
 def test_closing_twice_and_sending_after(table: UdpTable) -> None:

@@ -23,7 +23,7 @@ from ustack.errors import (
     from_errno,
 )
 from ustack.network import Network, Outgoing
-from ustack.sockopts import SocketOptions
+from ustack.sockopts import PMTUDISC_DONT, SocketOptions
 from ustack.wire import udp
 from ustack.wire.address import ANY, ANY_V4, flow_key, is_any, is_multicast, is_v4
 from ustack.wire.frame import Datagram
@@ -296,14 +296,19 @@ class UdpTable:
     def icmp_error(self, key: bytes, code: int, is_fatal: bool) -> UdpEndpoint | None:
         """An ICMP error (errno ``code``) quotes a datagram of ours; ``key`` is as *sent*. Returns who got it pending.
 
-        As Linux: a connected endpoint takes fatal errors only, one with IP_RECVERR takes all; EMSGSIZE is
-        fatal unless the endpoint lets routers fragment (the caller knows).
+        As Linux (__udp4_lib_err): a connected endpoint takes fatal errors only, one with IP_RECVERR takes all.
+        EMSGSIZE is fatal, unless the endpoint lets routers fragment: then it is no error.
         """
         endpoint = self.find(key[16:32] + key[:16] + key[34:36] + key[32:34])
         if endpoint is None:
             return None
         options = endpoint.options
-        wants_all = options.recverr if is_v4(key[:16]) else options.recverr6
+        v4 = is_v4(key)
+        if code == errno.EMSGSIZE:
+            is_fatal = True
+            if (options.mtu_discover if v4 else options.mtu_discover6) == PMTUDISC_DONT:
+                return None
+        wants_all = options.recverr if v4 else options.recverr6
         if not wants_all and (not is_fatal or endpoint.remote is None):
             return None
         endpoint.error = code
