@@ -154,13 +154,15 @@ def _release(tcb: Tcb, ack: int) -> None:
 
 def _measure(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
     """One RTT sample: of what was never resent (Karn), else by the echoed timestamp (RFC 7323 section 4.1)."""
+    news.rtt = result.newest_rtt
     rtt = result.rtt
     if rtt < 0 and result.acked and news.ts_ecr >= 0:
         elapsed = (tcb.env.timestamp(tcb.ts_offset, now) - news.ts_ecr) & 0xFFFFFFFF
         if elapsed < 0x7FFFFFFF:
             rtt = max(elapsed, 1) * MILLISECOND
+            news.rtt = rtt
     if rtt >= 0:
-        tcb.rtt.sample(rtt, now, tcb.snd_una, tcb.snd_nxt)
+        tcb.rtt.sample(rtt, now, tcb.snd_una, tcb.snd_nxt, news.rtt)
     elif result.acked and tcb.rtt.backoff and not result.resent_acked:
         tcb.rtt.reset_backoff()
 
@@ -179,14 +181,14 @@ def _control(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
             control.cwnd = max(cwnd, tcb.snd_mss)
         if not control.owns_recovery:
             return
-    sample = tcb.sample
+    sample = tcb.env.sample
     sample.now = now
     sample.acked = result.acked
     sample.delivered = result.delivered
     sample.lost = news.lost
     sample.in_flight = in_flight
     sample.prior_in_flight = result.prior_in_flight
-    sample.rtt = result.newest_rtt
+    sample.rtt = news.rtt
     sample.min_rtt = tcb.rtt.min_rtt
     sample.srtt = tcb.rtt.srtt
     sample.ece = news.ece
@@ -200,6 +202,8 @@ def _control(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
     sample.prior_delivered = result.prior_delivered
     sample.delivered_total = board.delivered
     control.on_ack(sample)
+    if control.pacing_rate:
+        tcb.pacer.rate = min(control.pacing_rate, tcb.options.max_pacing_rate)
     sendbuffer.grow(tcb)
 
 

@@ -243,6 +243,13 @@ def after_read(tcb: Tcb, copied: int, now: int) -> None:
 
 def take_fin(tcb: Tcb, fin_seq: int, now: int) -> None:
     """The peer's FIN has sequence number ``fin_seq`` (step eight); out of order it only marks the end."""
+    if tcb.fin_received:
+        if fin_seq < tcb.rcv_nxt:  # once more: our ACK was lost
+            tcb.env.counters.add("DelayedACKLost")
+            note_dsack(tcb, fin_seq, fin_seq + 1)
+            tcb.enter_quickack(MAX_QUICKACKS)
+            tcb.ack_now = True
+        return
     if tcb.rcv_fin < 0:
         tcb.rcv_fin = fin_seq
     fin_if_due(tcb, now)

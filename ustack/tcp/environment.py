@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from ustack.congestion.base import AckSample
 from ustack.counters import Counters
 from ustack.ring import RingMaker
 from ustack.settings import Settings
@@ -25,6 +26,8 @@ class Environment:
         """Connections that may have something to send, or a new deadline."""
         self.replies: deque[Transmit] = deque()
         """Segments without a connection: SYN-ACKs of requests, resets, TIME-WAIT's ACKs."""
+        self.sample = AckSample()
+        """Filled anew for each ACK: connections take turns."""
         self.orphans: int = 0
         self.challenge_second: int = -1
         self.challenges: int = 0

@@ -220,6 +220,7 @@ def react(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
         tcb.undo.on_dsack(result.dsack_start, result.dsack_end)
     if tcb.ca_state == CA_OPEN and board.is_clean and not news.is_duplicate and not news.ece:
         return
+    _expect_reneging(tcb, now)
     if not board.enable_sack and news.is_duplicate and not board.is_empty:
         board.dupack(now)
     _go_on(tcb, result, news, now)
@@ -235,6 +236,14 @@ def react(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
         enter_cwr(tcb, now)
     elif tcb.ca_state != CA_CWR:
         tcb.ca_state = CA_OPEN if board.is_clean else CA_DISORDER
+
+
+def _expect_reneging(tcb: Tcb, now: int) -> None:
+    """The peer threw away what it had sacked, it seems: a short RTO will tell (Linux's tcp_check_sack_reneging)."""
+    if not (tcb.sack_on and tcb.board.sacked_bytes and tcb.board.reneging):
+        return
+    tcb.env.counters.add("TCPSACKReneging")
+    tcb.timers.arm_loss(LossTimer.RTO, now + max(tcb.rtt.srtt >> 1, 10 * MILLISECOND))
 
 
 def _go_on(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:

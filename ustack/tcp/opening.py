@@ -142,7 +142,7 @@ def take_request(tcb: Tcb, request: HandshakeRecord, now: int) -> None:
     tcb.rcv_wscale = request.rcv_wscale
     window.settle_scale(tcb)
     tcb.ecn_on = request.ecn
-    tcb.retransmits = request.resends
+    tcb.syn_resends = request.resends
     tcb.board.sent(tcb.iss, tcb.iss + 1, request.answered_at)
     if request.resends:
         tcb.board.mark_all_lost()
@@ -171,8 +171,10 @@ def establish(tcb: Tcb, now: int) -> None:
     settings = tcb.env.settings
     options.settle_mss(tcb)
     tcb.congestion = options.make_control(tcb)
-    if tcb.retransmits > 0:
-        tcb.congestion.cwnd = tcb.snd_mss  # RFC 5681 section 3.1: the SYN was lost
+    if tcb.syn_resends > 1:
+        tcb.congestion.cwnd = tcb.snd_mss  # RFC 5681 section 3.1, once more than one SYN was lost (Linux)
+    if tcb.rtt.srtt == 0:
+        tcb.rtt.fall_back()
     tcb.retransmits = 0
     tcb.probes_out = 0
     tcb.retrans_since = 0

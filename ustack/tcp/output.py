@@ -39,9 +39,7 @@ def next_transmit(tcb: Tcb, now: int) -> Transmit | None:
     if tcb.syn_owed:
         return _syn(tcb, now)
     if tcb.state in _SENDING:
-        transmit = _resend(tcb, now)
-        if transmit is None:
-            transmit = _send_new(tcb, now)
+        transmit = _next_text(tcb, now)
         if transmit is not None:
             return transmit
     if tcb.probe_owed or tcb.keepalive_owed:
@@ -49,6 +47,17 @@ def next_transmit(tcb: Tcb, now: int) -> Transmit | None:
     if tcb.ack_now and tcb.state is not State.SYN_SENT and tcb.state is not State.CLOSED:
         return _acknowledge(tcb, now)
     return None
+
+
+def _next_text(tcb: Tcb, now: int) -> Transmit | None:
+    """What was lost before what is new; but for F-RTO, which tries new data once (RFC 5682, step 2b)."""
+    if tcb.send_new_first:
+        transmit = _send_new(tcb, now)
+        tcb.send_new_first = False
+        if transmit is not None:
+            return transmit
+        tcb.undo.frto_off()
+    return _resend(tcb, now) or _send_new(tcb, now)
 
 
 def _acknowledge(tcb: Tcb, now: int) -> Transmit:
@@ -78,6 +87,7 @@ def _syn(tcb: Tcb, now: int) -> Transmit:
         tcb.board.resent(tcb.iss, tcb.iss + 1, now)
         tcb.env.counters.add("TcpRetransSegs")
         tcb.env.counters.add("TCPSynRetrans")
+        tcb.syn_resends += 1
     transmit = _segment(tcb, tcb.iss, flags, now, options.syn_options(tcb, is_answer, now))
     transmit.window = min(tcb.rcv_wnd, 65535)
     if not tcb.timers.is_armed(Timer.RETRANSMIT):
@@ -92,7 +102,7 @@ def _resend(tcb: Tcb, now: int) -> Transmit | None:
     board = tcb.board
     if tcb.tlp_owed:
         return _tail_loss_probe(tcb, now)
-    if board.lost_bytes == 0 or tcb.send_new_first:
+    if board.lost_bytes == 0:
         return None
     lost = board.next_lost()
     if lost is None:
@@ -149,12 +159,11 @@ def _tail_loss_probe(tcb: Tcb, now: int) -> Transmit | None:
 
 
 def _last_again(tcb: Tcb, now: int) -> Transmit | None:
-    last = tcb.board.sent_list.last()
-    if last is None or last.sacked:
+    start, end = tcb.board.last_segment()
+    if start == end:
         return None
-    size = (last.end - last.start) % tcb.snd_mss or tcb.snd_mss
     tcb.tlp.sent(tcb.snd_nxt, True)
-    return _again(tcb, max(last.start, last.end - size), last.end, now)
+    return _again(tcb, start, end, now)
 
 
 # What is new
@@ -163,6 +172,8 @@ def _last_again(tcb: Tcb, now: int) -> Transmit | None:
 def _send_new(tcb: Tcb, now: int) -> Transmit | None:
     waiting = tcb.unsent()
     if waiting <= 0:
+        if not tcb.board.rate.app_limited_until and tcb.board.in_flight < tcb.cwnd():
+            tcb.board.mark_app_limited()
         return None
     end = _end_of_run(tcb, waiting, now)
     if end <= tcb.snd_nxt:
@@ -242,7 +253,6 @@ def _fresh(tcb: Tcb, end: int, now: int) -> Transmit:
     """Send [snd_nxt, end) for the first time."""
     start = tcb.snd_nxt
     was_empty = tcb.board.is_empty
-    tcb.send_new_first = False
     tcb.board.sent(start, end, now)
     tcb.snd_nxt = end
     tcb.last_run = end - start

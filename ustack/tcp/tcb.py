@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ustack.congestion.base import AckSample, CongestionControl
+from ustack.congestion.base import CongestionControl
 from ustack.recovery.pacing import Pacer
 from ustack.recovery.prr import Prr
 from ustack.recovery.rack import TailLossProbe
@@ -46,6 +46,8 @@ class AckNews:
         self.ts_ecr: int = -1
         self.ece: bool = False
         self.lost: int = 0
+        self.rtt: int = -1
+        """For congestion control: of the newest segment acknowledged, ns; -1 none."""
 
 
 class Tcb(Waiter):
@@ -197,7 +199,6 @@ class Tcb(Waiter):
         self.undo = Undo()
         self.pacer = Pacer(DEFAULT_MSS_V4)
         self.tlp = TailLossProbe()
-        self.sample = AckSample()
         self.news = AckNews()
         self.ca_state: int = CA_OPEN
         self.high_seq: int = iss
@@ -205,6 +206,7 @@ class Tcb(Waiter):
         self.tlp_owed: bool = False
         self.probe_owed: bool = False
         self.retransmits: int = 0
+        self.syn_resends: int = 0
         self.backoff: int = 0
         self.probes_out: int = 0
         self.retrans_since: int = 0

@@ -70,7 +70,7 @@ def take_too_big(tcb: Tcb, wire_seq: int, mtu: int, now: int) -> bool:
 
 
 def _send_again(tcb: Tcb, now: int) -> None:
-    tcb.board.mark_all_lost()
+    tcb.board.mark_oversized()
     if tcb.ca_state != CA_LOSS:
         control = tcb.congestion
         if control is not None and control.ssthresh >= INFINITE_SSTHRESH:
