@@ -19,6 +19,10 @@ REST = 1_000_000
 """While the application comes and goes faster than this (ns), the guard leaves the device to it: each
 packet would else wake a thread that only competes for the interpreter."""
 
+REST_MAX = 8_000_000
+"""Each rest in which it did so is followed by one twice as long, up to this: the most that a packet waits when an
+application that was busy with the network turns to something else."""
+
 LATE = 10_000_000
 """While somebody leads, deadlines are the leader's: the guard wakes for one at most this often (ns), only so that it
 need not be called at each change of leadership."""
@@ -49,6 +53,7 @@ class Guard:
         self._is_rung = False
         self._rests_until = 0
         """Not 0: the device is left unarmed until then."""
+        self._rest = REST
         self._seen_leaves = 0
 
     # Called by application threads
@@ -121,7 +126,7 @@ class Guard:
 
     def _sleep(self) -> None:
         driver = self._driver
-        if not driver.leader and not self._rests_until:
+        if not driver.leader and (not self._rests_until or driver.has_followers()):
             self._arm()
         now = driver.now()
         until = self._wakes_at(now)
@@ -129,7 +134,11 @@ class Guard:
         self._until = until
         try:
             state = driver.lock.let_go()
-            native.wait((self._epoll.fileno(),), -1 if until == NEVER else max(0, until - now))
+            while not native.wait((self._epoll.fileno(),), -1 if until == NEVER else max(0, until - now)):
+                now = driver.now()
+                if until == NEVER or not self._goes_on_resting(now):
+                    break
+                until = self._until
         finally:
             driver.lock.retake(state)
         self._until = 0
@@ -139,6 +148,23 @@ class Guard:
                 self._is_rung = False
             else:
                 self._is_armed = False
+
+    def _goes_on_resting(self, now: int) -> bool:
+        """Without the lock, which would only get in the application's way: it is at work, and somebody leads.
+
+        ``_until`` is set before ``leader`` is read, and who leaves sets ``leader`` before reading ``_until``: one
+        of the two always sees the other.
+        """
+        if not self._rests_until or now < self._rests_until or self._driver.leaves == self._seen_leaves:
+            return False
+        self._rest_again(now)
+        self._until = self._rests_until
+        return self._driver.leader != 0
+
+    def _rest_again(self, now: int) -> None:
+        self._seen_leaves = self._driver.leaves
+        self._rest = min(2 * self._rest, REST_MAX) if self._rests_until else REST
+        self._rests_until = now + self._rest
 
     def _wakes_at(self, now: int) -> int:
         deadline = self._driver.loop.deadline()
@@ -150,12 +176,12 @@ class Guard:
     def _work(self) -> None:
         driver = self._driver
         now = driver.now()
-        is_active = driver.leaves != self._seen_leaves
-        self._seen_leaves = driver.leaves
+        if now >= self._rests_until:
+            if driver.leaves != self._seen_leaves and not driver.has_followers():
+                self._rest_again(now)
+            else:
+                self._rests_until = 0
         if driver.leader:
-            if self._rests_until <= now:
-                self._rests_until = now + REST if is_active else 0
             driver.run_deferred()
-            return
-        self._rests_until = now + REST if is_active and not driver.has_followers() else 0
-        driver.step(now)
+        else:
+            driver.step(now)
