@@ -57,6 +57,31 @@ static struct us_open_run *find_run(struct us_receiver *receiver, const uint8_t 
 }
 
 /**
+ * why_acks_apart() - whether a pure ACK may join the pure ACK before it, and stand for both.
+ * @run: what came first.
+ * @next: the ACK behind it.
+ *
+ * Only ACKs that move forward: a duplicate, a window update, a SACK or an echo of congestion each tell
+ * something by being a segment of their own.
+ *
+ * Return: -1 when it may, or the reason why not.
+ */
+static int why_acks_apart(const struct us_descriptor *run, const struct us_descriptor *next)
+{
+    if (next->flags != US_ACK || run->flags != US_ACK)
+        return US_APART_FLAGS;
+    if (next->seq != run->seq)
+        return US_APART_SEQUENCE;
+    if (next->tos != run->tos || next->ttl != run->ttl)
+        return US_APART_HOPS;
+    if (((next->option_bits | run->option_bits) & US_OPTION_OTHER) || next->option_bits != run->option_bits)
+        return US_APART_OPTIONS;
+    if ((int32_t)(next->ack - run->ack) <= 0 || !next->window)
+        return US_APART_ACK;
+    return -1;
+}
+
+/**
  * why_apart() - whether a segment may join the open run of its flow.
  * @run: the run.
  * @next: the segment.
@@ -65,6 +90,8 @@ static struct us_open_run *find_run(struct us_receiver *receiver, const uint8_t 
  */
 static int why_apart(const struct us_descriptor *run, const struct us_descriptor *next)
 {
+    if (!next->payload_length && !run->payload_length)
+        return why_acks_apart(run, next);
     if (!next->payload_length || !run->payload_length)
         return US_APART_EMPTY;
     if ((next->flags & ~(US_PSH | US_FIN)) != US_ACK)
@@ -112,10 +139,15 @@ static uint32_t add_piece(struct us_receiver *receiver, uint32_t offset, uint32_
 static void join(struct us_receiver *receiver, uint32_t at, const struct us_descriptor *next, uint32_t offset)
 {
     struct us_descriptor *run = &receiver->descriptors[at];
-    uint32_t piece = add_piece(receiver, offset, next->payload_length);
 
-    receiver->pieces[receiver->tails[at]].next = piece;
-    receiver->tails[at] = piece;
+    if (next->payload_length) {
+        uint32_t piece = add_piece(receiver, offset, next->payload_length);
+
+        receiver->pieces[receiver->tails[at]].next = piece;
+        receiver->tails[at] = piece;
+    } else {
+        run->ts_val = next->ts_val; /* all have one sequence number: the newest timestamp counts */
+    }
     run->payload_length += next->payload_length;
     run->segs += next->segs;
     if (next->segment_size > run->segment_size)
