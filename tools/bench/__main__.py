@@ -102,7 +102,8 @@ def main() -> int:
         return 0
     netns.enter_user_namespace()
     build.client(), build.ceiling()
-    build.pure()
+    for reason in build.forms():
+        print(reason)
     facts = machine.describe()
     facts["conditions"] = (
         f"{options.rounds} rounds of {options.seconds:g} s, 1 MiB buffers, CUBIC set on every socket of both ends, "

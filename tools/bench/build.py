@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -90,9 +91,57 @@ def build_peers(names: list[str]) -> dict[str, str]:
     return failed
 
 
-def pure() -> Path:
-    """A copy of the package in which only the C core is compiled: the interpreted subject of every case."""
+def forms() -> list[str]:
+    """Lays out the package twice, interpreted and compiled, below OUTPUT; returns what is missing and why.
+
+    The compiled form is the installed one when that is compiled (`make install`), else a wheel built here.
+    """
     source, target = HERE.parents[1] / "ustack", OUTPUT / "pure" / "ustack"
+    missing = []
+    _copy_pure(source, target)
+    compiled = OUTPUT / "compiled"
+    stamp = compiled / ".stamp"
+    newest = max(path.stat().st_mtime for folder in (source, HERE.parents[1] / "native")
+                 for path in folder.rglob("*") if path.suffix in (".py", ".c", ".h"))  # fmt: skip
+    if stamp.exists() and stamp.stat().st_mtime >= newest:
+        return missing
+    shutil.rmtree(compiled, ignore_errors=True)
+    installed = _installed()
+    if installed is not None:
+        compiled.mkdir(parents=True)
+        shutil.copytree(installed, compiled / "ustack")
+        for helper in installed.parent.glob("*__mypyc*.so"):
+            shutil.copy2(helper, compiled)
+    else:
+        print("building the compiled form (make install keeps one) ...", file=sys.stderr, flush=True)
+        words = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--target",
+            str(compiled),
+            str(HERE.parents[1]),
+        ]
+        if subprocess.run(words, check=False).returncode:
+            missing.append("the compiled form could not be built")
+            return missing
+    stamp.touch()
+    return missing
+
+
+def _installed() -> Path | None:
+    """The installed package's folder, when it is compiled and no older than the sources."""
+    for entry in map(Path, sys.path):
+        found = entry / "ustack" / "tcp"
+        if entry != HERE.parents[1] and list(found.glob("connection.*.so")):
+            return found.parent
+    return None
+
+
+def _copy_pure(source: Path, target: Path) -> None:
     if target.exists():
         shutil.rmtree(target)
 
@@ -104,4 +153,7 @@ def pure() -> Path:
         }
 
     shutil.copytree(source, target, ignore=compiled)
-    return target
+    if not list(target.glob("_native*.so")):
+        spec = importlib.util.find_spec("ustack._native")
+        if spec is not None and spec.origin is not None:
+            shutil.copy2(spec.origin, target)

@@ -26,6 +26,8 @@ class Subject:
     mtu: int = 1500
     needs: tuple[Path, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    form: str = ""
+    """What a ustack subject must say of itself: compiled or interpreted."""
 
     def missing(self, role: str) -> str | None:
         """Why this subject cannot play that role here, or None."""
@@ -41,6 +43,11 @@ class Subject:
     def words(self, role: str, *, address: str, device: str, mtu: int) -> list[str]:
         """The command of a role with the places filled in."""
         return [word.format(address=address, device=device, mtu=mtu) for word in self.roles[role]]
+
+
+PURE = (("PYTHONPATH", str(build.OUTPUT / "pure")),)
+COMPILED = (("PYTHONPATH", str(build.OUTPUT / "compiled")),)
+"""Copies of the package: one whose floors are interpreted (the C core stays), one compiled. See `build.forms`."""
 
 
 def _kernel(name: str, title: str, link: Link) -> Subject:
@@ -75,7 +82,9 @@ def _kernel_python(name: str, title: str) -> Subject:
     )
 
 
-def _ustack(name: str, title: str, link: Link, *more: str, environment: tuple[tuple[str, str], ...] = ()) -> Subject:
+def _ustack(
+    name: str, title: str, link: Link, *more: str, environment: tuple[tuple[str, str], ...] = COMPILED
+) -> Subject:
     device = ("--device", "{device}", "--mtu", "{mtu}", *more)
     return Subject(
         name,
@@ -90,8 +99,8 @@ def _ustack(name: str, title: str, link: Link, *more: str, environment: tuple[tu
             "idle": _python_words("idle.py", "ustack", *device),
             "crowd": _python_words("idle.py", "ustack", "--echo", *device),
         },
-        needs=(REPOSITORY / "ustack" / "__init__.py",),
         environment=environment,
+        form="interpreted" if environment == PURE else "compiled",
     )
 
 
@@ -117,9 +126,6 @@ def _pytcp() -> Subject:
         {role: words for role in ("services", "many", "http")}, needs=(python, program),
     )  # fmt: skip
 
-
-PURE = (("PYTHONPATH", str(build.OUTPUT / "pure")),)
-"""A copy of the package without its compiled floors (the C core stays): see `build.pure`."""
 
 ALL = {
     subject.name: subject

@@ -56,6 +56,8 @@ class Running:
     bed: Bed
     errors: IO[str]
     """Its standard error, a file that has no name."""
+    form: str = ""
+    """compiled or interpreted, where the subject is ustack."""
 
     @property
     def pid(self) -> int:
@@ -98,12 +100,21 @@ def running(
             env=environment,
             start_new_session=True,
         )
-        live = Running(process, place, errors)
+        live = Running(process, place, errors, subject.form)
         try:
             _await_ready(live)
             yield live
         finally:
             _end(process)
+
+
+def _check_form(live: Running, line: str) -> None:
+    """A compiled subject that runs interpreted, or the other way round, is another subject."""
+    wanted = live.form
+    if wanted and wanted not in line:
+        raise NotMeasured(
+            f"this is not the {wanted} form: it said {line.strip()!r} (make install builds the compiled one)"
+        )
 
 
 def _await_ready(live: Running) -> None:
@@ -114,6 +125,7 @@ def _await_ready(live: Running) -> None:
         if select.select([live.process.stdout], [], [], left)[0]:
             line = live.process.stdout.readline()
             if "ready" in line:
+                _check_form(live, line)
                 return
             if not line:
                 live.process.wait()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import socket as kernel
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 BASE_PORT = 7000
@@ -36,13 +34,7 @@ class Stack:
         self.options = options
         self.host: Any = None
         if options.stack == "ustack":
-            ustack = _import_ustack()
-            self.host = ustack.open_tun(
-                options.device,
-                f"{options.address}/16",
-                offload=not options.no_offload,
-                **({"multi_queue": True} if options.multi_queue else {}),
-            )
+            self.host = _open_host(options)
 
     def socket(self) -> Any:
         family = kernel.AF_INET6 if ":" in self.options.address else kernel.AF_INET
@@ -63,12 +55,20 @@ class Stack:
             self.host.close()
 
 
-def _import_ustack() -> Any:
-    """The package of PYTHONPATH when that names one (the interpreted copy), else the repository's."""
-    sys.path.append(str(Path(__file__).resolve().parents[3]))
-    import ustack
+def _open_host(options: argparse.Namespace) -> Any:
+    """The device stands already, with its kernel's side set up by the harness."""
+    from ustack import open_device
+    from ustack.device.tun import TunDevice
 
-    return ustack
+    device = TunDevice(options.device, offload=not options.no_offload, multi_queue=options.multi_queue)
+    return open_device(device, f"{options.address}/16")
+
+
+def form() -> str:
+    """`compiled` or `interpreted`: what this process really runs, whatever it was meant to."""
+    from ustack.tcp import connection
+
+    return "compiled" if str(connection.__file__).endswith(".so") else "interpreted"
 
 
 def spin() -> None:
@@ -82,5 +82,6 @@ def start_thread(target: Any, *arguments: Any) -> None:
     threading.Thread(target=target, args=arguments, daemon=True).start()
 
 
-def say_ready() -> None:
-    print("ready", flush=True)
+def say_ready(options: argparse.Namespace) -> None:
+    """The line that the harness waits for; it checks the form."""
+    print("ready", form() if options.stack == "ustack" else "kernel", flush=True)

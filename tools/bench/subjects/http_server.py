@@ -33,15 +33,12 @@ class Http(asyncio.Protocol):
 
 
 async def serve(options: Any) -> None:
-    loop = asyncio.get_running_loop()
-    if options.stack == "kernel":
-        stack = common.Stack(options)
-        server = await loop.create_server(Http, sock=stack.listen(common.HTTP))
-    else:
-        import ustack_server
-
-        server = await ustack_server.create(options, Http)
-    common.say_ready()
+    """asyncio's own event loop over either stack's listening socket."""
+    stack = common.Stack(options)
+    listener = stack.listen(common.HTTP)
+    listener.setblocking(False)
+    server = await asyncio.get_running_loop().create_server(Http, sock=listener)
+    common.say_ready(options)
     await server.serve_forever()
 
 

@@ -32,7 +32,7 @@ def raise_limit() -> None:
 def keep(options: Any) -> None:
     """Accepts for ever."""
     listener = common.Stack(options).listen(common.ECHO)
-    common.say_ready()
+    common.say_ready(options)
     held = []
     while True:
         flow, _ = listener.accept()
@@ -45,7 +45,7 @@ def echo_on_kernel(options: Any) -> None:
     poller = select.epoll()
     poller.register(listener, select.EPOLLIN)
     flows: dict[int, socket.socket] = {}
-    common.say_ready()
+    common.say_ready(options)
     while True:
         for number, _ in poller.poll():
             if number == listener.fileno():
@@ -63,6 +63,9 @@ class Echo:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
 
+    def on_event(self, event: Any) -> None:
+        """The loop tells `awaken` as well, which is where the work is done."""
+
     def awake(self, now: int) -> None:
         """Sends back what is there."""
         data = self.connection.read(4096, now)
@@ -76,16 +79,18 @@ class Door:
     def __init__(self, listener: Any) -> None:
         self.listener = listener
 
+    def on_event(self, event: Any) -> None:
+        """The loop tells `awaken` as well, which is where the work is done."""
+
     def awake(self, now: int) -> None:
         """Takes in everybody who waits."""
         while (connection := self.listener.accept(now)) is not None:
             connection.owner = Echo(connection)
-            connection.owner.awake(now)
+            connection.owner.awake(now)  # its first byte may have come already
 
 
 def echo_on_stack(options: Any) -> None:
     """No socket layer and no thread: the Stack, its device, and one wait."""
-    sys.path.append(str(Path(__file__).resolve().parents[3]))
     from stack_parts import make_loop
 
     loop, listener = make_loop(options, common.ECHO)
@@ -94,7 +99,7 @@ def echo_on_stack(options: Any) -> None:
     loop.awaken = touched.append
     poller = select.poll()
     poller.register(loop.device.fileno(), select.POLLIN)
-    common.say_ready()
+    common.say_ready(options)
     while True:
         now = time.monotonic_ns()
         deadline = loop.deadline()

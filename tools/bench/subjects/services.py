@@ -70,7 +70,7 @@ def main() -> None:
         common.start_thread(accept, stack.listen(port), service, options.buffer)
     if options.busy:
         common.start_thread(common.spin)
-    common.say_ready()
+    common.say_ready(options)
     threading.Event().wait()
 
 
