@@ -98,6 +98,37 @@ def test_a_pure_acknowledgement_ends_the_run_before_it() -> None:
     assert [frame["payload_length"] for frame in frames] == [10, 0, 20]
 
 
+def test_pure_acknowledgements_that_move_forward_are_one() -> None:
+    frames, counts = batch(
+        packet(0, 0, options=timestamps(5, 1), ack=2000, window=100),
+        packet(0, 0, options=timestamps(6, 2), ack=2100, window=90),
+        packet(0, 0, options=timestamps(7, 3), ack=5000, window=95),
+    )
+    (run,) = frames
+    assert (run["ack"], run["window"], run["segs"], run["payload_length"]) == (5000, 95, 3, 0)
+    assert (run["ts_val"], run["ts_ecr"]) == (7, 3)
+    assert counts == {"frames": 3, "merged": 2}
+
+
+@pytest.mark.parametrize(
+    ("reason", "second"),
+    [
+        ("ack", packet(0, 0, **FIRST, ack=2000)),  # a duplicate, or a window update
+        ("ack", packet(0, 0, **FIRST, ack=1999)),
+        ("ack", packet(0, 0, **FIRST, ack=2001, window=0)),
+        ("sequence", packet(1, 0, **FIRST, ack=2001)),
+        ("flags", packet(0, 0, **FIRST, ack=2001, flags=ACK | ECE)),
+        ("flags", packet(0, 0, **FIRST, ack=2001, flags=ACK | FIN)),
+        ("options", packet(0, 0, ack=2001, options=timestamps(50, 50) + b"\x01\x01\x05\x0a" + bytes(8))),
+        ("hops", packet(0, 0, **FIRST, ack=2001, tos=1)),
+    ],
+)
+def test_an_acknowledgement_that_tells_more_stands_apart(reason: str, second: bytes) -> None:
+    frames, counts = batch(packet(0, 0, **FIRST), second)
+    assert len(frames) == 2
+    assert counts == {"frames": 2, f"apart_{reason}": 1}
+
+
 def test_interleaved_flows_are_runs_each() -> None:
     packets = [packet(at, source_port=5000 + flow) for at in range(0, 100, 10) for flow in range(40)]
     frames, counts = batch(*packets)
