@@ -92,7 +92,7 @@ acceptance: $(VENV)/.extras $(BUILD)/compiled/.made
 	cd $(BUILD)/compiled && USTACK_FULL=1 $(RUN) -m pytest -v tests/kernel $(PYTEST_ARGS)
 
 asan: $(VENV)/.installed $(VENV)/.extras
-	$(RUN) native/build.py asan
+	PYTHON=$(RUN) tools/asan.sh
 
 lint: $(VENV)/.extras
 	$(BIN)/ruff check .

@@ -1,0 +1,53 @@
+"""The examples of README.md run as they are written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.kernel.kernel_world import PATIENCE_S, ROOT, V4, Namespace
+
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+ECHO = f"""
+import socket, time
+while True:
+    try:
+        door = socket.create_connection(("{V4}", 7), 10)
+        break
+    except OSError:  # the example is not up yet
+        pass
+door.sendall(b"hello")
+print(door.recv(100))
+"""
+
+
+def test_there_are_three() -> None:
+    assert len(EXAMPLES) == 3
+    assert max(len(example.splitlines()) for example in EXAMPLES) <= 11
+
+
+def test_the_server(namespace: Namespace) -> None:
+    server = namespace.start(sys.executable, "-c", EXAMPLES[0])
+    assert namespace.run(sys.executable, "-c", ECHO) == "b'hello'\n"
+    assert server.process.poll() is None
+
+
+def test_the_client(namespace: Namespace, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("from the kernel's side")
+    web = namespace.start(sys.executable, "-m", "http.server", "80", "--directory", str(tmp_path))
+    web.until("Serving HTTP")
+    assert "from the kernel's side" in namespace.run(sys.executable, "-c", EXAMPLES[1])
+
+
+def test_two_stacks_in_one_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EXAMPLES[2]],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        timeout=PATIENCE_S,
+    )
+    assert done.stdout == "hello\n\n"
