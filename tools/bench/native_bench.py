@@ -27,6 +27,7 @@ def best_ns(action: Callable[[], object], times: int) -> float:
 
 
 def run(payload: bytes, ring: SendRing) -> Transmit:
+    """A record of ``payload`` in ``ring``, cut at SEGMENT."""
     ring.write(payload)
     source, destination = V4 + bytes([10, 0, 0, 1]), V4 + bytes([10, 0, 0, 2])
     made = Transmit(source, destination, 5000, 80, 1, 1, 0x10, 500, 0, TIMESTAMPS, ring, 0, len(payload))
