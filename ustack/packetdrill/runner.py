@@ -106,7 +106,7 @@ def run_script(script: Script, config: Config, make_host: HostMaker) -> Result:
 def _conclude(result: Result, script: Script, host: Host | None, session: Session | None) -> None:
     """Fill in the report, run the cleanup command, give the world back."""
     if session is not None:
-        result.entries, result.relaxed = session.entries, session.relaxed
+        result.entries, result.relaxed, result.packets = session.entries, session.relaxed, session.packets
         if session.event is not None and result.verdict is not Verdict.PASS:
             result.line, result.column, result.source = session.event.line, session.event.column, session.event.source
     if host is None:

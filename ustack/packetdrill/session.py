@@ -87,6 +87,8 @@ class Session:
         self._scheduled = 0
         self._was_inbound = False
         self._held: list[tuple[int, Seen]] = []
+        self.packets: list[tuple[int, bytes]] = []
+        """All that went over the wire, both ways, for a pcap file."""
         self.relaxed: list[str] = []
         """What was not compared because an option said so, for the report."""
 
@@ -158,7 +160,12 @@ class Session:
         shift = base if time.clock is Clock.RELATIVE else 0
         start = shift + time.start
         end = start if time.end is None else shift + time.end
-        return Window(start, end, self.config.tolerance(max(start - base, 0)))
+        return Window(start, end, self._tolerance(start - base))
+
+    def _tolerance(self, gap: int) -> int:
+        if self.config.exact and not self.host.is_live:
+            return 0
+        return self.config.tolerance(max(gap, 0))
 
     def _await(self, window: Window) -> None:
         self.host.wait_until(window.start)
@@ -179,6 +186,7 @@ class Session:
         mss = self.config.mss
         size = mss if isinstance(packet, TcpPacket) and 0 < mss < packet.length else 0
         self._note(self.host.now(), Mark.INBOUND, format_packet(packet, arrow=False), event.line)
+        self.packets.append((self.host.now(), data))
         self.host.inject(data, size)
 
     # Packets out
@@ -221,7 +229,10 @@ class Session:
         if self._held:
             return self._held.pop(0)
         taken = self.host.take(limit)
-        return None if taken is None else (taken[0], Seen(taken[1]))
+        if taken is None:
+            return None
+        self.packets.append(taken)
+        return taken[0], Seen(taken[1])
 
     def _next(self, packet: Packet, peer: Peer | None, limit: int, window: Window) -> tuple[int, Seen]:
         """The next packet of the socket under test."""
@@ -306,7 +317,7 @@ class Session:
         if call.until is not None:
             shift = window.start - event.time.start
             end = shift + call.until
-            self._pending_window = Window(end, end, self.config.tolerance(max(end - window.start, 0)))
+            self._pending_window = Window(end, end, self._tolerance(end - window.start))
             self._pending_event = event
             self._note(self.host.now(), Mark.CALL, format_call(call) + "   (blocks)", event.line)
             self.pending = self.host.begin(prepared)

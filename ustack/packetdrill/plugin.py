@@ -1,0 +1,1 @@
+"""The pytest plugin: a .pkt file is a test."""
