@@ -100,6 +100,11 @@ void us_gro_begin(struct us_receiver *receiver);
 int us_take_frame(struct us_receiver *receiver, uint32_t offset, uint32_t length, unsigned int mode);
 int us_piece_valid(const struct us_receiver *receiver, uint32_t handle);
 
+/* ring.c */
+uint64_t us_ring_top(const struct us_ring *ring);
+void us_ring_locate(const struct us_ring *ring, uint64_t at, uint64_t length, struct us_span *spans);
+int us_ring_reserve(struct us_ring *ring, uint64_t upto);
+
 /* emit.c */
 int us_transmit_check(const struct us_transmit *transmit);
 int us_transmit_is_v4(const struct us_transmit *transmit);

@@ -168,10 +168,8 @@ class Receiver:
     def counts(self) -> dict[str, int]:
         """Frames read, frames that joined a run, and for each reason how many did not."""
         core = self._core
-        counts = {"frames": int(core.frames), "merged": int(core.merged)}
-        for name, count in zip(APART, core.apart, strict=True):
-            counts[f"apart_{name}"] = int(count)
-        return counts
+        apart = {f"apart_{name}": int(count) for name, count in zip(APART, core.apart, strict=True)}
+        return {"frames": int(core.frames), "merged": int(core.merged), **apart}
 
 
 class _Records:
@@ -297,14 +295,6 @@ def _views(ring: Any, at: int, length: int) -> list[memoryview]:
     return [_view(ring, span) for span in spans if span.length]
 
 
-def _joined(spans: Any) -> bytes:
-    """A copy of two spans."""
-    first: bytes = ffi.buffer(spans[0].bytes, spans[0].length)[:] if spans[0].length else b""
-    if spans[1].length:
-        first += ffi.buffer(spans[1].bytes, spans[1].length)[:]
-    return first
-
-
 def _new_ring(capacity: int, at: int) -> Any:
     ring = lib.us_ring_new(capacity, at, MAX_RANGES)
     if not ring:
@@ -326,7 +316,6 @@ class NativeSendRing(SendRing):
         return self._ring
 
     def write(self, data: object) -> int:
-        """Copies as much of ``data`` as fits and returns how much that was."""
         ring = self._ring
         if ring is None:
             ring = self._open()
@@ -338,7 +327,6 @@ class NativeSendRing(SendRing):
         return taken
 
     def release(self, upto: int) -> None:
-        """Forgets what lies below ``upto``; ValueError beyond what was written."""
         if upto > self.start:
             if upto > self.end:
                 raise ValueError(f"release({upto}) beyond the end {self.end}")
@@ -346,23 +334,19 @@ class NativeSendRing(SendRing):
             self.start = upto
 
     def views(self, at: int, length: int) -> list[memoryview]:
-        """``[at, at + length)`` without a copy, in at most two parts; ValueError when not all of it is kept."""
         if at < self.start or length < 0 or at + length > self.end:
             raise ValueError(f"[{at}, {at + length}) is not within [{self.start}, {self.end})")
         return _views(self._ring, at, length) if length else []
 
     def peek(self, at: int, length: int) -> bytes:
-        """A copy of ``[at, at + length)``; ValueError when not all of it is kept."""
         return b"".join(self.views(at, length))
 
     def resize(self, capacity: int) -> None:
-        """Another capacity; what is kept stays, even beyond it."""
         self.capacity = capacity
         if self._ring is not None:
             lib.us_ring_resize(self._ring, capacity)
 
     def trim(self) -> None:
-        """Gives the memory back when nothing is kept."""
         if self._ring is not None and self.start == self.end:
             self._ring = None
             self.address = 0
@@ -377,10 +361,7 @@ class NativeReceiveRing(ReceiveRing):
         self._block_count = 0
 
     def place(self, at: int, payload: object, skip: int, length: int) -> int:
-        """Puts ``payload[skip:skip + length]`` at offset ``at`` and returns how far ``end`` moved.
-
-        ValueError for a handle of an earlier batch, or a payload shorter than said.
-        """
+        """As ReceiveRing; ValueError for a handle of an earlier batch, or a payload shorter than said."""
         if at < self.end:
             known = self.end - at
             at = self.end
@@ -409,18 +390,15 @@ class NativeReceiveRing(ReceiveRing):
         return placed
 
     def views(self, n: int) -> list[memoryview]:
-        """The next ``n`` in-order bytes (fewer when there are fewer), without a copy, in at most two parts."""
         n = min(n, self.end - self.start)
         return _views(self._ring, self.start, n) if n > 0 else []
 
     def peek(self, n: int, offset: int = 0) -> bytes:
-        """A copy of up to ``n`` in-order bytes, ``offset`` bytes on."""
         at = self.start + offset
         n = min(n, self.end - at)
         return b"".join(_views(self._ring, at, n)) if n > 0 else b""
 
     def skip(self, n: int) -> int:
-        """Gives up to ``n`` in-order bytes up unread, and returns how many."""
         n = max(0, min(n, self.end - self.start))
         if n:
             lib.us_ring_release(self._ring, self.start + n)
@@ -428,16 +406,14 @@ class NativeReceiveRing(ReceiveRing):
         return n
 
     def read(self, n: int) -> bytes:
-        """Up to ``n`` in-order bytes."""
         if n <= 0 or self.start == self.end:
             return b""
         spans = ffi.new("struct us_span[2]")
         taken: int = lib.us_ring_take(self._ring, n, spans)
         self.start += taken
-        return _joined(spans)
+        return b"".join([ffi.buffer(span.bytes, span.length)[:] for span in spans if span.length])
 
     def read_into(self, buffer: object) -> int:
-        """Fills ``buffer`` as far as there are in-order bytes, and returns how far."""
         if self.start == self.end:
             return 0
         view = ffi.from_buffer("uint8_t[]", buffer, require_writable=True)
@@ -446,20 +422,17 @@ class NativeReceiveRing(ReceiveRing):
         return done
 
     def blocks(self) -> list[tuple[int, int]]:
-        """The stretches beyond ``end``, ascending: what SACK reports."""
         if not self._block_count:
             return []
         ring = self._ring
         return [(block.start, block.end) for block in ring.ranges[0 : ring.range_count]]
 
     def resize(self, capacity: int) -> None:
-        """Another capacity; what is kept stays, even beyond it."""
         self.capacity = capacity
         if self._ring is not None:
             lib.us_ring_resize(self._ring, capacity)
 
     def trim(self) -> None:
-        """Gives the memory back when nothing is kept."""
         if self._ring is not None and self.start == self.end and not self._block_count:
             self._ring = None
 
@@ -468,9 +441,7 @@ class NativeRings(RingMaker):
     """Rings in C, for a stack whose device receives through this module."""
 
     def send_ring(self, capacity: int) -> SendRing:
-        """An empty send ring that starts at offset 0."""
         return NativeSendRing(capacity)
 
     def receive_ring(self, capacity: int) -> ReceiveRing:
-        """An empty receive ring that starts at offset 0."""
         return NativeReceiveRing(capacity)
