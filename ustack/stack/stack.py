@@ -29,7 +29,7 @@ from ustack.tcp.events import Event, EventKind
 from ustack.tcp.isn import IsnGenerator
 from ustack.tcp.listener import Listener
 from ustack.udp import UdpEndpoint, UdpTable
-from ustack.wire.address import is_any, is_multicast, is_unicast
+from ustack.wire.address import is_any, is_multicast, is_unicast, reverse_key
 from ustack.wire.frame import Datagram, Frame, IcmpMessage, RawTransmit, Segment, Transmit
 from ustack.wire.icmp_error import IcmpError, IcmpKind
 from ustack.wire.parse import parse_packet
@@ -119,7 +119,7 @@ class Stack:
                 self._udp_error(found, now)
 
     def _udp_error(self, error: IcmpError, now: int) -> None:
-        if error.kind is IcmpKind.TOO_BIG:
+        if error.kind is IcmpKind.TOO_BIG and self.udp.find(reverse_key(error.key)) is not None:
             self.ip.learn_mtu(error.destination, error.mtu, now)
         endpoint = self.udp.icmp_error(error.key, error.code_errno, error.is_fatal)
         if endpoint is not None:
