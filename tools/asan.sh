@@ -41,11 +41,11 @@ import sys
 
 work = sys.argv[1]
 sys.path.insert(0, work)
-import ustack._native
-
-assert ustack._native.__file__.startswith(work), ustack._native.__file__
 import pytest
 
 arguments = sys.argv[2:] or ["tests/native", "tests/test_ring.py"]
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--capture=sys", "-o", "pythonpath=", *arguments]))
+status = pytest.main(["-q", "-p", "no:cacheprovider", "--capture=sys", "-o", "pythonpath=", *arguments])
+loaded = sys.modules["ustack._native"].__file__
+assert loaded is not None and loaded.startswith(work), f"{loaded} was tested, which is not instrumented"
+sys.exit(status)
 PY
