@@ -10,6 +10,7 @@ from typing import Any
 
 from ustack.device.base import Device
 from ustack.stack.stack import Stack
+from ustack.tcp.events import Event
 from ustack.wire.frame import RawTransmit, Transmit
 
 SEND_BATCH = 64
@@ -35,6 +36,8 @@ class Loop:
         self.awaken: Callable[[Any], None] = _nobody
         self._kept: list[Transmit | RawTransmit] = []
         self._retry_at = 0
+        self._is_plain = type(device).next_deadline is Device.next_deadline
+        """The device never asks to be called: not worth a call to hear that."""
 
     def step(self, now: int) -> bool:
         """One batch in, deadlines, everything out, events told. Returns whether anything had arrived.
@@ -60,21 +63,21 @@ class Loop:
         To be called after every call on an endpoint. What a full device leaves is kept, and
         the stack is not asked for more until that is gone.
         """
-        if not self._kept or self._resend(now):
-            self._send(now)
-        while self._tell():  # whoever is told may have written
-            if not self._kept:
-                self._send(now)
-
-    def _send(self, now: int) -> None:
         kept = self._kept
         poll = self.stack.poll_transmit
-        while (transmit := poll(now)) is not None:
-            kept.append(transmit)
-            if len(kept) >= SEND_BATCH and not self._hand_over(now):
+        while True:
+            if not kept or self._resend(now):
+                while (transmit := poll(now)) is not None:
+                    kept.append(transmit)
+                    if len(kept) >= SEND_BATCH and not self._hand_over(now):
+                        break
+                else:
+                    if kept:
+                        self._hand_over(now)
+            event = self.stack.next_event()
+            if event is None:
                 return
-        if kept:
-            self._hand_over(now)
+            self._tell(event)  # and whoever is told may have written
 
     def _hand_over(self, now: int) -> bool:
         """Gives the device what is kept; False when it did not take all."""
@@ -93,21 +96,20 @@ class Loop:
         self._kept[:] = [transmit for transmit in self._kept if _still_wanted(transmit)]
         return not self._kept or self._hand_over(now)
 
-    def _tell(self) -> bool:
-        """Tells the owners what happened; whether there was anything."""
-        told = False
-        next_event = self.stack.next_event
-        while (event := next_event()) is not None:
+    def _tell(self, event: Event | None) -> None:
+        """Tells the owners what happened: ``event`` and all that follow."""
+        while event is not None:
             owner = getattr(event.endpoint, "owner", None)
             if owner is not None:
-                told = True
                 owner.on_event(event)
                 self.awaken(owner)
-        return told
+            event = self.stack.next_event()
 
     def deadline(self) -> int | None:
         """When ``step`` must be called at the latest, though nothing arrives."""
         first = self.stack.next_deadline()
+        if self._is_plain and not self._kept:
+            return first
         second = self.device.next_deadline()
         if self._kept and (second is None or second > self._retry_at):
             second = self._retry_at

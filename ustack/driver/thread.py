@@ -66,6 +66,7 @@ class ThreadDriver:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
+        self.clock = loop.clock
         self.lock = PoliteLock()
         self.failure: BaseException | None = None
         self.is_closed = False
@@ -89,7 +90,7 @@ class ThreadDriver:
 
     def now(self) -> int:
         """The instant, ns."""
-        return self.loop.clock()
+        return self.clock()
 
     # Waiting
 
@@ -127,7 +128,7 @@ class ThreadDriver:
             self._guard.disarm()
             while True:
                 self._poll(deadline)
-                now = self.now()
+                now = self.clock()
                 if not self.is_closed and self.failure is None:
                     self.step(now)
                 if ready():
@@ -147,7 +148,7 @@ class ThreadDriver:
             until = NEVER
         if deadline is not None and deadline < until:
             until = deadline
-        timeout = -1 if until == NEVER else max(0, until - self.now())
+        timeout = -1 if until == NEVER else max(0, until - self.clock())
         state = None
         self._lead_until = until
         try:
@@ -174,7 +175,8 @@ class ThreadDriver:
         """One turn of the wheel; a device that has gone stops the stack."""
         try:
             self.loop.step(now)
-            self.run_deferred()
+            if self._deferred:
+                self.run_deferred()
         except DeviceError as failed:
             self.fail(failed.__cause__ or failed)
 
@@ -227,8 +229,9 @@ class ThreadDriver:
         if self.failure is not None:
             self._check()
         try:
-            self.loop.flush(self.now())
-            self.run_deferred()
+            self.loop.flush(self.clock())
+            if self._deferred:
+                self.run_deferred()
         except DeviceError as failed:
             self.fail(failed.__cause__ or failed)
             return
