@@ -147,12 +147,12 @@ def _tun(link: Link, namespace: Namespace, mtu: int, queues: int) -> Bed:
     return Bed(link, namespace, namespace, SUBJECT_ADDRESS, DEVICE, "", mtu)
 
 
-def enter_user_namespace() -> None:
+def enter_user_namespace(module: str = "tools.bench") -> None:
     """Becomes root of a user namespace of its own when the caller is nobody in particular; otherwise does nothing."""
     if os.geteuid() == 0 or os.environ.get("BENCH_UNSHARED"):
         return
     os.environ["BENCH_UNSHARED"] = "1"
     os.execvp(  # noqa: S606, S607  (the program is replaced by itself, inside)
         "unshare",
-        ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-m", "tools.bench", *sys.argv[1:]],
+        ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-m", module, *sys.argv[1:]],
     )

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import collections
+import itertools
 import socket as kernel
+import sys
 import threading
+import time
+import types
+from pathlib import Path
 from typing import Any
 
 BASE_PORT = 7000
@@ -23,6 +29,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     words.add_argument("--congestion", default="cubic")
     words.add_argument("--buffer", type=int, default=1 << 20)
     words.add_argument("--busy", action="store_true", help="a CPU-bound Python thread beside the service")
+    words.add_argument("--sample", default="", metavar="FILE", help="write folded stacks of its Python frames")
     words.add_argument("--multi-queue", action="store_true", help="one of several processes on one device")
     return words
 
@@ -84,4 +91,29 @@ def start_thread(target: Any, *arguments: Any) -> None:
 
 def say_ready(options: argparse.Namespace) -> None:
     """The line that the harness waits for; it checks the form."""
+    if options.sample:
+        start_thread(sample, options.sample)
     print("ready", form() if options.stack == "ustack" else "kernel", flush=True)
+
+
+def sample(path: str) -> None:
+    """Looks at every thread's Python frames 200 times a second and keeps the file up to date once a second.
+
+    Threads that wait are seen too; those inside a lock's or a poll's call are left out by the name of their place.
+    """
+    me = threading.get_ident()
+    folded: collections.Counter[str] = collections.Counter()
+    for turn in itertools.count(1):
+        time.sleep(0.005)
+        for number, frame in sys._current_frames().items():
+            if number == me:
+                continue
+            names = []
+            at: types.FrameType | None = frame
+            while at is not None:
+                names.append(f"{Path(at.f_code.co_filename).stem}.{at.f_code.co_qualname}")
+                at = at.f_back
+            if names[0] not in ("threading.Condition.wait", "threading.Event.wait", "native.wait"):
+                folded[";".join(reversed(names))] += 1
+        if turn % 200 == 0:
+            Path(path).write_text("".join(f"{stack} {count}\n" for stack, count in folded.items()))
