@@ -15,10 +15,9 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml $(shell find ustack native -type f ! -name '*.so' ! -name '*.py[co]' ! -name '.*')
-TESTED  := $(shell find tests tools -type f ! -name '*.py[co]' ! -name '.*' ! -path '*/build/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-compiled test-pure acceptance lint type asan bench clean
+.PHONY: help install dev demo test test-compiled test-pure compiled-tree pure-tree acceptance lint type asan bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -70,25 +69,21 @@ bench: $(VENV)/.installed $(VENV)/.extras
 
 # Testing it ------------------------------------------------------------------------------------
 
-$(BUILD)/compiled/.made: $(VENV)/.installed $(TESTED) README.md Makefile
-	@$(RUN) tools/testtree.py compiled $(BUILD)/compiled
-	@touch $@
-
-$(BUILD)/pure/.made: $(VENV)/.installed $(TESTED) README.md Makefile
-	@$(RUN) tools/testtree.py pure $(BUILD)/pure
-	@touch $@
+# Laid out anew each time: that takes a second, and nothing old can linger.
+compiled-tree pure-tree: $(VENV)/.installed
+	@$(RUN) tools/testtree.py $(@:-tree=) $(BUILD)/$(@:-tree=)
 
 test: test-compiled test-pure
 
-test-compiled: $(VENV)/.extras $(BUILD)/compiled/.made
+test-compiled: $(VENV)/.extras compiled-tree
 	@echo "== the suite, compiled"
 	cd $(BUILD)/compiled && $(RUN) -m pytest -q $(PYTEST_ARGS)
 
-test-pure: $(VENV)/.extras $(BUILD)/pure/.made
+test-pure: $(VENV)/.extras pure-tree
 	@echo "== the suite, interpreted (the end-to-end tests ran above)"
 	cd $(BUILD)/pure && $(RUN) -m pytest -q --ignore=tests/kernel $(PYTEST_ARGS)
 
-acceptance: $(VENV)/.extras $(BUILD)/compiled/.made
+acceptance: $(VENV)/.extras compiled-tree
 	cd $(BUILD)/compiled && USTACK_FULL=1 $(RUN) -m pytest -v tests/kernel $(PYTEST_ARGS)
 
 asan: $(VENV)/.installed $(VENV)/.extras
