@@ -19,7 +19,7 @@ REST = 1_000_000
 """While the application comes and goes faster than this (ns), the guard leaves the device to it: each
 packet would else wake a thread that only competes for the interpreter."""
 
-REST_MAX = 8_000_000
+REST_MAX = 32_000_000
 """Each rest in which it did so is followed by one twice as long, up to this: the most that a packet waits when an
 application that was busy with the network turns to something else."""
 
@@ -139,15 +139,16 @@ class Guard:
                 if until == NEVER or not self._goes_on_resting(now):
                     break
                 until = self._until
+            # System calls, which let the interpreter go: with the lock in hand they would make others wait for both.
+            events = [fd for fd, _ in self._epoll.poll(0)]
+            if self._bell in events:
+                os.eventfd_read(self._bell)
         finally:
             driver.lock.retake(state)
         self._until = 0
-        for fd, _ in self._epoll.poll(0):
-            if fd == self._bell:
-                os.eventfd_read(self._bell)
-                self._is_rung = False
-            else:
-                self._is_armed = False
+        self._is_rung = False
+        if self._device in events:
+            self._is_armed = False
 
     def _goes_on_resting(self, now: int) -> bool:
         """Without the lock, which would only get in the application's way: it is at work, and somebody leads.
