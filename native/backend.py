@@ -19,7 +19,18 @@ from setuptools import Extension, build_meta
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPILED_FILES = ("seqnum.py", "ranges.py", "ring.py", "drops.py", "settings.py", "udp.py", "icmp.py", "native.py")
+COMPILED_FILES = (
+    "seqnum.py",
+    "ranges.py",
+    "ring.py",
+    "drops.py",
+    "settings.py",
+    "counters.py",
+    "network.py",
+    "udp.py",
+    "icmp.py",
+    "native.py",
+)  # not errors.py (builtin exceptions twice over), nor sockopts.py (setattr with whatever setsockopt got)
 COMPILED_PACKAGES = ("wire", "congestion", "recovery", "tcp", "stack")
 
 
