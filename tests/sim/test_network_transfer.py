@@ -48,7 +48,8 @@ class Transfer:
 
     def __init__(self, there: Impairment, back: Impairment, texts: tuple[bytes, bytes], ecn: int = 2) -> None:
         self.network = SimNetwork(trace=True)
-        settings = Settings().replace(tcp_ecn=ecn)
+        # A client that has closed gives up after 8 resends (tcp_orphan_retries 0): one burst of losses may be longer.
+        settings = Settings().replace(tcp_ecn=ecn, tcp_orphan_retries=20)
         self.left = self.network.add_host("left", make_stack("left", settings), "10.0.0.1/24")
         self.right = self.network.add_host("right", make_stack("right", settings), "10.0.0.2/24")
         self.network.join(self.left, self.right, there, back)
