@@ -39,10 +39,14 @@ _FIELDS: Final = {
 }
 
 
-def control_messages(core: Core, datagram: Received | None, space: int) -> tuple[list[Ancillary], int]:
-    """What options asked for, in Linux's order, as far as it fits ``space`` bytes; and MSG_CTRUNC when it does not."""
+def check_space(space: int) -> None:
+    """The application's room for control messages. Raises ValueError."""
     if not 0 <= space <= 2**31 - 1:
         raise ValueError("invalid ancillary data buffer length")
+
+
+def control_messages(core: Core, datagram: Received | None, space: int) -> tuple[list[Ancillary], int]:
+    """What options asked for, in Linux's order, as far as it fits ``space`` bytes; and MSG_CTRUNC when it does not."""
     wanted: list[Ancillary] = []
     if isinstance(core, StreamCore):
         if core.options.inq:
@@ -100,12 +104,21 @@ def apply(core: Core, messages: list[Ancillary]) -> list[tuple[str, int]]:
     changed: list[tuple[str, int]] = []
     for level, kind, data in messages:
         field = _FIELDS.get((level, kind))
-        if isinstance(core, DatagramCore) and field is not None and data:
-            value = int.from_bytes(data[:4], "little", signed=len(data) >= 4)
-            if not 0 <= value <= 255:
-                raise failure(errno.EINVAL)
-            changed.append((field, getattr(core.options, field)))
-            setattr(core.options, field, value)
+        if isinstance(core, DatagramCore) and field is not None:
+            value = _octet(level, kind, data)
+            if value >= 0:
+                changed.append((field, getattr(core.options, field)))
+                setattr(core.options, field, value)
         elif level == socket.SOL_SOCKET or isinstance(core, DatagramCore):
             raise failure(errno.EINVAL)
     return changed
+
+
+def _octet(level: int, kind: int, data: bytes) -> int:
+    """A TOS or a TTL out of a control message; -1 (IPv6): as the socket's option says. Raises EINVAL."""
+    value = int.from_bytes(data[:4], "little", signed=len(data) >= 4)
+    lengths = (1, 4) if (level, kind) == (IPPROTO_IP, IP_TOS) else (4,)
+    least = -1 if level == IPPROTO_IPV6 else int(kind == IP_TTL)
+    if len(data) not in lengths or not least <= value <= 255:
+        raise failure(errno.EINVAL)
+    return value

@@ -79,6 +79,7 @@ class SocketBase:
         """None: block; 0: never block; else seconds. Rounded up to the nanosecond, as the standard library does."""
         if value is None:
             self._timeout = self._timeout_s = None
+            self._show_blocking()
             return
         if math.isnan(value):  # TypeError for what is no number
             raise ValueError("Invalid value NaN (not a number)")
@@ -88,6 +89,14 @@ class SocketBase:
             raise OverflowError("timestamp too large to convert to C _PyTime_t")
         self._timeout = math.ceil(value * NS)
         self._timeout_s = self._timeout / NS
+        self._show_blocking()
+
+    def _show_blocking(self) -> None:
+        core = self._core
+        if core is not None and core.readiness is not None:
+            with self._lock:
+                if core.readiness is not None:
+                    core.readiness.set_blocking(self._timeout is None)
 
     def gettimeout(self) -> float | None:
         return self._timeout_s
@@ -154,7 +163,7 @@ class SocketBase:
         elif optlen is not None:
             raise TypeError("setsockopt() argument 3 must be NoneType, not " + type(value).__name__)
         elif hasattr(value, "__index__"):
-            data = _as_int(value).to_bytes(4, "little", signed=True)
+            data = as_int(value).to_bytes(4, "little", signed=True)
         else:
             data = bytes(memoryview(value))
         with self._lock, self._live() as core:
@@ -185,7 +194,22 @@ class SocketBase:
         with self._lock:
             if self._core is None or self._net.closed:
                 return -1
-            return self._own_fd if self._own_fd >= 0 else self._core.descriptor()
+            fd = self._own_fd if self._own_fd >= 0 else self._core.descriptor(self._timeout is None)
+        return fd
+
+    def get_inheritable(self) -> bool:
+        """Whether a child process inherits the descriptor (by default not)."""
+        return os.get_inheritable(self._fd_or_raise())
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        """What a child inherits is the descriptor, not the socket behind it."""
+        os.set_inheritable(self._fd_or_raise(), inheritable)
+
+    def _fd_or_raise(self) -> int:
+        fd = self.fileno()
+        if fd < 0:
+            raise failure(errno.EBADF)
+        return fd
 
     def detach(self) -> int:
         """Give the socket up without closing it; returns its descriptor, -1 when it was closed before.
@@ -247,7 +271,7 @@ class SocketBase:
         self._close_own_fd()
 
 
-def _as_int(value: SupportsIndex) -> int:
+def as_int(value: SupportsIndex) -> int:
     """A C int, as the standard library converts its arguments: OverflowError."""
     number = value.__index__()
     if number > INT_MAX:

@@ -171,10 +171,11 @@ class Core:
         if self.readiness is not None:
             self.readiness.show(self.poll())
 
-    def descriptor(self) -> int:
+    def descriptor(self, blocking: bool = True) -> int:
         """The number that select, poll and epoll may watch; made at the first call."""
         if self.readiness is None:
             self.readiness = Readiness()
+            self.readiness.set_blocking(blocking)
             self.readiness.show(self.poll())
         return self.readiness.fd
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, Final, Self
@@ -67,10 +68,15 @@ class Host:
         return Socket(core, proto, timeout)
 
     def _attach(self, fileno: int) -> Socket:
+        if not isinstance(fileno, int):
+            raise TypeError(f"integer argument expected, got {type(fileno).__name__}")
+        if fileno < 0:
+            raise ValueError("negative file descriptor")
         with self.driver.lock:
             core = self._net.detached.pop(fileno, None)
         if core is None:
-            raise failure(errno.EBADF if fileno < 0 else errno.ENOTSOCK)
+            os.fstat(fileno)  # raises EBADF
+            raise failure(errno.ENOTSOCK)
         attached = Socket(core, core.protocol, socket.getdefaulttimeout())
         if fileno in core.extra_fds:
             core.extra_fds.remove(fileno)

@@ -39,6 +39,7 @@ HUP: Final = select.POLLHUP
 RDHUP: Final = select.POLLRDHUP
 PRI: Final = select.POLLPRI
 
+_NOW: Final = socket.MSG_DONTWAIT
 _FILL: Final = bytes(2048)
 """One such buffer is charged more than a quarter of the smallest SO_SNDBUF (4608), what AF_UNIX calls full."""
 
@@ -48,7 +49,6 @@ class Readiness:
 
     def __init__(self) -> None:
         self.theirs, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.theirs.setblocking(False)
         self._ours.setblocking(False)
         self.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         self._readable = False
@@ -59,6 +59,10 @@ class Readiness:
     @property
     def fd(self) -> int:
         return self.theirs.fileno()
+
+    def set_blocking(self, blocking: bool) -> None:
+        """What O_NONBLOCK of the descriptor says: nobody reads from it, but some look."""
+        self.theirs.setblocking(blocking)
 
     def show(self, mask: int, edges: int = 0) -> None:
         """Make the descriptor look like ``mask`` (poll's bits). ``edges``: the bits that are new again (EPOLLET)."""
@@ -82,17 +86,17 @@ class Readiness:
         with contextlib.suppress(OSError):  # shut down: it is readable for ever
             self._ours.send(b"r")
             if self._readable:
-                self.theirs.recv(1)
+                self.theirs.recv(1, _NOW)
 
     def _fill(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                self.theirs.send(_FILL)
+                self.theirs.send(_FILL, _NOW)
 
     def _allow(self, *, again: bool) -> None:
         if again:  # only a write-space event of the kernel's makes a new edge
             with contextlib.suppress(OSError):
-                self.theirs.send(b"w")
+                self.theirs.send(b"w", _NOW)
         self._take(self._ours)
 
     def _show_urgent(self, urgent: bool) -> None:
@@ -103,7 +107,7 @@ class Readiness:
             if urgent:
                 self._ours.send(b"!", socket.MSG_OOB)
             else:
-                self.theirs.recv(1, socket.MSG_OOB)
+                self.theirs.recv(1, socket.MSG_OOB | _NOW)
                 self._take(self.theirs)  # the mark stays in the queue and reads as POLLIN
                 if self._readable:
                     self._ours.send(b"r")
@@ -120,7 +124,7 @@ class Readiness:
     @staticmethod
     def _take(end: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while end.recv(65536):
+            while end.recv(65536, _NOW):
                 pass
 
     def close(self) -> None:

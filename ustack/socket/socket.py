@@ -12,7 +12,7 @@ import socket
 from typing import Any, Final, Self
 
 from ustack.socket.address import parse, present
-from ustack.socket.base import TO_READ, TO_WRITE
+from ustack.socket.base import TO_READ, TO_WRITE, as_int
 from ustack.socket.core import Core, failure
 from ustack.socket.transfer import Transfer
 
@@ -34,6 +34,7 @@ class Socket(Transfer):
             core.bind(*parse(core.family, address, "bind"))
 
     def listen(self, backlog: int = DEFAULT_BACKLOG, /) -> None:
+        backlog = as_int(backlog)
         with self._lock, self._live() as core:
             core.listen(max(backlog, 0))
 
@@ -77,11 +78,12 @@ class Socket(Transfer):
 
     def shutdown(self, how: int, /) -> None:
         """SHUT_RD, SHUT_WR or SHUT_RDWR. Raises ENOTCONN, EINVAL."""
+        how = as_int(how)
         with self._lock, self._live() as core:
             if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
                 raise failure(errno.EINVAL)
             try:
-                core.shutdown(int(how))
+                core.shutdown(how)
             finally:
                 self._net.driver.wake(core)
 

@@ -197,6 +197,8 @@ class StreamCore(Core):
             copied = self._copy(view, flags, copied)
             if copied >= (wanted or 1) or self._is_read_out(copied, limit):
                 break
+            if not size and self._has_news(0):
+                break
             if flags & MSG_PEEK:
                 kept = copied
             if not self.wait(functools.partial(self._has_news, kept), deadline):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO, Final
 
 from ustack.socket.address import Address, parse, present
-from ustack.socket.ancillary import Ancillary, apply, checked, control_messages
+from ustack.socket.ancillary import Ancillary, apply, check_space, checked, control_messages
 from ustack.socket.base import TO_READ, TO_WRITE, SocketBase
 from ustack.socket.core import Core
 from ustack.socket.datagram import DatagramCore
@@ -32,9 +32,10 @@ class _Arrival:
 
 def _readable_view(data: object) -> memoryview:
     """The bytes of an argument; TypeError as the standard library's for what has none."""
-    if isinstance(data, str):
-        raise TypeError("a bytes-like object is required, not 'str'")
-    view = memoryview(data)  # type: ignore[arg-type]
+    try:
+        view = memoryview(data)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'") from None
     return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
 
 
@@ -100,6 +101,7 @@ class Transfer(SocketBase):
         """Data, ancillary data, msg_flags, address."""
         if bufsize < 0:
             raise ValueError("negative buffer size in recvmsg()")
+        check_space(ancbufsize)
         with self._lock, self._live() as core:
             data, arrival = self._take(core, bufsize, flags)
             ancillary, cut = control_messages(core, arrival.datagram, ancbufsize)
@@ -115,6 +117,7 @@ class Transfer(SocketBase):
             if not isinstance(buffers, Iterable):
                 raise TypeError("recvmsg_into() argument 1 must be an iterable") from error
             raise
+        check_space(ancbufsize)
         with self._lock, self._live() as core:
             data, arrival = self._take(core, sum(len(view) for view in views), flags)
             ancillary, cut = control_messages(core, arrival.datagram, ancbufsize)
