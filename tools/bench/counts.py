@@ -89,7 +89,9 @@ def lines(scenario: str, units: Counter[tuple[str, str]]) -> list[str]:
     said += [f"{count:12d}  * {layer}" for layer, count in sorted(sums.items(), key=lambda item: -item[1]) if count > 0]
     own = [(count, layer, name) for (layer, name), count in units.items()
            if layer in (layers.CORE, layers.FLOORS, layers.BINDING) and count >= whole * SMALLEST]  # fmt: skip
-    said += [f"{count:12d}  {name}  ({layer})" for count, layer, name in sorted(own, key=lambda item: (-item[0], item[2]))]
+    said += [
+        f"{count:12d}  {name}  ({layer})" for count, layer, name in sorted(own, key=lambda item: (-item[0], item[2]))
+    ]
     return said
 
 

@@ -202,7 +202,7 @@ def _crowd_once(subject: roster.Subject, conditions: Conditions, costs: dict[int
 
 def flood(rounds: int, conditions: Conditions, say: Say) -> Result:
     """SYNs a second that a listener takes under cookies, and the share of real connects that work meanwhile."""
-    result = _result("P10", "SYN flood: SYNs taken and answered a second; share of connects within 3 s", "SYNs/s",
+    result = _result("P10", "SYN flood: SYNs answered a second; share of connects within 3 s at half that flood", "SYNs/s",
                      "kernel-veth", "200 000 / s; 99 %", "1 000 000 / s", 0.0)  # fmt: skip
     for name in ("ustack", "ustack-plain", "ustack-pure", "kernel-veth"):
         subject = roster.ALL[name]
@@ -224,31 +224,49 @@ def flood(rounds: int, conditions: Conditions, say: Say) -> Result:
     return result
 
 
+@contextlib.contextmanager
+def _flooding(live: Running, conditions: Conditions, seconds: float, pace: int) -> Iterator[None]:
+    """SYNs from the client's side while the block runs; a pace of 0 is as many as it can."""
+    place = live.bed
+    hardware = ("--hardware", place.hardware) if place.hardware else ()
+    words = run.client_words(
+        "flood", place.address, conditions, "--device", place.device, "--count", str(pace), *hardware
+    )
+    words[words.index("--seconds") + 1] = str(seconds)
+    flooder = subprocess.Popen(
+        place.client.command(*words, cpus=machine.placement(conditions.placement).client),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        time.sleep(0.3)
+        yield
+    finally:
+        flooder.terminate()
+        flooder.communicate()
+
+
 def _flood_once(subject: roster.Subject, conditions: Conditions) -> tuple[float, float, float]:
+    """SYNs answered a second when more come than it can take; then the share of connects that work at half of that.
+
+    At the full flood the device's queue throws most packets away before any stack sees them, those of the real
+    clients too: what is left to judge there is the rate.
+    """
     seconds = max(2.0, conditions.seconds)
     with run.serving(subject, conditions, "many" if subject.kind == "kernel" else "services") as live:
         place = live.bed
         if subject.kind == "kernel":
             place.subject.sysctl("net.ipv4.tcp_syncookies", "1")
             place.subject.run("ip", "route", "add", "10.64.0.0/10", "via", CLIENT_ADDRESS)
-        hardware = ("--hardware", place.hardware) if place.hardware else ()
-        words = run.client_words("flood", place.address, conditions, "--device", place.device, *hardware)
-        words[words.index("--seconds") + 1] = str(seconds + 1)
-        flooder = subprocess.Popen(
-            place.client.command(*words, cpus=machine.placement(conditions.placement).client),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        try:
-            time.sleep(0.3)
+        with _flooding(live, conditions, seconds + 5, 0):
             before, began = place.client.counter(place.device, "rx_packets"), time.monotonic()
-            reading = run.ask(live, Conditions(seconds, placement="free"), "connects")
+            time.sleep(seconds)
             answered = place.client.counter(place.device, "rx_packets") - before
-            took = time.monotonic() - began
-        finally:
-            flooder.terminate()
-            flooder.communicate()
+            rate = answered / (time.monotonic() - began)
+        time.sleep(0.5)
+        with _flooding(live, conditions, seconds + 5, max(1, int(rate / 2))):
+            reading = run.ask(live, Conditions(seconds, placement="free"), "connects")
     count, failed = reading.answer["count"], reading.answer["failed"]
-    return answered / took, count / max(1, count + failed), reading.foreign
+    return rate, count / max(1, count + failed), reading.foreign
 
 
 # P12 -----------------------------------------------------------------------------------------------

@@ -86,7 +86,9 @@ def bulk(times: int) -> None:
     sent = received = 0
     while received < times * MEBIBYTE:
         if sent < times * MEBIBYTE:
-            sent += ours.write(data[: times * MEBIBYTE - sent] if sent + MEBIBYTE > times * MEBIBYTE else data, world.now)
+            sent += ours.write(
+                data[: times * MEBIBYTE - sent] if sent + MEBIBYTE > times * MEBIBYTE else data, world.now
+            )
         world.carry()
         while got := theirs.read_into(buffer, world.now):
             received += got
