@@ -65,7 +65,7 @@ class Prepared:
         expected = self.call.result
         if not isinstance(expected, Supplied):
             want = integer(expected)
-            fits = outcome.value >= 0 and want >= 0 if self.makes_descriptor else outcome.value == want
+            fits = outcome.value == want or self.makes_descriptor and min(outcome.value, want) >= 0
             if not fits:
                 found.append(("result", result_text(want, self.call.errno), outcome_text(outcome)))
         if self.call.errno is not None and not found:

@@ -82,8 +82,8 @@ class LiveHost(Host):
         lines = ["link set lo up", f"link set {tun} mtu {config.mtu} up"]
         if config.is_v6:
             _write_sysctl("net.ipv6.conf.all.accept_ra", "0")
-            lines += [f"-6 addr add {config.local}/{config.prefix} dev {tun} nodad"]
-            lines += [f"-6 route add {config.gateway}/128 dev {tun}", f"-6 route add default via {config.gateway} dev {tun}"]
+            lines += [f"addr add {config.local}/{config.prefix} dev {tun} nodad"]
+            lines += [f"route add {config.gateway}/128 dev {tun}", f"route add default via {config.gateway} dev {tun}"]
         else:
             via = "" if config.gateway == config.local else f"via {config.gateway} onlink"
             lines += [f"addr add {config.local}/{config.prefix} dev {tun}", f"route add default dev {tun} {via}"]

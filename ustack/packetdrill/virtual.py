@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, Final
 
+from ustack.drops import DROP_RULES
 from ustack.packetdrill.calls import Outcome, Prepared
 from ustack.packetdrill.config import Config
 from ustack.packetdrill.errors import Mismatch, Unsupported
@@ -299,8 +300,9 @@ class VirtualHost(Host):
         for connection in list(self.stack.tcp.connections.values()):
             lines.append(repr(connection))
             lines += self._timers(connection)
-        drops = {f"{drop.name}: {drop.rule}": count for drop, count in self.stack.counters.drops.items()}
-        lines += [f"refused {count} x {rule}" for rule, count in drops.items()]
+        for drop, count in self.stack.counters.drops.items():
+            rule, reference = DROP_RULES[drop]
+            lines.append(f"refused {count} x {drop.name}: the rule is that {rule} ({reference})")
         return lines
 
     def _timers(self, connection: Any) -> list[str]:
