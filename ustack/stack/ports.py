@@ -37,19 +37,20 @@ class Ports:
         """Connections (TIME-WAIT too) on a local port that no SO_REUSEADDR lets others share."""
         self.hint = 0
 
-    def use(self, port: int, own: SocketOptions) -> None:
-        """A connection has this local port."""
-        if not own.reuseaddr:
-            self.users[port] = self.users.get(port, 0) + 1
+    def use(self, port: int, own: SocketOptions) -> bool:
+        """A connection has this local port. True: it counts, and `leave` is due whatever its options are by then."""
+        if own.reuseaddr:
+            return False
+        self.users[port] = self.users.get(port, 0) + 1
+        return True
 
-    def leave(self, port: int, reuseaddr: bool) -> None:
-        """A connection has gone."""
-        if not reuseaddr:
-            left = self.users.get(port, 0) - 1
-            if left > 0:
-                self.users[port] = left
-            else:
-                self.users.pop(port, None)
+    def leave(self, port: int) -> None:
+        """A connection that counted has gone."""
+        left = self.users.get(port, 0) - 1
+        if left > 0:
+            self.users[port] = left
+        else:
+            self.users.pop(port, None)
 
     def bind(self, address: bytes, port: int, own: SocketOptions, span: tuple[int, int]) -> Reservation:
         """Reserve ``port`` (0: any free one of ``span``). Raises EADDRINUSE."""

@@ -153,7 +153,7 @@ class TcpLayer:
     def adopt(self, connection: Connection) -> None:
         """A new connection has its place in the table."""
         self.connections[connection.key] = connection
-        self.ports.use(connection.local_port, connection.options)
+        connection.holds_port = self.ports.use(connection.local_port, connection.options)
         connection.touch()
 
     def connect(self, local: tuple[bytes, int], remote: tuple[bytes, int], own: SocketOptions, now: int) -> Connection:
@@ -222,8 +222,9 @@ class TcpLayer:
     def _drop(self, connection: Connection) -> None:
         if self.connections.get(connection.key) is connection:
             del self.connections[connection.key]
-            self.ports.leave(connection.local_port, connection.options.reuseaddr)
-            if connection.orphan and self.env.orphans > 0:
+            if connection.holds_port:
+                self.ports.leave(connection.local_port)
+            if connection.is_counted_orphan:
                 self.env.orphans -= 1
             connection.timers.stop_all()
 
@@ -238,14 +239,15 @@ class TcpLayer:
         waiting = TimeWait(connection, now)
         waiting.restart(self.env, now)
         self.time_waits[connection.key] = waiting
-        self.ports.use(connection.local_port, connection.options)
+        waiting.holds_port = self.ports.use(connection.local_port, connection.options)
         self.deadlines.watch(waiting, waiting.deadline)
 
     def forget_time_wait(self, waiting: TimeWait) -> None:
         """The record goes."""
         if self.time_waits.get(waiting.key) is waiting:
             del self.time_waits[waiting.key]
-            self.ports.leave(int.from_bytes(waiting.key[34:36], "big"), waiting.reuse_address)
+            if waiting.holds_port:
+                self.ports.leave(int.from_bytes(waiting.key[34:36], "big"))
 
     def expire_time_wait(self, waiting: TimeWait, now: int) -> None:
         """Its deadline may have come."""

@@ -48,7 +48,7 @@ class TimeWait(Waiter):
         self.since = now
         self.deadline = 0
         self.answered_at = 0
-        self.reuse_address = tcb.options.reuseaddr
+        self.holds_port = False
 
     def restart(self, env: Environment, now: int) -> None:
         """2 MSL from now."""

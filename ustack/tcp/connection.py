@@ -171,6 +171,7 @@ class Connection(Tcb):
         """The application lets go: FIN, or RST where text was unread or SO_LINGER is 0."""
         if not self.orphan and self.state is not State.CLOSED:
             self.env.orphans += 1
+            self.is_counted_orphan = True
         ending.close(self, now)
         self.touch()
 

@@ -66,6 +66,10 @@ class Tcb(Waiter):
         self.error: int = 0
         self.soft_error: int = 0
         self.orphan: bool = False
+        self.is_counted_orphan: bool = False
+        """It is one of ``env.orphans`` (one that is aborted never is)."""
+        self.holds_port: bool = False
+        """It is one of its local port's users."""
         self.in_accept_queue: bool = False
         self.listener: object = None
         self.created_at: int = now
