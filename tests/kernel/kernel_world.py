@@ -189,3 +189,12 @@ class Namespace:
 def same(one: Path, other: Path) -> bool:
     """Whether two files hold the same bytes."""
     return subprocess.run(["cmp", str(one), str(other)], capture_output=True, check=False).returncode == 0
+
+
+def wait_until_closed(server: Program) -> None:
+    """Asks ``ustack serve`` until it has no connection open (TIME-WAIT is not open)."""
+    for _ in range(1000):
+        server.process.send_signal(signal.SIGUSR1)
+        if server.until("connections open").startswith("0 "):
+            return
+    raise AssertionError(f"connections stay open:\n{server.output()}")

@@ -28,6 +28,10 @@ from ustack.wire.address import format_address
 QUEUE_LENGTH = 10_000
 """Packets that the kernel keeps for a busy stack: its default of 500 drops when many flows send at once."""
 
+RECEIVE_BUFFER = (4096, 4 << 20, 32 << 20)
+"""tcp_rmem. On a device without distance a sender doubles faster than a buffer of 128 KiB grows, and then waits
+for the window; memory is taken only for what waits to be read."""
+
 
 class Opened:
     """A stack on its device, with what a command tells about it."""
@@ -76,7 +80,7 @@ def open_host(options: argparse.Namespace, addresses: list[Interface], console: 
     except BaseException:
         tun.close()
         raise
-    settings = Settings().replace(**dict(options.sysctl))
+    settings = Settings().replace(**{"tcp_rmem": RECEIVE_BUFFER, **dict(options.sysctl)})
     host = ustack.open_device(device, *map(str, addresses), settings=settings)
     with host:
         yield Opened(host, tun.name, addresses)
