@@ -11,6 +11,7 @@ from typing import Protocol
 from ustack.cli import get, ladder_command, ping, serve
 from ustack.cli.complaint import Complaint
 from ustack.cli.version import version_text
+from ustack.iperf3 import command as iperf3
 
 INTERRUPTED = 130
 """What a shell reports for a command that SIGINT ended."""
@@ -26,7 +27,13 @@ class Command(Protocol):
     def run(self, options: argparse.Namespace) -> int: ...
 
 
-COMMANDS: dict[str, Command] = {"serve": serve, "get": get, "ping": ping, "ladder": ladder_command}
+COMMANDS: dict[str, Command] = {
+    "serve": serve,
+    "get": get,
+    "ping": ping,
+    "ladder": ladder_command,
+    "iperf3": iperf3,
+}
 
 EPILOG = """\
 To play safely, do it in a network namespace of your own, where nothing can go wrong:

@@ -8,12 +8,19 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+from rich.console import Console
+
+from ustack.cli.complaint import Complaint
+from ustack.cli.hosts import open_host
+from ustack.cli.network import add_network_arguments, wanted_addresses
 from ustack.iperf3 import client, outcome
 from ustack.iperf3.network import Network
 from ustack.iperf3.protocol import DEFAULT_PORT, ProtocolError
 from ustack.iperf3.server import Server
 from ustack.iperf3.settings import DEFAULT_BLOCK, LARGEST_BLOCK, MOST_STREAMS, Test
 from ustack.iperf3.streams import Interval
+
+SUMMARY = "measure with iperf3's protocol, as client or server"
 
 
 def size(text: str) -> int:
@@ -43,9 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-J", "--json", action="store_true")
     parser.add_argument("-1", "--one-off", action="store_true", help="a server that ends after one test")
     parser.add_argument("-B", "--bind", default="", metavar="ADDRESS", help="of a server")
-    parser.add_argument("--tun", metavar="DEVICE", default="", help="ustack on this TUN device")
-    parser.add_argument("--address", action="append", default=[], metavar="A/BITS", help="ustack's own, repeatable")
     parser.add_argument("--kernel", action="store_true", help="the kernel's sockets instead of ustack's, to compare")
+    add_network_arguments(parser)
 
 
 def wanted(options: argparse.Namespace) -> Test:
@@ -78,24 +84,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _network(options: argparse.Namespace, stack: ExitStack) -> Network:
-    """The stack that was asked for. `options.host` may bring a `ustack.Host` that stands already."""
-    given: Any = getattr(options, "host", None)
-    if given is not None and not isinstance(given, str):
-        return Network(given)
+    """The kernel's sockets, or those of a ustack that is brought up for this command."""
     if options.kernel:
         return Network()
-    if not options.tun or not options.address:
-        raise ValueError("--tun DEVICE --address ADDRESS/BITS, or --kernel")
-    import ustack  # noqa: PLC0415  (the kernel's side needs no compiled core)
-
-    return Network(stack.enter_context(ustack.open_tun(options.tun, *options.address)))
+    console = Console(highlight=False, soft_wrap=True, stderr=options.json)
+    opened = stack.enter_context(open_host(options, wanted_addresses(options), console))
+    return Network(opened.host)
 
 
 def _serve(options: argparse.Namespace, network: Network, stack: ExitStack) -> int:
-    server = Server(network, options.bind or _any_address(options), options.port)
+    server = Server(network, options.bind, options.port)
     stack.callback(server.close)
     if not options.json:
-        print(f"Server listening on {server.port}", flush=True)
+        names = " ".join(str(address.ip) for address in wanted_addresses(options)) if not options.kernel else ""
+        print(f"Server listening on {names or 'every address'}, port {server.port}", flush=True)
     while True:
         try:
             done = server.serve_one(options.interval, _teller(options))
@@ -107,12 +109,6 @@ def _serve(options: argparse.Namespace, network: Network, stack: ExitStack) -> i
         _tell(options, done)
         if options.one_off:
             return 0
-
-
-def _any_address(options: argparse.Namespace) -> str:
-    """Nothing: every address of both versions, where the stack has an IPv6 one."""
-    has_v6 = any(":" in address for address in options.address) or not options.address
-    return "" if has_v6 else "0.0.0.0"
 
 
 def _measure(options: argparse.Namespace, network: Network) -> int:
@@ -153,4 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
     """`python -m ustack.iperf3`."""
     parser = argparse.ArgumentParser(prog="ustack iperf3", description=__doc__)
     add_arguments(parser)
-    return run(parser.parse_args(arguments))
+    try:
+        return run(parser.parse_args(arguments))
+    except Complaint as complaint:
+        print(f"ustack iperf3: {complaint}", file=sys.stderr)
+        return complaint.status
