@@ -214,19 +214,22 @@ class TcpLayer:
         if connection.state is State.CLOSED:
             self._drop(connection)
         elif connection.state is State.TIME_WAIT:
-            self._drop(connection)
-            self._wait(connection, now)
+            if self._drop(connection):  # the holder may close it long after
+                self._wait(connection, now)
         else:
             self.deadlines.watch(connection, connection.next_deadline())
 
-    def _drop(self, connection: Connection) -> None:
-        if self.connections.get(connection.key) is connection:
-            del self.connections[connection.key]
-            if connection.holds_port:
-                self.ports.leave(connection.local_port)
-            if connection.is_counted_orphan:
-                self.env.orphans -= 1
-            connection.timers.stop_all()
+    def _drop(self, connection: Connection) -> bool:
+        """False: it had gone before."""
+        if self.connections.get(connection.key) is not connection:
+            return False
+        del self.connections[connection.key]
+        if connection.holds_port:
+            self.ports.leave(connection.local_port)
+        if connection.is_counted_orphan:
+            self.env.orphans -= 1
+        connection.timers.stop_all()
+        return True
 
     def _wait(self, connection: Connection, now: int) -> None:
         """TIME-WAIT begins: a small record takes the connection's place."""

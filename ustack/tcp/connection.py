@@ -169,7 +169,7 @@ class Connection(Tcb):
 
     def close(self, now: int) -> None:
         """The application lets go: FIN, or RST where text was unread or SO_LINGER is 0."""
-        if not self.orphan and self.state is not State.CLOSED:
+        if not self.orphan and self.state is not State.CLOSED and self.state is not State.TIME_WAIT:
             self.env.orphans += 1
             self.is_counted_orphan = True
         ending.close(self, now)
