@@ -81,15 +81,17 @@ class Attachment:
 
     def shut_down(self) -> None:
         """The Host closes: connections are reset, blocked calls end with ENETDOWN."""
-        for core in list(self.cores):
-            core.options.linger_s = 0
-            core.close()
-        self.driver.flush()
-        self.closed = True
-        for core in list(self.cores):
-            self.driver.wake(core)
-            core.discard()
-        self.detached.clear()
+        try:
+            for core in list(self.cores):
+                core.options.linger_s = 0
+                core.close()
+            self.driver.flush()
+        finally:
+            self.closed = True
+            for core in list(self.cores):
+                self.driver.wake(core)
+                core.discard()
+            self.detached.clear()
 
     def cookie(self) -> int:
         """SO_COOKIE: a number that no other socket of this Host has had."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -149,9 +150,14 @@ class Host:
         with self.driver.lock:
             if self._net.closed:
                 return
-            self._net.shut_down()
+            with contextlib.suppress(OSError):  # a stack that has failed cannot reset its connections any more
+                self._net.shut_down()
         if self._on_close is not None:
             self._on_close()
+
+    def __repr__(self) -> str:
+        state = " closed" if self._net.closed else ""
+        return f"<ustack.Host{state} device={self.device_name!r} sockets={len(self._net.cores)}>"
 
     def __enter__(self) -> Self:
         return self

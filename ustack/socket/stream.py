@@ -1,36 +1,25 @@
-"""SOCK_STREAM: Linux's ``inet_stream_connect``, ``inet_accept``, ``tcp_recvmsg``, ``tcp_sendmsg`` and ``tcp_poll``
-over a Connection or a Listener."""
+"""SOCK_STREAM: Linux's ``inet_stream_connect``, ``inet_accept``, ``tcp_poll`` and ``tcp_close`` over a Connection
+or a Listener. What it does with the text is in ``text.py``."""
 
 from __future__ import annotations
 
 import errno
-import functools
 import socket
 from typing import Final
 
 from ustack.socket.address import LOOPBACK_V4, Address
-from ustack.socket.core import RCV_SHUTDOWN, SEND_SHUTDOWN, Attachment, Core, failure
+from ustack.socket.core import RCV_SHUTDOWN, SEND_SHUTDOWN, Attachment, failure
 from ustack.socket.readiness import ERR, HUP, IN, OUT, PRI, RDHUP
+from ustack.socket.text import TextCore, is_opening
 from ustack.stack.ports import Reservation
 from ustack.tcp.connection import Connection
-from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, ANY_V4, LOOPBACK, is_any, is_v4
 
-MSG_OOB: Final = int(socket.MSG_OOB)
-MSG_PEEK: Final = int(socket.MSG_PEEK)
-MSG_TRUNC: Final = int(socket.MSG_TRUNC)
-MSG_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
-MSG_WAITALL: Final = int(socket.MSG_WAITALL)
-MSG_MORE: Final = int(socket.MSG_MORE)
-MSG_ERRQUEUE: Final = int(socket.MSG_ERRQUEUE)
-MSG_FASTOPEN: Final = 0x20000000
-
-BOTH: Final = RCV_SHUTDOWN | SEND_SHUTDOWN
 SECOND: Final = 1_000_000_000
 
 
-class StreamCore(Core):
+class StreamCore(TextCore):
     """A TCP socket: unbound, bound, listening, connecting or connected."""
 
     kind = int(socket.SOCK_STREAM)
@@ -43,8 +32,6 @@ class StreamCore(Core):
         """What bind() led to (its port may still be 0: IP_BIND_ADDRESS_NO_PORT)."""
         self.chosen_port = False
         """The application named the port: it stays when the listener is shut down (SOCK_BINDPORT_LOCK)."""
-        self.listener: Listener | None = None
-        self.connection: Connection | None = None
         self.connecting = False
         """SS_CONNECTING: connect() began and has not reported its end yet."""
 
@@ -137,10 +124,10 @@ class StreamCore(Core):
             pending = errno.EINPROGRESS
         connection = self.connection
         assert connection is not None
-        if _is_opening(connection):
+        if is_opening(connection):
             if limit == 0:
                 raise failure(pending)
-            if not self.wait(lambda: not _is_opening(connection), self.deadline(limit, self.sndtimeo)):
+            if not self.wait(lambda: not is_opening(connection), self.deadline(limit, self.sndtimeo)):
                 raise failure(pending)
         self.connecting = False
         if connection.state is State.CLOSED:
@@ -167,154 +154,6 @@ class StreamCore(Core):
         """The connection failed: the socket is as before connect(), still bound if it was."""
         self.connection = None
         self.shut = 0
-
-    def _await_connection(self, limit: int | None) -> Connection:
-        """For send(): a connection in its opening is waited for. Raises EPIPE where there is none, EAGAIN."""
-        connection = self.connection
-        if connection is None:
-            raise failure(self.take_error() or errno.EPIPE)
-        if _is_opening(connection):
-            if limit == 0:
-                raise failure(errno.EAGAIN)
-            if not self.wait(lambda: not _is_opening(connection), self.deadline(limit, self.sndtimeo)):
-                raise failure(errno.EAGAIN)
-        return connection
-
-    # Text
-
-    def receive(self, view: memoryview, flags: int, limit: int | None) -> int:
-        """recv(2) into ``view``. Returns how much; 0 at the end of the stream."""
-        if flags & (MSG_OOB | MSG_ERRQUEUE):
-            return self._receive_aside(view, flags)
-        size = len(view)
-        wanted = size if flags & MSG_WAITALL else min(self.options.rcvlowat, size)
-        if flags & MSG_DONTWAIT:
-            limit = 0
-        copied = 0
-        kept = 0
-        deadline = self.deadline(limit, self.rcvtimeo)
-        while True:
-            copied = self._copy(view, flags, copied)
-            if copied >= (wanted or 1) or self._is_read_out(copied, limit):
-                break
-            if not size and self._has_news(0):
-                break
-            if flags & MSG_PEEK:
-                kept = copied
-            if not self.wait(functools.partial(self._has_news, kept), deadline):
-                if copied:
-                    break
-                raise failure(errno.EAGAIN)
-        return copied
-
-    def _copy(self, view: memoryview, flags: int, copied: int) -> int:
-        """Bytes in ``view`` after taking what there is now."""
-        connection = self.connection
-        if connection is None:
-            return copied
-        if flags & MSG_PEEK:
-            found = connection.peek(len(view))
-            if not flags & MSG_TRUNC:
-                view[: len(found)] = found
-            return len(found)
-        if flags & MSG_TRUNC:
-            return copied + connection.skip(len(view) - copied, self.now())
-        return copied + connection.read_into(view[copied:] if copied else view, self.now())
-
-    def _is_read_out(self, copied: int, limit: int | None) -> bool:
-        """Nothing more will come without waiting: true when the call is to return what it has, 0 at the
-        end of the stream. Raises what Linux's recv() reports when it has nothing."""
-        connection = self.connection
-        if copied:
-            return limit == 0 or self._pending_error() != 0 or self._is_over()
-        if connection is not None and connection.at_eof():
-            return True
-        if self._pending_error():
-            raise failure(self.take_error())
-        if self._is_over() and (connection is not None or self.shut & RCV_SHUTDOWN):
-            return True
-        if connection is None or self.listener is not None:
-            raise failure(errno.ENOTCONN)
-        if limit == 0:
-            raise failure(errno.EAGAIN)
-        return False
-
-    def _is_over(self) -> bool:
-        """No further byte can arrive (RCV_SHUTDOWN, or the end of the connection)."""
-        connection = self.connection
-        if self.shut & RCV_SHUTDOWN:
-            return True
-        return connection is not None and (connection.at_eof() or connection.state is State.CLOSED)
-
-    def _has_news(self, had: int) -> bool:
-        """More than ``had`` bytes, or a reason not to wait for them."""
-        connection = self.connection
-        if connection is None or self._is_over() or self._pending_error():
-            return True
-        return connection.unread() > had
-
-    def _pending_error(self) -> int:
-        return self.error or (self.connection.error if self.connection is not None else 0)
-
-    def _receive_aside(self, view: memoryview, flags: int) -> int:
-        """MSG_OOB and MSG_ERRQUEUE."""
-        connection = self.connection
-        if flags & MSG_ERRQUEUE:
-            raise failure(errno.EAGAIN)
-        if connection is None:
-            raise failure(errno.ENOTCONN if self.listener is not None else errno.EINVAL)
-        byte = connection.read_urgent(bool(flags & MSG_PEEK))  # raises EINVAL, EAGAIN
-        size = min(len(view), len(byte))
-        if not flags & MSG_TRUNC:
-            view[:size] = byte[:size]
-        return size
-
-    def read(self, size: int, limit: int | None) -> bytes:
-        """recv(2) without flags, into new bytes: the common case."""
-        connection = self.connection
-        if connection is not None and self.options.rcvlowat <= 1:
-            found = connection.read(size, self.now())
-            if found:
-                return found
-        space = bytearray(size)
-        with memoryview(space) as view:
-            count = self.receive(view, 0, limit)
-        return bytes(space[:count])
-
-    def send(self, data: memoryview, flags: int, limit: int | None) -> int:
-        """send(2): with no limit it returns when the last byte is in the send buffer."""
-        if flags & MSG_FASTOPEN:
-            raise failure(errno.EOPNOTSUPP)
-        if flags & MSG_DONTWAIT:
-            limit = 0
-        connection = self._await_connection(limit)
-        if flags & MSG_OOB and data:
-            connection.urgent_follows(len(data))
-        connection.more = bool(flags & MSG_MORE)
-        return self._write(connection, data, limit)
-
-    def _write(self, connection: Connection, data: memoryview, limit: int | None) -> int:
-        sent = 0
-        size = len(data)
-        deadline = self.deadline(limit, self.sndtimeo)
-        while True:
-            if self._may_not_send(connection):
-                if sent:
-                    return sent
-                raise failure(self.take_error() or errno.EPIPE)
-            sent += connection.write(data[sent:] if sent else data, self.now())
-            if sent >= size:
-                return sent
-            if limit == 0:
-                break
-            if not self.wait(connection.writable, deadline):
-                break
-        if not sent:
-            raise failure(errno.EAGAIN)
-        return sent
-
-    def _may_not_send(self, connection: Connection) -> bool:
-        return bool(self._pending_error() or self.shut & SEND_SHUTDOWN) or connection.state is State.CLOSED
 
     # Looking and closing
 
@@ -354,7 +193,7 @@ class StreamCore(Core):
         if connection is None or connection.state is State.CLOSED:
             self.shut |= how + 1
             raise failure(errno.ENOTCONN)
-        if _is_opening(connection):
+        if is_opening(connection):
             connection.abort(self.now())
             connection.error = 0
             self.connecting = False
@@ -381,7 +220,7 @@ class StreamCore(Core):
         self.listener = self.reservation = None
 
     def _close_connection(self, connection: Connection, now: int) -> None:
-        if self.options.linger_s == 0 or _is_opening(connection):
+        if self.options.linger_s == 0 or is_opening(connection):
             connection.abort(now)
         else:
             connection.close(now)
@@ -391,13 +230,6 @@ class StreamCore(Core):
         connection.owner = None
 
     # Options
-
-    def take_error(self) -> int:
-        code = super().take_error()
-        connection = self.connection
-        if not code and connection is not None:
-            code, connection.error = connection.error, 0
-        return code
 
     def is_live(self) -> bool:
         return self.connection is not None
@@ -422,10 +254,6 @@ class StreamCore(Core):
         if self.listener is not None:
             raise failure(errno.EINVAL)
         return self.connection.unacknowledged() if self.connection is not None else 0
-
-
-def _is_opening(connection: Connection) -> bool:
-    return connection.state is State.SYN_SENT or connection.state is State.SYN_RECEIVED
 
 
 def _is_lingering(connection: Connection) -> bool:

@@ -14,7 +14,8 @@ from ustack.socket.ancillary import Ancillary, apply, check_space, checked, cont
 from ustack.socket.base import TO_READ, TO_WRITE, SocketBase
 from ustack.socket.core import Core
 from ustack.socket.datagram import DatagramCore
-from ustack.socket.stream import MSG_TRUNC, StreamCore
+from ustack.socket.stream import StreamCore
+from ustack.socket.text import MSG_TRUNC
 from ustack.udp import Received
 
 SENDFILE_BLOCK: Final = 1 << 18
@@ -46,6 +47,18 @@ def _writable_view(buffer: object) -> memoryview:
     return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
 
 
+def _window(caller: str, buffer: object, nbytes: int) -> memoryview:
+    """The part of ``buffer`` that a receiving call may fill. Raises ValueError, TypeError."""
+    view = _writable_view(buffer)
+    if nbytes < 0:
+        raise ValueError(f"negative buffersize in {caller}")
+    if nbytes <= len(view):
+        return view[:nbytes] if nbytes else view
+    if caller == "recv_into":
+        raise ValueError("buffer too small for requested bytes")
+    raise ValueError("nbytes is greater than the length of the buffer")
+
+
 class Transfer(SocketBase):
     """Sending and receiving."""
 
@@ -74,28 +87,19 @@ class Transfer(SocketBase):
 
     def recv_into(self, buffer: object, nbytes: int = 0, flags: int = 0) -> int:
         """Into ``buffer`` (``nbytes`` of it; 0: all of it); how many bytes came."""
-        return self._into("recv_into", buffer, nbytes, flags).count
+        view = _window("recv_into", buffer, nbytes)
+        with self._lock, self._live() as core:
+            if not len(view):
+                return 0
+            if isinstance(core, StreamCore):
+                return self._receive_text(core, view, flags)
+            return self._receive(core, view, flags).count
 
     def recvfrom_into(self, buffer: object, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
-        arrival = self._into("recvfrom_into", buffer, nbytes, flags)
-        return arrival.count, arrival.address
-
-    def _into(self, caller: str, buffer: object, nbytes: int, flags: int) -> _Arrival:
-        view = _writable_view(buffer)
-        if nbytes < 0:
-            raise ValueError(f"negative buffersize in {caller}")
-        if nbytes > len(view):
-            raise ValueError(
-                "nbytes is greater than the length of the buffer"
-                if caller != "recv_into"
-                else "buffer too small for requested bytes"
-            )
-        if nbytes:
-            view = view[:nbytes]
+        view = _window("recvfrom_into", buffer, nbytes)
         with self._lock, self._live() as core:
-            if not len(view) and caller == "recv_into":
-                return _Arrival(0, None, 0)
-            return self._receive(core, view, flags)
+            arrival = self._receive(core, view, flags)
+        return arrival.count, arrival.address
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Ancillary], int, Any]:
         """Data, ancillary data, msg_flags, address."""
@@ -135,14 +139,18 @@ class Transfer(SocketBase):
             arrival = self._receive(core, view, flags)
         return bytes(space[: min(arrival.count, size)]), arrival
 
+    def _receive_text(self, core: StreamCore, view: memoryview, flags: int) -> int:
+        """recv(2) from a stream, with the socket's time-out."""
+        if not self._timeout:
+            if flags:
+                return core.receive(view, flags, self._timeout)
+            return core.read_into(view, self._timeout)
+        return self._patiently(core, lambda: core.receive(view, flags, 0), TO_READ)
+
     def _receive(self, core: Core, view: memoryview, flags: int) -> _Arrival:
         """One recvmsg(2), with the socket's time-out."""
         if isinstance(core, StreamCore):
-            if not self._timeout:
-                count = core.receive(view, flags, self._timeout)
-            else:
-                count = self._patiently(core, lambda: core.receive(view, flags, 0), TO_READ)
-            return _Arrival(count, None, 0)
+            return _Arrival(self._receive_text(core, view, flags), None, 0)
         assert isinstance(core, DatagramCore)
         if not self._timeout:
             found = core.receive(flags, self._timeout)
