@@ -143,7 +143,11 @@ def _quoted(url: str) -> str:
 def _example(directory: Path) -> str:
     """A file to try with: the first that has a plain name."""
     names = sorted(entry.name for entry in os.scandir(directory) if entry.is_file())
-    return next((name for name in names if name.isascii() and name.replace(".", "").replace("-", "").isalnum()), "")
+    return next((name for name in names if name.isascii() and name[0] != "." and _is_plain(name)), "")
+
+
+def _is_plain(name: str) -> bool:
+    return name.replace(".", "").replace("-", "").replace("_", "").isalnum()
 
 
 def _way_in() -> str:
