@@ -22,7 +22,7 @@ from ustack.packetdrill.config import Config
 from ustack.packetdrill.errors import Mismatch, Unsupported
 from ustack.packetdrill.host import Host, Pending
 from ustack.packetdrill.kernelsystem import KernelSystem
-from ustack.packetdrill.shell import SUITE_DEFAULTS, understand
+from ustack.packetdrill.shell import SUITE_DEFAULTS, Effects, understand
 from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.tcpinfo import TCP_INFO_SIZE, read_tcp_info
 
@@ -196,26 +196,23 @@ class LiveHost(Host):
     def command(self, text: str, path: str) -> None:
         """A real shell, in the script's folder. Helper scripts that are not there are done by ourselves."""
         folder = Path(path).resolve().parent if path else Path.cwd()
-        missing = False
-        with contextlib.suppress(Unsupported):
-            effects = understand(text)
-            missing = any(not (folder / script).exists() for script in effects.scripts)
-            if missing:
-                self._emulate(text, folder)
-        if not missing:
+        try:
+            pieces = understand(text)
+        except Unsupported:
+            pieces = []
+        if all((folder / script).exists() for piece in pieces for script in piece.scripts):
             self._shell(text, folder)
+            return
+        for piece in pieces:
+            self._emulate(piece, folder)
 
-    def _emulate(self, text: str, folder: Path) -> None:
-        for piece in text.replace("\\\n", " ").split("\n"):
-            effects = understand(piece)
-            if not effects.scripts:
-                if piece.strip():
-                    self._shell(piece, folder)
-                continue
-            if effects.defaults:
-                apply_defaults()
-            for name, value in effects.sysctls:
-                _write_sysctl(name if "." in name else f"net.ipv4.{name}", value)
+    def _emulate(self, piece: Effects, folder: Path) -> None:
+        if not piece.scripts:
+            self._shell(piece.text, folder)
+        if piece.defaults:
+            apply_defaults()
+        for name, value in piece.sysctls if piece.scripts else []:
+            _write_sysctl(name if "." in name else f"net.ipv4.{name}", value)
 
     def _shell(self, text: str, folder: Path) -> None:
         running = subprocess.Popen(

@@ -41,8 +41,9 @@ SUITE_DEFAULTS: Final[dict[str, str]] = {
 
 @dataclass
 class Effects:
-    """What a command does to the stack under test."""
+    """What one command does to the stack under test."""
 
+    text: str = ""
     sysctls: list[tuple[str, str]] = field(default_factory=list)
     """(name without the net.ipv4. before it when that is where it is, value with single spaces)."""
     route: dict[str, int] = field(default_factory=dict)
@@ -61,15 +62,16 @@ _ROUTE_NUMBERS: Final = ("mtu", "advmss", "initcwnd", "initrwnd", "quickack", "r
 _ROUTE_WORDS: Final = ("via", "dev", "src", "table", "proto", "scope", "metric", "type", "congctl", "features", "from")
 
 
-def understand(text: str) -> Effects:
-    """All commands of one backquoted text. Raises Unsupported with the first that is not understood."""
-    effects = Effects()
-    joined = text.replace("\\\n", " ")
-    for piece in _split(joined):
+def understand(text: str) -> list[Effects]:
+    """All commands of one backquoted text, in order. Raises Unsupported with the first that is not understood."""
+    found: list[Effects] = []
+    for piece in _split(text.replace("\\\n", " ")):
         words = _words(piece)
         if words:
+            effects = Effects(piece.strip())
             _one(words, effects)
-    return effects
+            found.append(effects)
+    return found
 
 
 def _split(text: str) -> list[str]:

@@ -20,7 +20,7 @@ from ustack.packetdrill.config import Config
 from ustack.packetdrill.errors import Mismatch, Unsupported
 from ustack.packetdrill.host import Host, Pending
 from ustack.packetdrill.knobs import apply
-from ustack.packetdrill.shell import understand
+from ustack.packetdrill.shell import Effects, understand
 from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.tcpinfo import TCP_INFO_SIZE, read_tcp_info
 from ustack.packetdrill.virtualsystem import VirtualSystem
@@ -270,9 +270,12 @@ class VirtualHost(Host):
     # Commands
 
     def command(self, text: str, path: str) -> None:
-        effects = understand(text)
-        self.stack.settings = apply(self.stack.settings, effects)
         folder = Path(path).resolve().parent if path else Path.cwd()
+        for effects in understand(text):
+            self._apply(effects, folder)
+
+    def _apply(self, effects: Effects, folder: Path) -> None:
+        self.stack.settings = apply(self.stack.settings, effects)
         for script in effects.scripts:
             self._read_defaults(folder / script)
         mtu = effects.link_mtu or effects.route.get("mtu", 0)
@@ -287,7 +290,8 @@ class VirtualHost(Host):
             return
         for line in path.read_text(errors="replace").replace("\\\n", " ").splitlines():
             if line.strip().startswith("sysctl"):
-                self.stack.settings = apply(self.stack.settings, understand(line))
+                for effects in understand(line):
+                    self.stack.settings = apply(self.stack.settings, effects)
 
     # What assertions and reports see
 
