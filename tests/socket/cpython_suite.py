@@ -12,6 +12,7 @@ import socket as kernel
 import sys
 import types
 import unittest
+from importlib import import_module
 from typing import Any
 
 import ustack
@@ -111,7 +112,7 @@ def module() -> types.ModuleType:
 def main(arguments: list[str]) -> int:
     """Runs the classes or tests that are named, or all; the exit status."""
     global _host
-    from test import test_socket as suite  # noqa: PLC0415 - not every interpreter ships it
+    suite: Any = import_module("test.test_socket")  # not every interpreter ships it
 
     faulthandler.dump_traceback_later(600, exit=True)
     pair = MemoryPair()

@@ -1,7 +1,7 @@
 """Floor 8: what applications hold. :class:`Host` makes sockets, :class:`Socket` is the standard library's.
 
-``Socket`` (``base.py transfer.py socket.py``) is ``socketmodule.c``; a core (``core.py stream.py text.py datagram.py``) is
-the kernel's socket with the semantics of its system calls; below are the Stack's endpoints. The tests run on
+``Socket`` (``base.py transfer.py socket.py``) is ``socketmodule.c``; a core (``core.py stream.py text.py datagram.py``)
+is the kernel's socket with the semantics of its system calls; below are the Stack's endpoints. The tests run on
 kernel sockets and on these, and CPython's own test_socket passes. What a kernel socket does and these do not:
 
 - There is no name service: hosts are numeric, "", "localhost" (always ``::1``, ``127.0.0.1``), "<broadcast>".
