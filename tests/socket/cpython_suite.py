@@ -83,7 +83,7 @@ class _Socket(Socket):
 
     def __init__(self, family: Any = -1, type: Any = -1, proto: int = -1, fileno: int | None = None) -> None:  # noqa: A002
         if isinstance(family, Core):  # accept() and dup()
-            super().__init__(family, type, proto if proto != -1 else None)  # type: ignore[arg-type]
+            super().__init__(family, type, proto if proto != -1 else None)
             return
         found = family if isinstance(family, Socket) else _host.socket(family, type, proto, fileno)
         core = found._core
