@@ -1,14 +1,19 @@
 """One heap of deadlines for all that waits in a Stack.
 
 Entries are not removed when a deadline moves: a later one finds its place when the earlier entry comes up. So arming a
-timer again for later (which every ACK does) costs a comparison, and the heap holds about one entry for each holder.
+timer again for later (which every ACK does) costs a comparison. Entries that count no more (their holder moved to an
+earlier one, or has gone) are swept out when they are the greater part: an hour of keepalive keeps no dead connection.
 """
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import Final
 
 from ustack.tcp.timers import Waiter
+
+MOST_STALE: Final = 64
+"""This many entries that count no more do no harm."""
 
 
 class Deadlines:
@@ -17,18 +22,42 @@ class Deadlines:
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Waiter]] = []
         self._count = 0
+        self._stale = 0
 
     def watch(self, waiter: Waiter, deadline: int) -> None:
         """``waiter`` wants to be called at ``deadline`` (0: not at all). Tell it after whatever may have moved it."""
         if deadline == 0 or 0 < waiter.queued_at <= deadline:
             return
+        if waiter.queued_at:
+            self._outdate()
         waiter.queued_at = deadline
         self._count += 1
         heappush(self._heap, (deadline, self._count, waiter))
 
+    def forget(self, waiter: Waiter) -> None:
+        """``waiter`` has gone."""
+        if waiter.queued_at:
+            waiter.queued_at = 0
+            self._outdate()
+
+    def _outdate(self) -> None:
+        """One more entry counts no more."""
+        self._stale += 1
+        if self._stale > MOST_STALE and self._stale * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].queued_at == entry[0]]
+            heapify(self._heap)
+            self._stale = 0
+
     def earliest(self) -> int:
         """When somebody may be due, 0 when nobody waits. It may be early, never late."""
-        return self._heap[0][0] if self._heap else 0
+        heap = self._heap
+        while heap:
+            at, _, waiter = heap[0]
+            if waiter.queued_at == at:
+                return at
+            heappop(heap)
+            self._stale -= 1
+        return 0
 
     def take_due(self, now: int) -> Waiter | None:
         """One whose entry is due; None when there is none. It is out of the heap then: watch it again."""
@@ -38,6 +67,7 @@ class Deadlines:
             if waiter.queued_at == at:
                 waiter.queued_at = 0
                 return waiter
+            self._stale -= 1
         return None
 
     def __len__(self) -> int:

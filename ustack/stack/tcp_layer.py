@@ -144,6 +144,7 @@ class TcpLayer:
             group.remove(listener)
             if not group:
                 del self.listeners[listener.port]
+        self.deadlines.forget(listener)
         held = listener.reservation
         if isinstance(held, Reservation):
             held.release()
@@ -229,6 +230,7 @@ class TcpLayer:
         if connection.is_counted_orphan:
             self.env.orphans -= 1
         connection.timers.stop_all()
+        self.deadlines.forget(connection)
         return True
 
     def _wait(self, connection: Connection, now: int) -> None:
@@ -249,6 +251,7 @@ class TcpLayer:
         """The record goes."""
         if self.time_waits.get(waiting.key) is waiting:
             del self.time_waits[waiting.key]
+            self.deadlines.forget(waiting)
             if waiting.holds_port:
                 self.ports.leave(int.from_bytes(waiting.key[34:36], "big"))
 
