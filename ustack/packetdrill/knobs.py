@@ -51,27 +51,34 @@ _NEUTRAL: Final[dict[str, tuple[str, ...] | None]] = {
     "ip_forward": ("0",),
     "ip_nonlocal_bind": ("0",),
 }
+_INTERFACE: Final = re.compile(r"conf\.\w+\.(rp_filter|accept_ra|accept_dad|forwarding|autoconf|disable_ipv6)")
 _PREFIXES: Final = ("net.core.", "net.ipv6.", "net.ipv4.")
 
 
-def change(settings: Settings, name: str, value: str) -> Settings:
-    """One sysctl. Raises Unsupported for a knob, or a value of it, that ustack does not have."""
-    short = name
-    for prefix in _PREFIXES:
-        short = short.removeprefix(prefix)
-    if re.fullmatch(r"conf\.\w+\.(rp_filter|accept_ra|accept_dad|forwarding|autoconf|disable_ipv6)", short):
-        return settings
-    if short not in _FIELDS:
-        if short in _NEUTRAL:
-            allowed = _NEUTRAL[short]
-            if allowed is None or value in allowed:
-                return settings
-            raise Unsupported(f"sysctl {name}={value}")
-        raise Unsupported(f"sysctl {name}")
-    try:
-        return settings.replace(**{short: _convert(getattr(settings, short), value)})
-    except ValueError:
-        raise Unsupported(f"sysctl {name}='{value}'") from None
+def changes(settings: Settings, sysctls: list[tuple[str, str]]) -> dict[str, object]:
+    """The fields of Settings that sysctls change.
+
+    Raises Unsupported for a knob, or a value of it, that ustack does not have."""
+    found: dict[str, object] = {}
+    for name, value in sysctls:
+        short = name
+        for prefix in _PREFIXES:
+            short = short.removeprefix(prefix)
+        if short in _FIELDS:
+            try:
+                found[short] = _convert(getattr(settings, short), value)
+            except ValueError:
+                raise Unsupported(f"sysctl {name}='{value}'") from None
+        elif not _is_neutral(short, value):
+            raise Unsupported(f"sysctl {name}={value}" if short in _NEUTRAL else f"sysctl {name}")
+    return found
+
+
+def _is_neutral(short: str, value: str) -> bool:
+    if short in _NEUTRAL:
+        allowed = _NEUTRAL[short]
+        return allowed is None or value in allowed
+    return _INTERFACE.fullmatch(short) is not None
 
 
 def _convert(old: object, value: str) -> object:
@@ -83,25 +90,25 @@ def _convert(old: object, value: str) -> object:
     return value if isinstance(old, str) else int(value, 0)
 
 
-def suite_defaults(settings: Settings) -> Settings:
-    """What the kernel's suite sets before each script."""
-    for name, value in SUITE_DEFAULTS.items():
-        settings = change(settings, name, value)
-    return settings
+def apply(settings: Settings, all_effects: list[Effects]) -> Settings:
+    """Everything of some commands that becomes a setting."""
+    found: dict[str, object] = {}
+    for effects in all_effects:
+        if effects.defaults:
+            found |= changes(settings, list(SUITE_DEFAULTS.items()))
+        found |= changes(settings, effects.sysctls)
+        found |= _routed(effects)
+    return settings.replace(**found) if found else settings
 
 
-def apply(settings: Settings, effects: Effects) -> Settings:
-    """Everything of a command that becomes a setting."""
-    if effects.defaults:
-        settings = suite_defaults(settings)
-    for name, value in effects.sysctls:
-        settings = change(settings, name, value)
+def _routed(effects: Effects) -> dict[str, object]:
+    found: dict[str, object] = {}
     route = effects.route
     for word in ("advmss", "initrwnd", "quickack", "reordering", "hoplimit"):
         if word in route:
             raise Unsupported(f"route {word}")
     if "initcwnd" in route:
-        settings = settings.replace(tcp_init_cwnd=route["initcwnd"])
+        found["tcp_init_cwnd"] = route["initcwnd"]
     if "rto_min" in route:
-        settings = settings.replace(tcp_rto_min_us=route["rto_min"] * 1000)
-    return settings
+        found["tcp_rto_min_us"] = route["rto_min"] * 1000
+    return found

@@ -83,6 +83,8 @@ class Session:
         self._pending_event: Event | None = None
         self._pending_window = Window(0, 0, 0)
         self.event: Event | None = None
+        self.results: list[int] = []
+        """What the latest call returned."""
         self._completed = 0
         self._scheduled = 0
         self._was_inbound = False
@@ -118,7 +120,7 @@ class Session:
             too_late = at > last if self.config.exact else at >= last - self.config.tolerance_ns
             if not mine or too_late:
                 continue
-            text = self._shown(seen)
+            text = self.shown(seen)
             self._note(at, Mark.OUTBOUND, text)
             raise Mismatch(f"a packet came that the script does not expect, at {format_seconds(at)}: {text}")
 
@@ -200,7 +202,7 @@ class Session:
         flow = peer.flow if peer is not None else Peer(TCP).flow
         if isinstance(packet, TcpPacket):
             flow.learn(packet, seen)
-        self._note(at, Mark.OUTBOUND, self._shown(seen, packet), event.line)
+        self._note(at, Mark.OUTBOUND, self.shown(seen, packet), event.line)
         differences = compare(packet, seen, flow, self.config)
         if isinstance(packet, TcpPacket) and not differences:
             differences = compare_stamp(packet, seen, flow, self.config, at)
@@ -248,7 +250,7 @@ class Session:
             at, seen = taken
             if self.peers.owns(packet, peer, seen):
                 return at, seen
-            self._note(at, Mark.FOREIGN, "of another socket: " + self._shown(seen))
+            self._note(at, Mark.FOREIGN, "of another socket: " + self.shown(seen))
 
     def _joined(self, packet: TcpPacket, peer: Peer | None, seen: Seen) -> Seen:
         """Consecutive segments as one, as long as the script's segment; and, boundaries ignored, one as two."""
@@ -266,7 +268,7 @@ class Session:
                 break
             at, more = taken
             if not self.peers.owns(packet, peer, more):
-                self._note(at, Mark.FOREIGN, "of another socket: " + self._shown(more))
+                self._note(at, Mark.FOREIGN, "of another socket: " + self.shown(more))
                 continue
             if self.config.ignore_boundaries and len(whole.payload) + len(more.payload) > want:
                 more = self._split(more, want - len(whole.payload))
@@ -295,7 +297,7 @@ class Session:
             self.relaxed.append("segment boundaries")
         return first
 
-    def _shown(self, seen: Seen, expected: Packet | None = None) -> str:
+    def shown(self, seen: Seen, expected: Packet | None = None) -> str:
         """A packet in the script's numbers."""
         if seen.protocol == TCP:
             peer = next((p for p in reversed(self.peers.all) if p.remote_port and p.matches(seen)), self.peers.current)
@@ -355,6 +357,7 @@ class Session:
             raise Mismatch("the call returned at another time", timing)
 
     def _finish_call(self, prepared: Prepared, outcome: Outcome) -> None:
+        self.results = [outcome.value]
         differences = prepared.verify(outcome)
         if differences:
             names = " and ".join(name for name, _, _ in differences)

@@ -5,6 +5,7 @@ Whatever is not in this file is refused by its name: a script must never pass be
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -62,8 +63,11 @@ _ROUTE_NUMBERS: Final = ("mtu", "advmss", "initcwnd", "initrwnd", "quickack", "r
 _ROUTE_WORDS: Final = ("via", "dev", "src", "table", "proto", "scope", "metric", "type", "congctl", "features", "from")
 
 
+@functools.lru_cache(maxsize=1024)
 def understand(text: str) -> list[Effects]:
-    """All commands of one backquoted text, in order. Raises Unsupported with the first that is not understood."""
+    """All commands of one backquoted text, in order (shared: not to be changed).
+
+    Raises Unsupported with the first that is not understood."""
     found: list[Effects] = []
     for piece in _split(text.replace("\\\n", " ")):
         words = _words(piece)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from ustack.packetdrill.errors import Unsupported
@@ -35,6 +37,14 @@ _BYTE_WIDE: Final = {
 """Control messages whose data is not an int."""
 
 
+_OPERATORS: Final[dict[str, Callable[[int, int], int]]] = {
+    "|": operator.or_,
+    "&": operator.and_,
+    "<<": operator.lshift,
+    ">>": operator.rshift,
+}
+
+
 def integer(value: Expression) -> int:
     """The number that an expression stands for. Raises Unsupported for an unknown NAME."""
     if isinstance(value, Number):
@@ -44,8 +54,7 @@ def integer(value: Expression) -> int:
             raise Unsupported(value.name)
         return SYMBOLS[value.name]
     if isinstance(value, Binary):
-        left, right = integer(value.left), integer(value.right)
-        return {"|": left | right, "&": left & right, "<<": left << right, ">>": left >> right}[value.operator]
+        return _OPERATORS[value.operator](integer(value.left), integer(value.right))
     if isinstance(value, Unary):
         return ~integer(value.operand)
     if isinstance(value, Application) and value.name in ("htons", "ntohs", "htonl", "ntohl"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -103,6 +104,15 @@ class VirtualDriver:
 
     def defer(self, action: Callable[[], object]) -> None:
         action()
+
+
+@functools.lru_cache(maxsize=64)
+def read_defaults(path: Path) -> list[Effects]:
+    """A ``defaults.sh`` that exists may set more than the usual; of it only the sysctls count."""
+    if path.suffix != ".sh" or not path.is_file():
+        return []
+    lines = path.read_text(errors="replace").replace("\\\n", " ").splitlines()
+    return [effects for line in lines if line.strip().startswith("sysctl") for effects in understand(line)]
 
 
 class VirtualHost(Host):
@@ -275,23 +285,13 @@ class VirtualHost(Host):
             self._apply(effects, folder)
 
     def _apply(self, effects: Effects, folder: Path) -> None:
-        self.stack.settings = apply(self.stack.settings, effects)
-        for script in effects.scripts:
-            self._read_defaults(folder / script)
+        more = [effect for script in effects.scripts for effect in read_defaults(folder / script)]
+        self.stack.settings = apply(self.stack.settings, [effects, *more])
         mtu = effects.link_mtu or effects.route.get("mtu", 0)
         if mtu:
             self.stack.set_mtu(mtu)
         if effects.sleep_ns:
             self.wait_until(self.now() + effects.sleep_ns)
-
-    def _read_defaults(self, path: Path) -> None:
-        """A ``defaults.sh`` that exists may set more than the usual; of it only the sysctls count."""
-        if path.suffix != ".sh" or not path.is_file():
-            return
-        for line in path.read_text(errors="replace").replace("\\\n", " ").splitlines():
-            if line.strip().startswith("sysctl"):
-                for effects in understand(line):
-                    self.stack.settings = apply(self.stack.settings, effects)
 
     # What assertions and reports see
 
