@@ -13,7 +13,7 @@ from ustack.recovery.result import AckResult
 from ustack.seqnum import unwrap
 from ustack.tcp import loss, options, sendbuffer
 from ustack.tcp.challenge import challenge
-from ustack.tcp.constants import MAX_WINDOW, MILLISECOND
+from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.events import EventKind
 from ustack.tcp.tcb import CA_CWR, CA_LOSS, CA_RECOVERY, AckNews, Tcb
 from ustack.tcp.timers import LossTimer
@@ -30,7 +30,7 @@ def take_ack(tcb: Tcb, segment: Segment, seq: int, offered: TcpOptions, now: int
         challenge(tcb, now)
         return False
     if ack < prior_una:
-        if ack < prior_una - max(tcb.max_window, MAX_WINDOW):
+        if ack < prior_una - min(tcb.max_window, tcb.bytes_acked):
             tcb.env.counters.drop(Drop.ACK_TOO_OLD)
             challenge(tcb, now)
             return False

@@ -15,7 +15,7 @@ from ustack.seqnum import unwrap
 from ustack.tcp import acks, delivery, ending, opening, urgent
 from ustack.tcp.challenge import challenge, is_limited
 from ustack.tcp.constants import MAX_QUICKACKS, MILLISECOND, PAWS_IDLE, PAWS_WINDOW
-from ustack.tcp.state import State
+from ustack.tcp.state import State, may_receive_text
 from ustack.tcp.tcb import Tcb
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ACK, CWR, FIN, PSH, RST, SYN, URG, TcpOptions, parse_options
@@ -39,7 +39,7 @@ def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
         and segment.flags & _EXPECTED == ACK
         and seq == tcb.rcv_nxt
         and not segment.options
-        and not tcb.receive_ring.blocks()
+        and not delivery.has_gap(tcb)
         and segment.payload_length <= tcb.receive_window()
         and not (segment.tos & 3 and tcb.ecn_on)
         and _ts_is_fresh(tcb, segment)
@@ -67,6 +67,7 @@ def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     if not _is_acceptable(tcb, segment, seq, now):
         return False
     if segment.flags & SYN:
+        delivery.arrived_again(tcb, seq)
         seq += 1
     if tcb.state is State.SYN_RECEIVED and not opening.complete(tcb, segment, now):
         return True
@@ -100,8 +101,10 @@ def _take_contents(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     _take_ecn(tcb, segment, now)
     if segment.flags & URG:
         urgent.take_urgent(tcb, segment, seq, now)
-    if segment.payload_length and not check_text(tcb, segment, seq, now):
+    if tcb.orphan and _is_unwanted(tcb, segment, seq, now):
         return True
+    if segment.payload_length:
+        check_text(tcb, segment, seq, now)
     if segment.flags & FIN:
         delivery.take_fin(tcb, seq + segment.payload_length, now)
     elif tcb.rcv_fin >= 0:
@@ -226,7 +229,13 @@ def check_syn(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """Fourth: no SYN is taken here (RFC 5961 section 4.2), but for the SYN-ACK of a simultaneous open."""
     if not segment.flags & SYN:
         return True
-    if tcb.state is State.SYN_RECEIVED and tcb.simultaneous and segment.flags & ACK and seq + 1 == tcb.rcv_nxt:
+    if (
+        tcb.state is State.SYN_RECEIVED
+        and tcb.simultaneous
+        and segment.flags & ACK
+        and seq + 1 == tcb.rcv_nxt
+        and unwrap(segment.ack, tcb.snd_una) == tcb.snd_nxt
+    ):
         return True
     tcb.env.counters.add("TCPSYNChallenge")
     tcb.env.counters.drop(Drop.SYN_CHALLENGED)
@@ -234,23 +243,24 @@ def check_syn(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     return False
 
 
-def check_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
-    """Seventh: take the text where the state allows. False: nobody can read it any more, the peer gets a RST."""
-    state = tcb.state
-    end = seq + segment.payload_length
-    if state is State.ESTABLISHED or state is State.FIN_WAIT_1 or state is State.FIN_WAIT_2:
-        if tcb.orphan and end > tcb.rcv_nxt:
-            tcb.env.counters.add("TCPAbortOnData")
-            tcb.env.counters.drop(Drop.DATA_AFTER_CLOSE)
-            ending.give_up(tcb, errno.EPIPE, now)
-            return False
-        delivery.take_text(tcb, segment, seq, now)
-        return True
-    if end <= tcb.rcv_nxt:  # text before the FIN, once more
+def _is_unwanted(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """New text (or a FIN that tells of some) after close(): nobody can read it any more, and the peer gets a RST."""
+    if not may_receive_text(tcb.state) or seq + segment.payload_length <= tcb.rcv_nxt:
+        return False
+    if not segment.payload_length and not segment.flags & FIN:
+        return False
+    tcb.env.counters.add("TCPAbortOnData")
+    tcb.env.counters.drop(Drop.DATA_AFTER_CLOSE)
+    ending.give_up(tcb, errno.EPIPE, now)
+    return True
+
+
+def check_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
+    """Seventh: take the text where the state allows."""
+    if may_receive_text(tcb.state) or seq + segment.payload_length <= tcb.rcv_nxt:  # before the FIN, once more
         delivery.take_text(tcb, segment, seq, now)
     else:
         tcb.env.counters.drop(Drop.BEYOND_FIN)
-    return True
 
 
 def _take_ecn(tcb: Tcb, segment: Segment, now: int) -> None:

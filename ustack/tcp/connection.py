@@ -192,6 +192,8 @@ class Connection(Tcb):
             self._switch_quickack()
         elif name in ("sndbuf", "rcvbuf", "window_clamp"):
             self._resize(name)
+        elif name in ("rto_min_us", "rto_max_ms"):
+            self.rtt.rto_min, self.rtt.rto_max = self.rto_bounds()
         elif name == "maxseg":
             options.settle_mss(self)
         elif name == "max_pacing_rate":

@@ -25,6 +25,8 @@ ATO_MIN: Final = 40 * MILLISECOND
 """Least delay of a delayed ACK; Linux's TCP_ATO_MIN and TCP_DELACK_MIN (RFC 9293: below 500 ms)."""
 DELACK_MAX: Final = 200 * MILLISECOND
 """Most delay in interactive mode; Linux's TCP_DELACK_MAX."""
+JIFFY: Final = MILLISECOND
+"""Delay of the ACK of a FIN before which no text came: Linux's delay is zero, so its timer fires at the next tick."""
 MAX_QUICKACKS: Final = 16
 """ACKs sent at once at the start of a connection; Linux's TCP_MAX_QUICKACKS."""
 

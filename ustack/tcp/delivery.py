@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ustack.drops import Drop
 from ustack.tcp import window
-from ustack.tcp.constants import ATO_MIN, DELACK_MAX, MAX_QUICKACKS, MAX_SACK_BLOCKS, SECOND
+from ustack.tcp.constants import ATO_MIN, DELACK_MAX, JIFFY, MAX_QUICKACKS, MAX_SACK_BLOCKS, SECOND
 from ustack.tcp.events import EventKind
 from ustack.tcp.state import Input, State
 from ustack.tcp.tcb import Tcb
@@ -22,9 +22,12 @@ def take_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
     """Take the text of a segment whose first byte has sequence number ``seq`` (step seven)."""
     length = segment.payload_length
     end = seq + length
-    if tcb.rcv_fin >= 0 and end > tcb.rcv_fin:
+    if end > tcb.rcv_nxt and 0 <= tcb.rcv_fin < end:
         tcb.env.counters.drop(Drop.BEYOND_FIN)
         end = tcb.rcv_fin
+        if seq >= end:
+            tcb.ack_scheduled = True
+            return
     right = tcb.rcv_nxt + tcb.receive_window()
     if end <= tcb.rcv_nxt:
         tcb.env.counters.add("DelayedACKLost")
@@ -94,17 +97,33 @@ def _remember_block(tcb: Tcb, seq: int) -> None:
     del recent[2 * MAX_SACK_BLOCKS :]
 
 
+def has_gap(tcb: Tcb) -> bool:
+    """Something lies beyond rcv_nxt with a hole before it: text, or the peer's FIN."""
+    return bool(tcb.receive_ring.blocks()) or tcb.rcv_fin > tcb.rcv_nxt
+
+
+def _held_blocks(tcb: Tcb) -> list[tuple[int, int]]:
+    """What lies beyond the first hole; the FIN counts as one (as Linux sacks it)."""
+    first = tcb.irs + 1
+    blocks = [(start + first, end + first) for start, end in tcb.receive_ring.blocks()]
+    fin = tcb.rcv_fin
+    if fin > tcb.rcv_nxt:
+        if blocks and blocks[-1][1] == fin:
+            blocks[-1] = blocks[-1][0], fin + 1
+        else:
+            blocks.append((fin, fin + 1))
+    return blocks
+
+
 def sack_blocks(tcb: Tcb, most: int) -> list[tuple[int, int]]:
     """Up to ``most`` blocks for the next ACK: D-SACK first (RFC 2883), then by recency (RFC 2018 section 4)."""
     chosen: list[tuple[int, int]] = []
     if tcb.dsack is not None:
         chosen.append(tcb.dsack)
-    held = tcb.receive_ring.blocks()
-    if not held:
+    blocks = _held_blocks(tcb)
+    if not blocks:
         tcb.recent_blocks.clear()
         return chosen
-    first = tcb.irs + 1
-    blocks = [(start + first, end + first) for start, end in held]
     keep: list[int] = []
     for seq in tcb.recent_blocks:
         for block in blocks:
@@ -113,7 +132,7 @@ def sack_blocks(tcb: Tcb, most: int) -> list[tuple[int, int]]:
                 if block not in chosen:
                     chosen.append(block)
                 break
-    tcb.recent_blocks = keep
+    tcb.recent_blocks = keep or [blocks[-1][0]]  # empty only while there is no gap
     for block in blocks:
         if len(chosen) >= most:
             break
@@ -185,7 +204,7 @@ def decide_ack(tcb: Tcb, now: int) -> None:
     if (
         (arrived > tcb.rcv_mss and (tcb.receive_ring.readable() < tcb.options.rcvlowat or window.would_offer_more(tcb)))
         or tcb.is_quickack()
-        or tcb.receive_ring.blocks()
+        or has_gap(tcb)
     ):
         tcb.ack_now = True
     else:
@@ -200,7 +219,7 @@ def delay_ack(tcb: Tcb, now: int) -> None:
         if tcb.rtt.srtt:
             most = min(most, max(tcb.rtt.srtt, ATO_MIN))
         delay = min(delay, most)
-    delay = min(delay, DELACK_MAX) if delay else ATO_MIN
+    delay = min(delay or JIFFY, tcb.options.delack_max_us * 1000 or DELACK_MAX)
     at = now + delay
     running = tcb.timers.at[Timer.DELAYED_ACK]
     if running:
@@ -241,17 +260,26 @@ def after_read(tcb: Tcb, copied: int, now: int) -> None:
             tcb.ack_now = True
 
 
+def arrived_again(tcb: Tcb, seq: int) -> None:
+    """A SYN or FIN came once more: the peer seems not to have our ACK."""
+    tcb.env.counters.add("DelayedACKLost")
+    note_dsack(tcb, seq, seq + 1)
+    tcb.enter_quickack(MAX_QUICKACKS)
+    tcb.ack_now = True
+
+
 def take_fin(tcb: Tcb, fin_seq: int, now: int) -> None:
-    """The peer's FIN has sequence number ``fin_seq`` (step eight); out of order it only marks the end."""
-    if tcb.fin_received:
-        if fin_seq < tcb.rcv_nxt:  # once more: our ACK was lost
-            tcb.env.counters.add("DelayedACKLost")
-            note_dsack(tcb, fin_seq, fin_seq + 1)
-            tcb.enter_quickack(MAX_QUICKACKS)
-            tcb.ack_now = True
+    """The peer's FIN has sequence number ``fin_seq`` (step eight); out of order it marks the end, and is sacked."""
+    if fin_seq < tcb.rcv_nxt:  # once more (our ACK was lost), or a number that was text
+        arrived_again(tcb, fin_seq)
         return
-    if tcb.rcv_fin < 0:
+    if tcb.fin_received or fin_seq > tcb.rcv_nxt + tcb.receive_window():
+        return
+    if tcb.rcv_fin < 0 or fin_seq < tcb.rcv_fin:
         tcb.rcv_fin = fin_seq
+    if fin_seq > tcb.rcv_nxt:
+        _remember_block(tcb, fin_seq)
+        tcb.ack_scheduled = True
     fin_if_due(tcb, now)
 
 

@@ -5,6 +5,8 @@ RFC 6298 section 5 and RFC 9293 section 3.8.3 with Linux's limits (``tcp_write_t
 
 from __future__ import annotations
 
+from typing import Final
+
 from ustack.tcp import ending, keepalive, loss
 from ustack.tcp.constants import (
     ATO_MIN,
@@ -17,6 +19,9 @@ from ustack.tcp.events import EventKind
 from ustack.tcp.state import State
 from ustack.tcp.tcb import Tcb
 from ustack.tcp.timers import LossTimer, Timer
+
+THIN_LINEAR_RETRIES: Final = 6
+"""Linux's TCP_THIN_LINEAR_RETRIES."""
 
 
 def on_deadline(tcb: Tcb, now: int) -> None:
@@ -140,7 +145,17 @@ def _back_off(tcb: Tcb) -> None:
     settings = tcb.env.settings
     if tcb.state is State.SYN_SENT and tcb.retransmits <= settings.tcp_syn_linear_timeouts:
         return
+    if _is_thin(tcb) and tcb.retransmits <= THIN_LINEAR_RETRIES:
+        tcb.rtt.reset_backoff()
+        return
     tcb.rtt.back_off()
+
+
+def _is_thin(tcb: Tcb) -> bool:
+    """Fewer than four segments in flight, and asked to be patient with such (tcp_thin_linear_timeouts)."""
+    if not (tcb.options.thin_linear_timeouts or tcb.env.settings.tcp_thin_linear_timeouts):
+        return False
+    return tcb.state not in (State.SYN_SENT, State.SYN_RECEIVED) and tcb.snd_nxt - tcb.snd_una < 4 * tcb.snd_mss
 
 
 def probe_interval(tcb: Tcb) -> int:

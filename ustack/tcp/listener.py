@@ -38,6 +38,7 @@ class Request(opening.HandshakeRecord):
         self.deadline = now + SECOND
         self.answered_at = now
         self.created_at = now
+        self.saved_syn = b""
         self.acked = False
         """The third ACK came while the accept queue was full, or TCP_DEFER_ACCEPT waits for data."""
 
@@ -162,6 +163,8 @@ class Listener(Waiter):
         request.rcv_wscale = scale if offer.wscale >= 0 else 0
         if settings.tcp_timestamps == 1:
             request.ts_offset = self.env.isn.timestamp_offset(segment.key)
+        if self.options.save_syn:
+            request.saved_syn = segment.packet
         request.ecn = settings.tcp_ecn > 0 and segment.flags & _ECN_SETUP == _ECN_SETUP
         return request
 
@@ -273,6 +276,10 @@ class Listener(Waiter):
         if is_old or not self._is_in_window(request, segment):
             self._answer_unacceptable(request, segment, is_old, now)
             return False
+        if flags & RST and segment.seq != (request.irs + 1) & 0xFFFFFFFF:  # RFC 5961 section 3.2
+            self.env.counters.drop(Drop.RST_CHALLENGED)
+            self._send_ack(request, now)
+            return False
         if flags & (RST | SYN):
             self._remove(request)
             self.env.counters.add("EmbryonicRsts")
@@ -300,7 +307,7 @@ class Listener(Waiter):
 
     def _is_in_window(self, request: Request, segment: Segment) -> bool:
         offset = (segment.seq - request.irs - 1) & 0xFFFFFFFF
-        if offset < max(request.window, 1):
+        if offset < max(request.window, 1) or (offset == request.window and not segment.payload_length):
             return True
         length = segment.payload_length + (1 if segment.flags & FIN else 0)
         return 0 < (segment.seq + length - request.irs - 1) & 0xFFFFFFFF <= length
@@ -309,8 +316,11 @@ class Listener(Waiter):
         if is_old:
             self.env.counters.add("PAWSEstab")
         self.env.counters.drop(Drop.PAWS if is_old else Drop.BEYOND_WINDOW)
-        if segment.flags & RST:
-            return
+        if not segment.flags & RST:
+            self._send_ack(request, now)
+
+    def _send_ack(self, request: Request, now: int) -> None:
+        """A bare ACK of the SYN."""
         encoded = b""
         if request.offer.ts_val >= 0:
             encoded = options.timestamp_bytes(self.env.timestamp(request.ts_offset, now), request.ts_recent)
@@ -335,6 +345,7 @@ class Listener(Waiter):
         opening.prepare(connection, connection.path_mtu, now)
         connection.move(Input.SYN_RECEIVED, now)
         opening.take_request(connection, request, now)
+        connection.saved_syn = request.saved_syn
         self.env.counters.add("TcpPassiveOpens")
         connection.in_accept_queue = True
         connection.listener = self

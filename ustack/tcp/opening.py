@@ -5,11 +5,12 @@ from __future__ import annotations
 from ustack.drops import Drop
 from ustack.seqnum import unwrap
 from ustack.tcp import acks, delivery, ending, keepalive, options, sendbuffer, window
-from ustack.tcp.constants import DEFAULT_MSS_V4
+from ustack.tcp.constants import DEFAULT_MSS_V4, JIFFY
 from ustack.tcp.events import EventKind
 from ustack.tcp.options import SynOptions
 from ustack.tcp.state import Input
 from ustack.tcp.tcb import Tcb
+from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ACK, CWR, ECE, FIN, RST, SYN, TcpOptions, parse_options
 
@@ -56,7 +57,10 @@ def in_syn_sent(tcb: Tcb, segment: Segment, now: int) -> bool:
     has_ack = bool(segment.flags & ACK)
     if has_ack:
         ack = unwrap(segment.ack, tcb.snd_una)
-        if ack <= tcb.iss or ack > tcb.snd_nxt or not _echo_is_ours(tcb, segment, now):
+        is_wrong = ack <= tcb.iss or ack > tcb.snd_nxt
+        if is_wrong or not _echo_is_ours(tcb, segment, now):
+            if is_wrong and tcb.retransmits == 0:  # our RST ends what the peer still remembers: try again (Linux)
+                tcb.timers.arm_loss(LossTimer.RTO, now + 2 * JIFFY)
             tcb.env.counters.drop(Drop.SYN_SENT_ACK)
             return not segment.flags & RST
     if segment.flags & RST:

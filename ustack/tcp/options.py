@@ -114,16 +114,26 @@ def settle_mss(tcb: Tcb) -> None:
 
 def segment_options(tcb: Tcb, now: int) -> bytes:
     """The options of any segment but a SYN: timestamps, and SACK blocks while there are gaps or a duplicate to tell."""
-    if tcb.dsack is None and (not tcb.sack_on or not tcb.receive_ring.blocks()):
+    if tcb.dsack is None and (not tcb.sack_on or not delivery.has_gap(tcb)):
         if not tcb.ts_on:
             return b""
         return _timestamps(tcb, now)
     lead = _timestamps(tcb, now) if tcb.ts_on else b""
-    blocks = delivery.sack_blocks(tcb, MAX_SACK_BLOCKS - 1 if tcb.ts_on else MAX_SACK_BLOCKS)
+    blocks = _blocks_to_tell(tcb)
     if not blocks:
         return lead
     edges = [edge & 0xFFFFFFFF for block in blocks for edge in block]
     return lead + struct.pack(f">BBBB{len(edges)}I", 1, 1, 5, 2 + 4 * len(edges), *edges)
+
+
+def _blocks_to_tell(tcb: Tcb) -> list[tuple[int, int]]:
+    return delivery.sack_blocks(tcb, MAX_SACK_BLOCKS - 1 if tcb.ts_on else MAX_SACK_BLOCKS)
+
+
+def sack_space(tcb: Tcb) -> int:
+    """Bytes that the SACK option of the next segment takes."""
+    blocks = _blocks_to_tell(tcb) if tcb.sack_on else []
+    return 4 + 8 * len(blocks) if blocks else 0
 
 
 def _timestamps(tcb: Tcb, now: int) -> bytes:

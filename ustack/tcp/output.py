@@ -95,6 +95,14 @@ def _syn(tcb: Tcb, now: int) -> Transmit:
     return transmit
 
 
+def segment_size(tcb: Tcb) -> int:
+    """Bytes of text in a full segment now: less than snd_mss while SACK blocks ride along (Linux's tcp_current_mss)."""
+    mss = tcb.snd_mss
+    if tcb.recent_blocks or tcb.dsack is not None:
+        return max(mss - options.sack_space(tcb), min(mss, 8))
+    return mss
+
+
 # What was lost
 
 
@@ -108,7 +116,7 @@ def _resend(tcb: Tcb, now: int) -> Transmit | None:
     if lost is None:
         return None
     start, end = lost
-    mss = tcb.snd_mss
+    mss = segment_size(tcb)
     room = tcb.cwnd() - board.in_flight
     if room < mss and board.in_flight > 0:
         return None
@@ -129,9 +137,10 @@ def _resend(tcb: Tcb, now: int) -> Transmit | None:
 def _again(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
     """Send [start, end) once more."""
     loss.before_resend(tcb, end - start, now)
+    tcb.board.mss = segment_size(tcb)
     tcb.board.resent(start, end, now)
     transmit = _text(tcb, start, end, now)
-    segs = max(1, -(-transmit.length // tcb.snd_mss))
+    segs = max(1, -(-transmit.length // transmit.segment_size))
     tcb.env.counters.add("TcpRetransSegs", segs)
     tcb.bytes_retrans += transmit.length
     if tcb.pacer.rate:
@@ -145,7 +154,7 @@ def _tail_loss_probe(tcb: Tcb, now: int) -> Transmit | None:
     tcb.tlp_owed = False
     transmit: Transmit | None = None
     if tcb.tlp.high_seq < 0:
-        fresh = min(tcb.unsent(), tcb.snd_mss)
+        fresh = min(tcb.unsent(), segment_size(tcb))
         if fresh > 0 and tcb.snd_nxt + fresh <= tcb.snd_una + tcb.snd_wnd:
             transmit = _fresh(tcb, tcb.snd_nxt + fresh, now)
             tcb.tlp.sent(tcb.snd_nxt, False)
@@ -185,7 +194,7 @@ def _send_new(tcb: Tcb, now: int) -> Transmit | None:
 def _end_of_run(tcb: Tcb, waiting: int, now: int) -> int:
     """Where the run that begins at snd_nxt ends: snd_nxt when nothing may leave (RFC 9293 section 3.8.6.2.1)."""
     start = tcb.snd_nxt
-    mss = tcb.snd_mss
+    mss = segment_size(tcb)
     stream_end = start + waiting
     if tcb.board.is_empty:
         _after_idle(tcb, now)
@@ -253,13 +262,14 @@ def _fresh(tcb: Tcb, end: int, now: int) -> Transmit:
     """Send [snd_nxt, end) for the first time."""
     start = tcb.snd_nxt
     was_empty = tcb.board.is_empty
+    tcb.board.mss = segment_size(tcb)
     tcb.board.sent(start, end, now)
     tcb.snd_nxt = end
     tcb.last_run = end - start
     _validate_cwnd(tcb, False)
     transmit = _text(tcb, start, end, now)
     length = transmit.length
-    if length and (length % tcb.snd_mss):
+    if length and (length % transmit.segment_size):
         tcb.small_sent = end
     tcb.bytes_sent += length
     if now - tcb.last_text_at < tcb.ato:
@@ -274,6 +284,7 @@ def _fresh(tcb: Tcb, end: int, now: int) -> Transmit:
 def _text(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
     """A segment (or run) with the text [start, end); the FIN's place counts as its last."""
     flags = ACK
+    size = segment_size(tcb)
     length = end - start
     if tcb.fin_queued and end == tcb.stream_end():
         flags |= FIN
@@ -293,8 +304,8 @@ def _text(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
     transmit.ring = tcb.send_ring
     transmit.at = at
     transmit.length = length
-    transmit.segment_size = tcb.snd_mss
-    segs = max(1, -(-length // tcb.snd_mss))
+    transmit.segment_size = size
+    segs = max(1, -(-length // size))
     tcb.data_segs_out += segs
     tcb.total_segs_out += segs - 1
     tcb.ip_id += segs - 1
@@ -318,7 +329,7 @@ def _probe(tcb: Tcb, now: int) -> Transmit:
         usable = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
         waiting = tcb.unsent()
         if usable > 0 and waiting > 0:
-            return _fresh(tcb, tcb.snd_nxt + min(usable, waiting, tcb.snd_mss), now)
+            return _fresh(tcb, tcb.snd_nxt + min(usable, waiting, segment_size(tcb)), now)
         tcb.env.counters.add("TCPWinProbe")
     tcb.keepalive_owed = False
     return _segment(tcb, tcb.snd_una - 1, ACK, now)

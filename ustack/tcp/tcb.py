@@ -71,6 +71,8 @@ class Tcb(Waiter):
         self.holds_port: bool = False
         """It is one of its local port's users."""
         self.in_accept_queue: bool = False
+        self.saved_syn: bytes = b""
+        """The SYN's headers from IP on, if the listener has TCP_SAVE_SYN."""
         self.listener: object = None
         self.created_at: int = now
         self.state_since: int = now
@@ -194,9 +196,8 @@ class Tcb(Waiter):
 
     def _begin_repairing(self, iss: int, now: int) -> None:
         """Loss, time and congestion; the counts of TCP_INFO."""
-        env = self.env
         self.timers = Timers()
-        self.rtt = RttEstimator(env.settings.rto_min, env.settings.rto_max)
+        self.rtt = RttEstimator(*self.rto_bounds())
         self.board = Scoreboard(iss)
         self.congestion: CongestionControl | None = None
         self.prr = Prr(DEFAULT_MSS_V4)
@@ -295,6 +296,12 @@ class Tcb(Waiter):
             quick = 2
         quick = min(quick, most)
         self.quick_acks = max(self.quick_acks, quick)
+
+    def rto_bounds(self) -> tuple[int, int]:
+        """Least and largest RTO, ns (TCP_RTO_MIN_US, TCP_RTO_MAX_MS, else the Stack's knobs)."""
+        own = self.options
+        settings = self.env.settings
+        return own.rto_min_us * 1000 or settings.rto_min, own.rto_max_ms * 1_000_000 or settings.rto_max
 
     def buffer_space(self) -> int:
         """The part of the receive buffer that may be window: half, as Linux's tcp_adv_win_scale = 1."""
