@@ -44,9 +44,16 @@ class Deadlines:
         """One more entry counts no more."""
         self._stale += 1
         if self._stale > MOST_STALE and self._stale * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].queued_at == entry[0]]
-            heapify(self._heap)
-            self._stale = 0
+            self._sweep()
+
+    def _sweep(self) -> None:
+        kept: dict[int, tuple[int, int, Waiter]] = {}  # one for each holder: an old entry may name the right instant
+        for entry in self._heap:
+            if entry[2].queued_at == entry[0]:
+                kept[id(entry[2])] = entry
+        self._heap = list(kept.values())
+        heapify(self._heap)
+        self._stale = 0
 
     def earliest(self) -> int:
         """When somebody may be due, 0 when nobody waits. It may be early, never late."""
