@@ -19,6 +19,8 @@ class Cursor:
         self.text = text
         self.path = path
         self.at = 0
+        self.in_result = False
+        """After the ``=`` of a call: a parenthesis begins a note there, not the arguments of a function."""
         self.shifts = shifts or []
         """(position in ``text``, how much later it is there than in the file): from ``define``."""
         self._starts: list[int] | None = None

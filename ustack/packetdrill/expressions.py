@@ -78,7 +78,7 @@ def _primary(cursor: Cursor) -> Expression:
     name = cursor.match(_NAME)
     if name is None:
         cursor.expected("a value: a number, a NAME, \"text\", '...', [value] or {name=value}")
-    if cursor.take("("):
+    if not cursor.in_result and cursor.take("("):
         return Application(name.group(), _sequence(cursor, ")"))
     return Symbol(name.group())
 
@@ -144,7 +144,9 @@ def parse_call(cursor: Cursor, name: str, until: int | None) -> SystemCall:
     """The rest of a system call; its name and the opening parenthesis are behind us."""
     arguments = _sequence(cursor, ")")
     cursor.need("=", f"and the result of {name}()")
+    cursor.in_result = True
     result = parse_expression(cursor)
+    cursor.in_result = False
     errno = cursor.match(_ERRNO)
     notes: list[str] = []
     while cursor.looking_at("("):

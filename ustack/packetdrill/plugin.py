@@ -28,6 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("packetdrill_options", "options for all scripts, name=value", type="args", default=[])
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "rfc9293(*ids): the test shows these requirements of RFC 9293 (MUST-8, SHLD-1)")
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     if file_path.suffix == ".pkt":
         return ScriptFile.from_parent(parent, path=file_path)
