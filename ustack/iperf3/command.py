@@ -89,15 +89,15 @@ def _network(options: argparse.Namespace, stack: ExitStack) -> Network:
         return Network()
     console = Console(highlight=False, soft_wrap=True, stderr=options.json)
     opened = stack.enter_context(open_host(options, wanted_addresses(options), console))
-    return Network(opened.host)
+    return Network(opened.host, [str(interface.ip) for interface in opened.addresses])
 
 
 def _serve(options: argparse.Namespace, network: Network, stack: ExitStack) -> int:
     server = Server(network, options.bind, options.port)
     stack.callback(server.close)
     if not options.json:
-        names = " ".join(str(address.ip) for address in wanted_addresses(options)) if not options.kernel else ""
-        print(f"Server listening on {names or 'every address'}, port {server.port}", flush=True)
+        names = " and ".join(network.addresses) or "every address"
+        print(f"Server listening on {options.bind or names}, port {server.port}", flush=True)
     while True:
         try:
             done = server.serve_one(options.interval, _teller(options))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from ustack.iperf3.settings import Test
 
 
 class Network:
-    """Makes sockets of one stack. `host` is a `ustack.Host`, or None for the kernel."""
+    """Makes sockets of one stack. `host` is a `ustack.Host` that has `addresses`, or None for the kernel."""
 
-    def __init__(self, host: Any = None) -> None:
+    def __init__(self, host: Any = None, addresses: Sequence[str] = ()) -> None:
         self.host = host
+        self.addresses = list(addresses)
 
     def _socket(self, family: int) -> Any:
         make = socket.socket if self.host is None else self.host.socket
