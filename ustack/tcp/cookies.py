@@ -69,6 +69,11 @@ def timestamp(clock: int, offer: SynOptions, ecn: bool) -> int:
     return value & 0xFFFFFFFF
 
 
+def offers_ecn(ts_ecr: int) -> bool:
+    """The client asked for ECN."""
+    return bool(ts_ecr & _ECN_BIT)
+
+
 def offer_of(ts_ecr: int, mss: int) -> SynOptions:
     """What the client offered, from the timestamp that it echoes."""
     wscale = ts_ecr & _NO_WSCALE

@@ -158,8 +158,7 @@ class Listener(Waiter):
             iss = self.env.isn.isn(segment.key, now)
         request = Request(segment.key, segment.seq, iss, offer, now)
         request.mss = self._own_mss(segment.source, now)
-        buffer = self.options.rcvbuf or settings.tcp_rmem[1]
-        request.window, scale = window.initial(settings, buffer, self.options.window_clamp, request.mss)
+        scale = self._own_scale(request)
         request.rcv_wscale = scale if offer.wscale >= 0 else 0
         if settings.tcp_timestamps == 1:
             request.ts_offset = self.env.isn.timestamp_offset(segment.key)
@@ -167,6 +166,13 @@ class Listener(Waiter):
             request.saved_syn = segment.packet
         request.ecn = settings.tcp_ecn > 0 and segment.flags & _ECN_SETUP == _ECN_SETUP
         return request
+
+    def _own_scale(self, request: Request) -> int:
+        """The window scale that we offer; the first window is noted in the request."""
+        settings = self.env.settings
+        buffer = self.options.rcvbuf or settings.tcp_rmem[1]
+        request.window, scale = window.initial(settings, buffer, self.options.window_clamp, request.mss)
+        return scale
 
     def _own_mss(self, peer: bytes, now: int) -> int:
         mss = self.mtu_to(peer, now) - replies.header_bytes(peer)
@@ -251,9 +257,13 @@ class Listener(Waiter):
         request.irs = irs
         request.ts_recent = max(offer.ts_val, 0)
         request.ts_offset = offset
-        if offer.wscale < 0:
-            request.rcv_wscale = 0
-        self._complete(request, segment, now)
+        scale = self._own_scale(request)
+        request.rcv_wscale = scale if offer.wscale >= 0 else 0
+        request.ecn = self.env.settings.tcp_ecn > 0 and segment.has_ts and cookies.offers_ecn(segment.ts_ecr)
+        if self.is_full():
+            self._overflow()
+        else:
+            self._complete(request, segment, now)
         return True
 
     # The third ACK
@@ -329,10 +339,16 @@ class Listener(Waiter):
 
     def _is_deferred(self, request: Request, segment: Segment) -> bool:
         """TCP_DEFER_ACCEPT: an ACK without text is not enough, for a while."""
-        seconds = self.options.defer_accept_s
-        if not seconds or segment.payload_length or segment.flags & FIN:
+        if segment.payload_length or segment.flags & FIN:
             return False
-        return (1 << request.resends) - 1 < seconds
+        return request.resends < self._defer_resends()
+
+    def _defer_resends(self) -> int:
+        """SYN-ACK timeouts that fill TCP_DEFER_ACCEPT seconds (Linux's secs_to_retrans)."""
+        count = 0
+        while (1 << count) - 1 < self.options.defer_accept_s:
+            count += 1
+        return count
 
     def _remove(self, request: Request) -> None:
         self.requests.pop(request.key, None)
@@ -370,14 +386,15 @@ class Listener(Waiter):
 
     def _resend(self, request: Request, most: int, now: int) -> bool:
         """False: the request was given up."""
-        deferring = self.options.defer_accept_s and (1 << request.resends) - 1 < self.options.defer_accept_s
-        if request.resends >= most and not (request.acked and deferring):
+        defer = self._defer_resends()
+        if request.resends >= most and not (request.acked and request.resends < defer):
             self._remove(request)
             return False
+        waits_for_text = request.acked and request.resends < defer - 1  # a last chance before the time is over
         request.resends += 1
         wait = min(SECOND << request.resends, self.env.settings.rto_max)
         request.deadline = now + wait
-        if not request.acked or not deferring:
+        if not waits_for_text:
             self.env.counters.add("TCPSynRetrans")
             self.env.counters.add("TcpRetransSegs")
             self._send_syn_ack(request, now)
