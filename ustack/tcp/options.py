@@ -103,11 +103,11 @@ def settle_mss(tcb: Tcb) -> None:
     if cutoff and mss > cutoff:
         mss = max(cutoff, 68 - header_bytes(tcb) + 20)
     mss = max(mss, 1)
+    tcb.board.mss = mss
+    tcb.prr.mss = mss
+    tcb.pacer.mss = mss
     if mss != tcb.snd_mss:
         tcb.snd_mss = mss
-        tcb.board.mss = mss
-        tcb.prr.mss = mss
-        tcb.pacer.mss = mss
         if tcb.congestion is not None:
             tcb.congestion.on_mss(mss)
 
