@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from xml.etree import ElementTree
 
 import pytest
 
@@ -53,7 +54,15 @@ def test_a_baseline_between_two_is_their_geometric_mean():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (1.2345, "1.23"), (12.345, "12.3"), (123.45, "123"), (12345, "12 300"), (0.01234, "0.0123"), (math.nan, "-")],
+    [
+        (0, "0"),
+        (1.2345, "1.23"),
+        (12.345, "12.3"),
+        (123.45, "123"),
+        (12345, "12 300"),
+        (0.01234, "0.0123"),
+        (math.nan, "-"),
+    ],
 )
 def test_three_digits(value, text):
     assert stats.figure(value) == text
@@ -101,8 +110,6 @@ def test_a_noisy_run_says_so_on_top():
 
 
 def test_the_picture_is_well_formed():
-    from xml.etree import ElementTree
-
     drawn = ElementTree.fromstring(picture.svg([result(ours(0.5, 0.6, 0.7), ours(9, 10, 11))]))
     assert drawn.tag.endswith("svg")
     stacks = {("FLOORS|a<b", "CORE|c"): 3.0, ("FLOORS|a<b", "d"): 1.0}

@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--case", default=environment("CASE", ""), help="names or beginnings, comma-separated: P1,P3")
     words.add_argument("--rounds", type=int, default=int(environment("ROUNDS") or 5))
     words.add_argument(
-        "--seconds", type=float, default=float(environment("SECONDS") or 1.0), help="of each measurement"
+        "--seconds", type=float, default=float(environment("SECONDS") or 0.8), help="of each measurement"
     )
     words.add_argument("--peers", default=environment("PEERS", ""), help="only these beside ustack: kernel,smoltcp")
     words.add_argument("--placement", default=environment("PLACEMENT") or "split", choices=["split", "same", "free"])
@@ -53,6 +53,7 @@ def _case_order(name: str) -> tuple[int, str]:
 
 
 def chosen_subjects(peers: str) -> list[str]:
+    """Names of who takes part: ustack and the ceilings always, and whom PEERS names (nobody: all)."""
     if not peers:
         return list(roster.ALL)
     named = {subject.name for subject in roster.named(peers)}
@@ -60,6 +61,7 @@ def chosen_subjects(peers: str) -> list[str]:
 
 
 def show_list() -> None:
+    """Cases and subjects, with what is missing here."""
     for name in chosen_cases(""):
         case = CASES.get(name) or special.CASES[name]
         print(f"{name:8} {case.title}")
@@ -91,6 +93,7 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
+    """Lists, builds peers, or measures and writes."""
     options = parser().parse_args()
     if options.list:
         show_list()

@@ -1,4 +1,4 @@
-"""Builds the benchmark's own C programs and, where their toolchain is there, the peers. Into `build/bench`, never the tree."""
+"""Builds the benchmark's own C programs and the peers whose toolchain is there: into `build/bench`, never the tree."""
 
 from __future__ import annotations
 
@@ -48,10 +48,12 @@ def link() -> Path:
 
 
 def peer_lwip() -> None:
+    """Needs Debian's liblwip-dev."""
     compile_c("peer-lwip", ("peers/lwip/lwip.c",), "-I/usr/include/lwip", "-Wno-conversion", "-llwip", "-lpthread")
 
 
 def peer_smoltcp() -> None:
+    """Needs cargo."""
     folder = HERE / "peers" / "smoltcp"
     target = OUTPUT / "cargo"
     subprocess.run(
@@ -63,6 +65,7 @@ def peer_smoltcp() -> None:
 
 
 def peer_gvisor() -> None:
+    """Needs go."""
     folder = HERE / "peers" / "gvisor"
     subprocess.run(["go", "build", "-p", "1", "-o", str(OUTPUT / "peer-gvisor"), "."], cwd=folder, check=True)
 
@@ -97,7 +100,7 @@ def forms() -> list[str]:
     The compiled form is the installed one when that is compiled (`make install`), else a wheel built here.
     """
     source, target = HERE.parents[1] / "ustack", OUTPUT / "pure" / "ustack"
-    missing = []
+    missing: list[str] = []
     _copy_pure(source, target)
     compiled = OUTPUT / "compiled"
     stamp = compiled / ".stamp"

@@ -156,7 +156,7 @@ CASES = {
     )
 }  # fmt: skip
 
-PEER_ROUNDS = 3
+PEER_ROUNDS = 2
 """Rounds that peers and the kernel's other forms take part in: they are the frame, not the picture."""
 
 
@@ -170,32 +170,38 @@ def compare(case: Case, rounds: int, conditions: Conditions, only: list[str], sa
     seen: dict[str, list[dict[str, float]]] = {line.subject: [] for line in (*lines, Line(case.baseline, "", ""))}
     for turn in range(rounds):
         try:
-            before = _baseline(case, baseline, conditions, seen)
+            _round(case, baseline, conditions, turn, lines, samples, seen, say)
         except NotMeasured as reason:
             for line in lines:
                 line.reason = line.reason or f"no baseline: {reason}"
             break
-        waiting: list[tuple[Line, Figure]] = []
-        for line in _order(lines, turn):
-            if line.reason or (line.kind in ("peer", "kernel") and turn >= PEER_ROUNDS):
-                continue
-            try:
-                figure = case.measure(roster.ALL[line.subject], conditions)
-            except NotMeasured as reason:
-                line.reason = str(reason)
-                say(f"  {case.name} {line.subject}: {reason}")
-                continue
-            waiting.append((line, figure))
-            if line.kind != "peer" or len(waiting) == 2:
-                before = _settle(case, baseline, conditions, before, waiting, samples, seen, say)
-        if waiting:
-            _settle(case, baseline, conditions, before, waiting, samples, seen, say)
     for line in lines:
         if samples[line.subject] and not line.reason:
             line.estimate = stats.estimate(samples[line.subject])
             line.notes = _medians(seen[line.subject])
     result.lines = [_baseline_line(case, baseline, samples, seen), *lines]
     return result
+
+
+def _round(case: Case, baseline: Subject, conditions: Conditions, turn: int, lines: list[Line],
+           samples: dict[str, list[stats.Sample]], seen: dict[str, list[dict[str, float]]],
+           say: Callable[[str], None]) -> None:  # fmt: skip
+    """Everybody once. Raises NotMeasured when the baseline cannot be measured."""
+    before = _baseline(case, baseline, conditions, seen)
+    waiting: list[tuple[Line, Figure]] = []
+    for line in _order(lines, turn):
+        if line.reason or (line.kind in ("peer", "kernel") and turn >= PEER_ROUNDS):
+            continue
+        try:
+            waiting.append((line, case.measure(roster.ALL[line.subject], conditions)))
+        except NotMeasured as reason:
+            line.reason = str(reason)
+            say(f"  {case.name} {line.subject}: {reason}")
+            continue
+        if line.kind != "peer" or len(waiting) == 2:
+            before = _settle(case, baseline, conditions, before, waiting, samples, seen, say)
+    if waiting:
+        _settle(case, baseline, conditions, before, waiting, samples, seen, say)
 
 
 def _order(lines: list[Line], turn: int) -> list[Line]:

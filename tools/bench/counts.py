@@ -125,6 +125,7 @@ def _table(text: str) -> dict[str, int]:
 
 
 def is_worse(sentence: str) -> bool:
+    """Of a sentence of compare()."""
     return "(+" in sentence
 
 

@@ -26,8 +26,10 @@ COLOURS = {
 COPIES = re.compile(
     r"copy_(to|from)_iter|copy_user|rep_movs|memmove|memcpy|skb_copy_bits|clear_page|memset|csum_partial_copy"
 )
-WAKES = re.compile(r"try_to_wake_up|wake_up|futex|schedule$|__schedule|eventfd_|finish_task_switch|take_gil|drop_gil|sem_(wait|post)|"
-                   r"pthread_cond|PyThread_(acquire|release)|lock_PyThread")  # fmt: skip
+WAKES = re.compile(
+    r"try_to_wake_up|wake_up|futex|schedule$|__schedule|eventfd_|finish_task_switch|take_gil|drop_gil|"
+    r"sem_(wait|post)|pthread_cond|PyThread_(acquire|release)|lock_PyThread"
+)
 PEERS = re.compile(r"netif_receive_skb|__netif_receive|tcp_v[46]_rcv|napi_gro|process_backlog|do_softirq")
 FLOOR_NAME = re.compile(r"CPy(?:Def|Py)_(\w+?)___(.*)")
 

@@ -18,8 +18,8 @@ from tools.bench.cases import Line, Result
 from tools.bench.netns import CLIENT_ADDRESS, DEVICE, REPOSITORY, SUBJECT_ADDRESS, Bed, Link, Namespace
 from tools.bench.run import Conditions, NotMeasured, Running
 
-SECONDS = 6.0
-WARM_UP = 2.0
+SECONDS = 5.0
+WARM_UP = 1.5
 RATE_MBIT, DELAY_MS, QUEUE = 100, 20, 400
 """The link: each way 20 ms (40 ms there and back); the queue holds 400 packets, 1.2 times what is in flight."""
 
@@ -107,7 +107,7 @@ def goodput(rounds: int, conditions: Conditions, say: Callable[[str], None]) -> 
             line = Line("ustack", f"ustack, {algorithm}, {weather.name}", "ustack")
             result.lines.append(line)
             samples = []
-            for turn in range(min(rounds, 3)):
+            for turn in range(min(rounds, 2)):
                 try:
                     samples.append(_once(algorithm, weather, turn + 1, conditions))
                 except NotMeasured as reason:

@@ -81,7 +81,8 @@ class Namespace:
         raise OSError(f"no device {device}")
 
     def close(self) -> None:
-        assert self._keeper.stdin is not None and self._keeper.stdout is not None
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
         self._keeper.stdin.close()
         self._keeper.stdout.close()
         self._keeper.wait()
@@ -152,7 +153,7 @@ def enter_user_namespace(module: str = "tools.bench") -> None:
     if os.geteuid() == 0 or os.environ.get("BENCH_UNSHARED"):
         return
     os.environ["BENCH_UNSHARED"] = "1"
-    os.execvp(  # noqa: S606, S607  (the program is replaced by itself, inside)
+    os.execvp(
         "unshare",
         ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-m", module, *sys.argv[1:]],
     )

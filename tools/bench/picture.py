@@ -67,10 +67,11 @@ def _bar(line: Line, y: int, scale: float, unit: str) -> list[str]:
         ]
     length = min(line.estimate.ratio, LARGEST) * scale
     low, high = (LABEL + min(bound, LARGEST) * scale for bound in (line.estimate.low, line.estimate.high))
+    colour = COLOURS.get(line.kind, "#8c959f")
     text = f"{line.estimate.text()}  {stats.figure(line.estimate.value)} {unit}"
     return [
         *parts,
-        f'<rect x="{LABEL}" y="{y}" width="{max(length, 0.5):.1f}" height="{BAR}" fill="{COLOURS.get(line.kind, "#8c959f")}"/>',
-        f'<line x1="{low:.1f}" y1="{y + BAR / 2}" x2="{high:.1f}" y2="{y + BAR / 2}" stroke="#000" stroke-width="1.5"/>',
+        f'<rect x="{LABEL}" y="{y}" width="{max(length, 0.5):.1f}" height="{BAR}" fill="{colour}"/>',
+        f'<line x1="{low:.1f}" y1="{y + BAR / 2}" x2="{high:.1f}" y2="{y + BAR / 2}" stroke="#000"/>',
         f'<text x="{max(high, LABEL + length) + 6:.1f}" y="{middle}">{escape(text)}</text>',
     ]

@@ -114,9 +114,9 @@ def _of_stacks(case: str, title: str, stacks: list[list[layers.Frame]], busy: fl
         at = layers.layer(stack)
         own[(at, stack[0].label())] += 1
         inclusive.update({frame.label() for frame in stack if frame.layer() in (layers.FLOORS, layers.CORE)})
-        names = [f"{frame.layer()}|{frame.label()}" for frame in reversed(stack)]
-        names[-1] = f"{at}|{stack[0].label()}"
-        folded[tuple(names)] += 1
+        boxes = [f"{frame.layer()}|{frame.label()}" for frame in reversed(stack)]
+        boxes[-1] = f"{at}|{stack[0].label()}"
+        folded[tuple(boxes)] += 1
     lines = [f"{case}: {title}", f"  client: {said.strip()[:200]}", "",
              f"  the process was on a processor {busy:.0%} of the time and waited {max(0.0, 1 - busy):.0%};"
              f" it gave it up {waits} times a second",
@@ -136,8 +136,8 @@ def _of_frames(case: str, path: Path, busy: float, wall: float) -> str:
     """From the stacks of Python frames that the subject collected itself (a line each, `a;b;c count`)."""
     folded: Counter[tuple[str, ...]] = Counter()
     for line in path.read_text().splitlines():
-        names, _, count = line.rpartition(" ")
-        folded[tuple(names.split(";"))] += int(count)
+        named, _, times = line.rpartition(" ")
+        folded[tuple(named.split(";"))] += int(times)
     total = sum(folded.values()) or 1
     own = Counter[str]()
     for stack, count in folded.items():

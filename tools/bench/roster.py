@@ -123,7 +123,7 @@ def _pytcp() -> Subject:
     words = (str(python), str(program), "{device}", "{address}", "7000", "{mtu}")
     return Subject(
         "pytcp", "PyTCP's fork pmd-pytcp 0.3.8", "peer", Link.TUN,
-        {role: words for role in ("services", "many", "http")}, needs=(python, program),
+        dict.fromkeys(("services", "many", "http"), words), needs=(python, program),
     )  # fmt: skip
 
 

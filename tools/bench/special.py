@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tools.bench import machine, roster, run, stats
 from tools.bench.cases import Line, Result
-from tools.bench.netns import CLIENT_ADDRESS, REPOSITORY, Bed
+from tools.bench.netns import CLIENT_ADDRESS, REPOSITORY
 from tools.bench.run import Conditions, NotMeasured, Running
 
 Say = Callable[[str], None]
@@ -116,8 +116,8 @@ def memory(rounds: int, conditions: Conditions, say: Say) -> Result:
     for name, count in (("ustack", 10_000), ("ustack", 100_000), ("ustack-pure", 10_000), ("kernel-python", 10_000)):
         subject = roster.ALL[name]
         said = f"{subject.title}: {count} connections"
-        line = Line(name, said + (" (the process only: the kernel's own memory is not in it)" if subject.kind == "kernel" else ""),
-                    subject.kind)  # fmt: skip
+        said += " (the process only: the kernel's own memory is not in it)" if subject.kind == "kernel" else ""
+        line = Line(name, said, subject.kind)
         result.lines.append(line)
         samples = []
         for _ in range(min(rounds, 2) if count <= 10_000 else 1):
@@ -202,7 +202,7 @@ def _crowd_once(subject: roster.Subject, conditions: Conditions, costs: dict[int
 
 def flood(rounds: int, conditions: Conditions, say: Say) -> Result:
     """SYNs a second that a listener takes under cookies, and the share of real connects that work meanwhile."""
-    result = _result("P10", "SYN flood: SYNs answered a second; share of connects within 3 s at half that flood", "SYNs/s",
+    result = _result("P10", "SYN flood: SYNs answered a second; connects within 3 s at half that", "SYNs/s",
                      "kernel-veth", "200 000 / s; 99 %", "1 000 000 / s", 0.0)  # fmt: skip
     for name in ("ustack", "ustack-plain", "ustack-pure", "kernel-veth"):
         subject = roster.ALL[name]
@@ -229,9 +229,8 @@ def _flooding(live: Running, conditions: Conditions, seconds: float, pace: int) 
     """SYNs from the client's side while the block runs; a pace of 0 is as many as it can."""
     place = live.bed
     hardware = ("--hardware", place.hardware) if place.hardware else ()
-    words = run.client_words(
-        "flood", place.address, conditions, "--device", place.device, "--count", str(pace), *hardware
-    )
+    target = ("--device", place.device, "--count", str(pace), *hardware)
+    words = run.client_words("flood", place.address, conditions, *target)
     words[words.index("--seconds") + 1] = str(seconds)
     flooder = subprocess.Popen(
         place.client.command(*words, cpus=machine.placement(conditions.placement).client),
@@ -331,4 +330,3 @@ CASES = {
         Special("P12", "two processes on two queues", workers),
     )
 }
-__all__ = ["Bed", "CASES", "Special"]

@@ -64,8 +64,8 @@ class Stack:
 
 def _open_host(options: argparse.Namespace) -> Any:
     """The device stands already, with its kernel's side set up by the harness."""
-    from ustack import open_device
-    from ustack.device.tun import TunDevice
+    from ustack import open_device  # noqa: PLC0415  (the kernel's subject does without)
+    from ustack.device.tun import TunDevice  # noqa: PLC0415
 
     device = TunDevice(options.device, offload=not options.no_offload, multi_queue=options.multi_queue)
     return open_device(device, f"{options.address}/16")
@@ -73,7 +73,7 @@ def _open_host(options: argparse.Namespace) -> Any:
 
 def form() -> str:
     """`compiled` or `interpreted`: what this process really runs, whatever it was meant to."""
-    from ustack.tcp import connection
+    from ustack.tcp import connection  # noqa: PLC0415
 
     return "compiled" if str(connection.__file__).endswith(".so") else "interpreted"
 
@@ -86,6 +86,7 @@ def spin() -> None:
 
 
 def start_thread(target: Any, *arguments: Any) -> None:
+    """One that ends with the process."""
     threading.Thread(target=target, args=arguments, daemon=True).start()
 
 

@@ -80,6 +80,7 @@ class World:
 
 
 def bulk(times: int) -> None:
+    """`times` MiB, through 1 MiB writes and reads."""
     world = World()
     ours, theirs = world.connect()
     data, buffer = bytes(MEBIBYTE), bytearray(MEBIBYTE)
@@ -95,6 +96,7 @@ def bulk(times: int) -> None:
 
 
 def ping(times: int) -> None:
+    """`times` round trips of a byte over one connection."""
     world = World()
     ours, theirs = world.connect()
     for _ in range(times):
@@ -107,6 +109,7 @@ def ping(times: int) -> None:
 
 
 def connect(times: int) -> None:
+    """`times` connections one after the other, closed by both ends."""
     world = World()
     for _ in range(times):
         ours, theirs = world.connect()

@@ -23,16 +23,19 @@ def sink(flow: Any, buffer: bytearray) -> None:
 
 
 def source(flow: Any, buffer: bytearray) -> None:
+    """Sends until the peer is gone."""
     while True:
         flow.sendall(buffer)
 
 
 def echo(flow: Any, buffer: bytearray) -> None:
+    """Sends back what comes."""
     while data := flow.recv(4096):
         flow.sendall(data)
 
 
 def request(flow: Any, buffer: bytearray) -> None:
+    """REPLY_SIZE bytes to each REQUEST_SIZE bytes."""
     have = 0
     reply = bytes(common.REPLY_SIZE)
     while data := flow.recv(4096):
@@ -43,6 +46,7 @@ def request(flow: Any, buffer: bytearray) -> None:
 
 
 def serve(flow: Any, service: Callable[[Any, bytearray], None], size: int) -> None:
+    """One connection to its end, however it ends."""
     with flow, contextlib.suppress(OSError):
         flow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         service(flow, bytearray(size if service in (sink, source) else 0))
@@ -59,6 +63,7 @@ def accept(listener: Any, service: Callable[[Any, bytearray], None], size: int) 
 
 
 def main() -> None:
+    """A listener for each service."""
     options = common.parser(__doc__ or "").parse_args()
     stack = common.Stack(options)
     for port, service in (

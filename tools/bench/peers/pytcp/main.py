@@ -24,6 +24,7 @@ async def send(flow: Any, data: bytes) -> None:
 
 
 async def sink(flow: Any) -> None:
+    """Reads to the end, answers the count."""
     total = 0
     while data := await flow.recv(1 << 20):
         total += len(data)
@@ -40,11 +41,13 @@ async def source(flow: Any) -> None:
 
 
 async def echo(flow: Any) -> None:
+    """Sends back what comes."""
     while data := await flow.recv(4096):
         await send(flow, data)
 
 
 async def request(flow: Any) -> None:
+    """128 bytes to each 64."""
     have = 0
     while data := await flow.recv(4096):
         have += len(data)
@@ -54,12 +57,14 @@ async def request(flow: Any) -> None:
 
 
 async def http(flow: Any) -> None:
+    """The page to each head."""
     while data := await flow.recv(4096):
         if data.endswith(b"\r\n\r\n"):
             await send(flow, PAGE)
 
 
 async def serve(flow: Any, service: Callable[[Any], Awaitable[None]]) -> None:
+    """One connection to its end."""
     with contextlib.suppress(OSError):
         await service(flow)
     with contextlib.suppress(OSError):
@@ -67,18 +72,21 @@ async def serve(flow: Any, service: Callable[[Any], Awaitable[None]]) -> None:
 
 
 def start(work: Any) -> None:
+    """A task that is kept until it is done."""
     task = asyncio.create_task(work)
     TASKS.add(task)
     task.add_done_callback(TASKS.discard)
 
 
 async def accept(listener: Any, service: Callable[[Any], Awaitable[None]]) -> None:
+    """For ever."""
     while True:
         flow, _ = await listener.accept()
         start(serve(flow, service))
 
 
 async def main() -> None:
+    """The stack, and a listener for each service."""
     device, address, base = sys.argv[1], sys.argv[2], int(sys.argv[3])
     interface = stack.initialize_interface__tun(device)
     stack.init(**interface, ip4_host=Ip4IfAddr(f"{address}/16"), ip4_dhcp=False, ip6_support=False)
