@@ -128,7 +128,10 @@ def _once(algorithm: str, weather: Weather, seed: int, conditions: Conditions) -
             reason = subject.missing("services")
             if reason:
                 raise NotMeasured(reason)
-            place = stack.enter_context(emulated(subject, weather, seed))
+            try:
+                place = stack.enter_context(emulated(subject, weather, seed))
+            except OSError as error:
+                raise NotMeasured(f"no emulated link here: {error}") from None
             free = replace(conditions, placement="free")
             extra = ("--congestion", algorithm)
             lives.append(stack.enter_context(run.running(subject, place, free, "services", extra)))

@@ -77,8 +77,12 @@ def serving(
     reason = subject.missing(role)
     if reason:
         raise NotMeasured(reason)
-    with bed(subject.link, subject.mtu, queues) as place, running(subject, place, conditions, role, extra) as live:
-        yield live
+    with contextlib.ExitStack() as stack:
+        try:
+            place = stack.enter_context(bed(subject.link, subject.mtu, queues))
+        except OSError as error:
+            raise NotMeasured(f"no {subject.link.value} here: {error}") from None
+        yield stack.enter_context(running(subject, place, conditions, role, extra))
 
 
 @contextlib.contextmanager
