@@ -253,6 +253,7 @@ class Listener(Waiter):
             offer = cookies.offer_of(segment.ts_ecr, mss)
             offer.ts_val = segment.ts_val
         request = self._request_for(segment, cookie, now)
+        request.answered_at = -1
         request.offer = offer
         request.irs = irs
         request.ts_recent = max(offer.ts_val, 0)

@@ -29,6 +29,7 @@ class HandshakeRecord:
         self.ecn = False
         self.resends = 0
         self.answered_at = 0
+        """When the (last) SYN-ACK left, ns; -1: a cookie does not tell."""
 
 
 def prepare(tcb: Tcb, mtu: int, now: int) -> None:
@@ -147,10 +148,11 @@ def take_request(tcb: Tcb, request: HandshakeRecord, now: int) -> None:
     window.settle_scale(tcb)
     tcb.ecn_on = request.ecn
     tcb.syn_resends = request.resends
-    tcb.board.sent(tcb.iss, tcb.iss + 1, request.answered_at)
-    if request.resends:
+    answered_at = request.answered_at if request.answered_at >= 0 else now
+    tcb.board.sent(tcb.iss, tcb.iss + 1, answered_at)
+    if request.resends or request.answered_at < 0:  # Karn: no round trip is measured by this one
         tcb.board.mark_all_lost()
-        tcb.board.resent(tcb.iss, tcb.iss + 1, request.answered_at)
+        tcb.board.resent(tcb.iss, tcb.iss + 1, answered_at)
     tcb.snd_nxt = tcb.iss + 1
 
 
