@@ -104,7 +104,10 @@ def option_lists(draw):
 def ip_fields(draw, inbound):
     words = ["ect0", "ect1", "ce", "noecn"] + ([] if inbound else ["ect01"])
     fields = IpFields(
-        draw(optional(st.sampled_from(words))), draw(optional(u8)), draw(optional(u8)), draw(optional(st.integers(0, 0xFFFFF)))
+        draw(optional(st.sampled_from(words))),
+        draw(optional(u8)),
+        draw(optional(u8)),
+        draw(optional(st.integers(0, 0xFFFFF))),
     )
     if not fields.is_plain():
         fields.brackets = draw(st.sampled_from("(["))
@@ -139,9 +142,8 @@ def packets(draw):
 
 @st.composite
 def icmp_packets(draw, direction, ip, ports):
-    quotes = (
-        st.builds(Quote, st.just(QuoteKind.TCP), u32, u16)
-        | st.builds(Quote, st.sampled_from([QuoteKind.UDP, QuoteKind.RAW]), st.just(0), u16)
+    quotes = st.builds(Quote, st.just(QuoteKind.TCP), u32, u16) | st.builds(
+        Quote, st.sampled_from([QuoteKind.UDP, QuoteKind.RAW]), st.just(0), u16
     )
     return IcmpPacket(
         direction,

@@ -21,12 +21,12 @@ _ID = re.compile(r"[A-Z]+-\d+")
 HEAD = """\
 # What RFC 9293 asks for, and what shows it
 
-Made by `python tests/rfc/table.py` from the heads of the scripts below and the marks of the tests; do not edit. Every `.pkt`
-file here is a dialogue in packetdrill's notation: `ustack packetdrill tests/rfc` runs them against ustack in virtual
-time, `ustack packetdrill --live tests/rfc` against this machine's Linux.
+Made by `python tests/rfc/table.py` from the heads of the scripts below and the marks of the tests; do not edit. Every
+`.pkt` file here is a dialogue in packetdrill's notation: `ustack packetdrill tests/rfc` runs them against ustack in
+virtual time, `ustack packetdrill --live tests/rfc` against this machine's Linux.
 
 State: **pass**; **expected failure** with the reason (the script says what the RFC asks for, and ustack does
-otherwise); **policy** where there is nothing to test; **not shown** where neither a script nor a test names the row yet.
+otherwise); **policy** where there is nothing to test; **not shown** where neither script nor test names the row yet.
 """
 
 
@@ -70,7 +70,13 @@ def table() -> str:
     body: list[str] = []
     for row in (HERE / "rfc9293.tsv").read_text(encoding="utf-8").splitlines():
         if row.startswith("## "):
-            body += ["", row, "", "| ID | Level | Section | Requirement | State | Shown by |", "|---|---|---|---|---|---|"]
+            body += [
+                "",
+                row,
+                "",
+                "| ID | Level | Section | Requirement | State | Shown by |",
+                "|---|---|---|---|---|---|",
+            ]
             continue
         requirement, level, section, text, how = row.split("\t")
         links = found.get(requirement, [])
@@ -79,7 +85,9 @@ def table() -> str:
         counts[key] = counts.get(key, 0) + 1
         listed = ", ".join(link for link, _ in links[:6]) + (f" and {len(links) - 6} more" if len(links) > 6 else "")
         body.append(f"| {requirement} | {level} | {section} | {text} | {said} | {listed} |")
-    lines.append(", ".join(f"{count} rows {key}" for key, count in sorted(counts.items(), key=lambda item: -item[1])) + ".")
+    lines.append(
+        ", ".join(f"{count} rows {key}" for key, count in sorted(counts.items(), key=lambda item: -item[1])) + "."
+    )
     return "\n".join(lines + body) + "\n\n" + other_scripts()
 
 

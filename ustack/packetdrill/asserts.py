@@ -33,7 +33,7 @@ class Assertions:
             name = str(missing.name)
             if not variables and name.startswith("tcpi_"):
                 raise Mismatch(f"'{name}' is asked for, but no connection under test has a descriptor yet") from None
-            raise Unsupported(f"the variable {name}") from None
+            raise Unsupported(name) from None
         except SyntaxError as wrong:
             raise Mismatch(f"the code cannot be read: {wrong.msg} in line {wrong.lineno} of it") from None
         except Exception as other:

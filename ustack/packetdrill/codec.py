@@ -98,7 +98,7 @@ class Seen:
 
     def _checked(self, body: bytes) -> bool:
         start = pseudo_sum(self.source, self.destination, self.protocol, len(body))
-        return self.protocol == ICMP and not checksum(body) or not checksum(body, start)
+        return (self.protocol == ICMP and not checksum(body)) or not checksum(body, start)
 
     def _tcp(self, body: bytes) -> None:
         if len(body) < 20:
@@ -180,6 +180,7 @@ def build_tcp(ends: Address, numbers: tuple[int, int, int, int, int], options: b
 
 
 def build_udp(ends: Address, payload: bytes) -> bytes:
+    """An IP packet with a datagram."""
     body = _UDP.pack(ends.sport, ends.dport, 8 + len(payload), 0) + payload
     total = checksum(body, pseudo_sum(ends.source, ends.destination, UDP, len(body))) or 0xFFFF
     if ends.bad_checksum:

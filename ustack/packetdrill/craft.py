@@ -23,6 +23,7 @@ def craft(packet: Packet, peer: Peer, ends: Address, config: Config) -> bytes:
 
 
 def craft_tcp(packet: TcpPacket, peer: Peer, ends: Address, config: Config) -> bytes:
+    """An IP packet with a segment."""
     seq, ack = peer.flow.inbound_numbers(packet)
     options = peer.flow.inbound_options(packet, config.ts_ecr_scaled)
     numbers = (seq, ack, flag_bits(packet.flags), packet.window or 0, packet.urgent or 0)

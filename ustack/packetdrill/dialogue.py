@@ -8,8 +8,8 @@
 ...     sim.inject(". 1:1(0) ack 1 win 65535")
 ...     _ = sim.call("accept(3, ..., ...) = 4")
 
-Packets, calls and events are in the notation of scripts. Whatever does not happen as said raises Mismatch. At the end of
-the ``with`` block nothing unexpected may be left.
+Packets, calls and events are in the notation of scripts. What does not happen as said raises Mismatch. At the
+end of the ``with`` block nothing unexpected may be left.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ustack.packetdrill.calls import Outcome, Prepared
 from ustack.packetdrill.system import System
+from ustack.packetdrill.tree import Script
 
 
 class Pending:
@@ -76,6 +77,10 @@ class Host:
 
     def start(self) -> None:
         """Time 0 is now."""
+
+    def unclaimed(self, script: Script) -> str | None:
+        """What the script needs and this world does not have, as far as the script's text shows it."""
+        return None
 
     def close(self) -> None:
         """Give everything back."""

@@ -87,7 +87,9 @@ class LiveHost(Host):
         else:
             via = "" if config.gateway == config.local else f"via {config.gateway} onlink"
             lines += [f"addr add {config.local}/{config.prefix} dev {tun}", f"route add default dev {tun} {via}"]
-        made = subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, capture_output=True, check=False)
+        made = subprocess.run(
+            ["ip", "-batch", "-"], input="\n".join(lines), text=True, capture_output=True, check=False
+        )
         if made.returncode:
             raise OSError(f"cannot set up {tun}: {made.stderr.strip()}")
 
@@ -251,7 +253,19 @@ class LiveHost(Host):
             values = self.info(fd)
         except OSError as error:
             return [f"TCP_INFO: {error}"]
-        names = ("state", "ca_state", "snd_cwnd", "snd_ssthresh", "unacked", "sacked", "lost", "retrans", "backoff", "rto", "rtt")
+        names = (
+            "state",
+            "ca_state",
+            "snd_cwnd",
+            "snd_ssthresh",
+            "unacked",
+            "sacked",
+            "lost",
+            "retrans",
+            "backoff",
+            "rto",
+            "rtt",
+        )
         return ["  ".join(f"{name} {values[f'tcpi_{name}']}" for name in names if f"tcpi_{name}" in values)]
 
     def close(self) -> None:
@@ -266,7 +280,9 @@ def _is_noise(packet: bytes) -> bool:
     if packet[0] >> 4 != 6:
         return False
     seen = Seen(packet)
-    return seen.protocol == ICMP6 and seen.icmp_type in (130, 131, 132, 133, 134, 135, 136, 143) or seen.destination[0] == 0xFF
+    return (seen.protocol == ICMP6 and seen.icmp_type in (130, 131, 132, 133, 134, 135, 136, 143)) or seen.destination[
+        0
+    ] == 0xFF
 
 
 def _super_segment(packet: bytes, segment_size: int) -> bytes:

@@ -118,6 +118,7 @@ def compare_stamp(expected: TcpPacket, seen: Seen, flow: Flow, config: Config, a
 
 
 def compare_udp(expected: UdpPacket, seen: Seen, config: Config) -> Differences:
+    """A datagram: its length and its zeros."""
     found = compare_ip(expected.ip, seen, config)
     if seen.protocol != UDP:
         return [*found, ("protocol", "UDP", _PROTOCOLS.get(seen.protocol, str(seen.protocol)))]
@@ -129,6 +130,7 @@ def compare_udp(expected: UdpPacket, seen: Seen, config: Config) -> Differences:
 
 
 def compare_icmp(expected: IcmpPacket, seen: Seen, config: Config) -> Differences:
+    """An ICMP message: what the script wrote of it."""
     found = compare_ip(expected.ip, seen, config)
     v6 = config.is_v6
     if seen.protocol != (ICMP6 if v6 else ICMP):
@@ -145,6 +147,7 @@ def compare_icmp(expected: IcmpPacket, seen: Seen, config: Config) -> Difference
 
 
 def compare(expected: Packet, seen: Seen, flow: Flow, config: Config) -> Differences:
+    """By the kind of packet that was expected."""
     if isinstance(expected, TcpPacket):
         return compare_tcp(expected, seen, flow, config)
     if isinstance(expected, UdpPacket):
@@ -153,7 +156,7 @@ def compare(expected: Packet, seen: Seen, flow: Flow, config: Config) -> Differe
 
 
 def can_join(first: Seen, second: Seen, flags: int) -> bool:
-    """``second`` goes on where ``first`` (already joined from pieces) ends, with the same headers but for PSH and FIN."""
+    """``second`` goes on where ``first`` (perhaps joined already) ends, with the same headers but for PSH and FIN."""
     return (
         second.protocol == TCP
         and second.seq == (first.seq + len(first.payload)) & MASK

@@ -41,7 +41,7 @@ def parse_script(text: str, path: str = "", symbols: dict[str, str] | None = Non
     cursor = Cursor(text, path)
     _settings(cursor, script)
     head = text[: cursor.at]
-    script.directives = {name: value for name, value in _DIRECTIVE.findall(head)}
+    script.directives = dict(_DIRECTIVE.findall(head))
     defined = _definitions(cursor, script)
     defined.update(symbols or {})
     if defined:

@@ -90,7 +90,11 @@ class Peers:
 
     def _by_ports(self, protocol: int, local: int, remote: int) -> Peer:
         for peer in reversed(self.all):
-            if peer.protocol == protocol and not peer.listening and (peer.local_port, peer.remote_port) == (local, remote):
+            if (
+                peer.protocol == protocol
+                and not peer.listening
+                and (peer.local_port, peer.remote_port) == (local, remote)
+            ):
                 self.current = peer
                 return peer
         current = self.current
@@ -109,11 +113,11 @@ class Peers:
 
     def owns(self, expected: Packet, peer: Peer | None, seen: Seen) -> bool:
         """Is ``seen`` a packet of the socket under test? Learns the port that the stack chose."""
-        if seen.source != self.local and expected.ip.source is None or seen.fragment:
+        if (seen.source != self.local and expected.ip.source is None) or seen.fragment:
             return False
         if isinstance(expected, IcmpPacket):
             return seen.protocol in (ICMP, ICMP6) and seen.destination == self.remote and self._is_answer(seen)
-        if peer is None or seen.destination != self.remote and expected.ip.destination is None:
+        if peer is None or (seen.destination != self.remote and expected.ip.destination is None):
             return False
         if not peer.matches(seen):
             return False

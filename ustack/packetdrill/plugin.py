@@ -23,23 +23,24 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """The plugin's options."""
     group = parser.getgroup("packetdrill")
-    group.addoption("--packetdrill-live", action="store_true", help="run .pkt files against this machine's kernel (root)")
+    group.addoption(
+        "--packetdrill-live", action="store_true", help="run .pkt files against this machine's kernel (root)"
+    )
     parser.addini("packetdrill_options", "options for all scripts, name=value", type="args", default=[])
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """The mark that names requirements."""
     config.addinivalue_line("markers", "rfc9293(*ids): the test shows these requirements of RFC 9293 (MUST-8, SHLD-1)")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A ``.pkt`` file is a test."""
     if file_path.suffix == ".pkt":
         return ScriptFile.from_parent(parent, path=file_path)
     return None
-
-
-class ScriptFailed(Exception):
-    """A script did not pass; the text is the whole report."""
 
 
 class ScriptFile(pytest.File):
@@ -67,13 +68,11 @@ class ScriptItem(pytest.Item):
             self.add_marker(pytest.mark.xfail(reason=expected, strict=True))
 
     def runtest(self) -> None:
-        from ustack.packetdrill.command import run_path  # noqa: PLC0415 - see the module's docstring
-
         overrides = [str(option) for option in self.config.getini("packetdrill_options")]
-        check(run_path(str(self.path), overrides, live=self.live))
+        _checking(self.config).check_file(self.path, overrides, self.live)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, ScriptFailed):
+        if isinstance(excinfo.value, _checking(self.config).ScriptFailed):
             return str(excinfo.value)
         return super().repr_failure(excinfo)
 
@@ -91,26 +90,14 @@ def _directives(path: Path) -> dict[str, str]:
     return found
 
 
-def check(result: Result) -> Result:
-    """Raises ScriptFailed with the report, or skips for what is unsupported."""
-    from ustack.packetdrill.report import explain  # noqa: PLC0415
-    from ustack.packetdrill.runner import Verdict  # noqa: PLC0415
-
-    if result.verdict is Verdict.UNSUPPORTED:
-        pytest.skip(f"unsupported: {result.summary}")
-    if result.verdict is Verdict.FAIL:
-        raise ScriptFailed(explain(result))
-    return result
+def _checking(config: pytest.Config) -> Any:
+    """The module that runs scripts, loaded when the first one is there."""
+    config.pluginmanager.import_plugin("ustack.packetdrill.checking")
+    return config.pluginmanager.get_plugin("ustack.packetdrill.checking")
 
 
 @pytest.fixture
-def packetdrill() -> Callable[..., Result]:
+def packetdrill(request: pytest.FixtureRequest) -> Callable[..., Result]:
     """``packetdrill(text, *options)`` runs a script in virtual time and fails the test when the script fails."""
-    from ustack.packetdrill.runner import run_text  # noqa: PLC0415
-    from ustack.packetdrill.virtual import VirtualHost  # noqa: PLC0415
-
-    def run(text: str, *options: str, exact: bool = False) -> Result:
-        overrides = [option.lstrip("-") for option in options] + (["exact=1"] if exact else [])
-        return check(run_text(text, VirtualHost, path="script", overrides=overrides))
-
+    run: Callable[..., Result] = _checking(request.config).check_text
     return run

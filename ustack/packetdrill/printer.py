@@ -47,6 +47,7 @@ def format_seconds(nanoseconds: int) -> str:
 
 
 def format_time(time: Time) -> str:
+    """As it stands before an event."""
     if time.clock is Clock.ANY:
         return "*"
     plus = "+" if time.clock is Clock.RELATIVE else ""
@@ -57,7 +58,7 @@ def format_time(time: Time) -> str:
 def format_expression(value: Expression) -> str:
     """A value as a system call's argument."""
     if isinstance(value, Number):
-        return {16: hex, 8: _octal, 10: str}[value.radix](value.value)
+        return _number(value)
     if isinstance(value, Symbol):
         return value.name
     if isinstance(value, Text):
@@ -67,8 +68,9 @@ def format_expression(value: Expression) -> str:
     return _format_compound(value)
 
 
-def _octal(value: int) -> str:
-    return ("-0" if value < 0 else "0") + f"{abs(value):o}"
+def _number(number: Number) -> str:
+    sign, value = ("-" if number.value < 0 else ""), abs(number.value)
+    return sign + {16: f"{value:#x}", 8: f"0{value:o}", 10: f"{value}"}[number.radix]
 
 
 def _escaped(letter: str) -> str:
@@ -106,9 +108,10 @@ def _format_member(member: Member) -> str:
 
 
 def format_option(option: TcpOption) -> str:
+    """One TCP option in the notation's words."""
     kind, numbers = option.kind, option.numbers
     if kind in _WORDS:
-        return kind.value
+        return str(kind.value)
     if kind is OptionKind.TIMESTAMP:
         return f"TS val {numbers[0]} ecr {numbers[1]}"
     if kind is OptionKind.SACK:
@@ -121,6 +124,7 @@ def format_option(option: TcpOption) -> str:
 
 
 def format_options(options: list[TcpOption] | None) -> str:
+    """All TCP options, with their angle brackets."""
     return "<" + ("..." if options is None else ",".join(map(format_option, options))) + ">"
 
 
@@ -172,12 +176,14 @@ def _format_icmp(packet: IcmpPacket) -> str:
 
 
 def format_call(call: SystemCall) -> str:
+    """A system call with its result."""
     text = f"{call.name}({', '.join(map(format_expression, call.arguments))}) = {format_expression(call.result)}"
     text += f" {call.errno}" if call.errno else ""
     return text + "".join(f" ({note})" for note in call.notes)
 
 
 def format_action(action: Action) -> str:
+    """Whatever an event does."""
     if isinstance(action, SystemCall):
         return format_call(action)
     if isinstance(action, Command):
@@ -188,6 +194,7 @@ def format_action(action: Action) -> str:
 
 
 def format_event(event: Event) -> str:
+    """One line of a script."""
     time = format_time(event.time)
     if isinstance(event.action, SystemCall) and event.action.until is not None:
         time += "..." + format_seconds(event.action.until)
@@ -199,7 +206,7 @@ def format_script(script: Script) -> str:
     lines: list[str] = []
     for setting in script.settings:
         value = setting.value
-        if value is not None and (" " in value or '"' not in value and not value):
+        if value is not None and (" " in value or ('"' not in value and not value)):
             value = f'"{value}"'
         lines.append(f"--{setting.name}" + (f"={value}" if value is not None else ""))
     lines += [f"`{script.init.text}`"] if script.init is not None else []

@@ -17,7 +17,7 @@ _ARROWS: Final = {Mark.INBOUND: "──>", Mark.OUTBOUND: "<──", Mark.FOREIG
 _WIDTH: Final = 58
 _MOST: Final = 30
 _AHEAD: Final = 3
-_XML_FORBIDDEN: Final = {chr(code): None for code in range(32) if code not in (9, 10, 13)}
+_XML_FORBIDDEN: Final[dict[int, None]] = {code: None for code in range(32) if code not in (9, 10, 13)}
 
 
 def one_line(result: Result) -> str:
@@ -60,7 +60,9 @@ def _ladder(entries: list[Entry], script: Script, result: Result) -> str:
     for entry in shown:
         mark = "»" if entry.line == result.line and result.line else " "
         left = f"{entry.line:>4} {sources.get(entry.line, '')}" if entry.line else "     -"
-        lines.append(f"{mark} {format_seconds(entry.at):>12}  {_cut(left):<{_WIDTH}}  {_ARROWS[entry.mark]}  {entry.text}")
+        lines.append(
+            f"{mark} {format_seconds(entry.at):>12}  {_cut(left):<{_WIDTH}}  {_ARROWS[entry.mark]}  {entry.text}"
+        )
     done = {entry.line for entry in entries}
     ahead = [event for event in script.events if event.line not in done and event.line >= result.line][:_AHEAD]
     for event in ahead:
@@ -97,7 +99,9 @@ def junit(results: list[Result]) -> str:
     head = f'tests="{len(results)}" failures="{failed}" errors="0" skipped="{skipped}" time="{total:.3f}"'
     lines.append(f'<testsuites><testsuite name="packetdrill" {head}>')
     for result in results:
-        case = f"<testcase classname={quoteattr(str(Path(result.path).parent))} name={quoteattr(Path(result.path).name)}"
+        case = (
+            f"<testcase classname={quoteattr(str(Path(result.path).parent))} name={quoteattr(Path(result.path).name)}"
+        )
         case += f' time="{result.seconds:.3f}"'
         if result.verdict is Verdict.PASS:
             lines.append(case + "/>")
@@ -111,7 +115,7 @@ def junit(results: list[Result]) -> str:
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(text.split("\n")[0].translate(_XML_FORBIDDEN))
+    return quoteattr(text.split("\n", maxsplit=1)[0].translate(_XML_FORBIDDEN))
 
 
 def write_pcap(result: Result, folder: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Final
 
 from ustack.packetdrill.asserts import Assertions
 from ustack.packetdrill.calls import Caller, Outcome, Prepared, outcome_text
+from ustack.packetdrill.calltable import prepare
 from ustack.packetdrill.codec import TCP, UDP, Seen
 from ustack.packetdrill.config import Config
 from ustack.packetdrill.craft import craft
@@ -173,7 +174,9 @@ class Session:
         self.host.wait_until(window.start)
         late = self.host.now() - window.start
         if late > window.tolerance and not self.config.exact:
-            raise Mismatch(f"the event was due at {format_seconds(window.start)}, but it was already {late / 1e9:.6f} s later")
+            raise Mismatch(
+                f"the event was due at {format_seconds(window.start)}, but it was already {late / 1e9:.6f} s later"
+            )
 
     def _note(self, at: int, mark: Mark, text: str, line: int = 0) -> None:
         self.entries.append(Entry(at, mark, text, line))
@@ -210,7 +213,9 @@ class Session:
         if differences or timing:
             both = [*differences, *timing]
             names = " and ".join(dict.fromkeys(name for name, _, _ in both))
-            raise Mismatch(f"a packet came, but not the expected one: {names} differ{'s' if len(both) == 1 else ''}", both)
+            raise Mismatch(
+                f"a packet came, but not the expected one: {names} differ{'s' if len(both) == 1 else ''}", both
+            )
         if isinstance(packet, TcpPacket):
             flow.remember(packet, seen, at)
         self._completed = max(self._completed, at)
@@ -313,7 +318,7 @@ class Session:
     def _call(self, event: Event, call: SystemCall, window: Window) -> None:
         self._settle()
         self.event = event
-        prepared = self.caller.prepare(call)
+        prepared = prepare(self.caller, call)
         self._before(call)
         self._await(window)
         if call.until is not None:
@@ -367,7 +372,9 @@ class Session:
 
     def _before(self, call: SystemCall) -> None:
         """What the wire needs to know of a call before its packets come."""
-        peer = self.peers.labelled(integer(call.arguments[0])) if call.name in ("connect", "sendto", "sendmsg") else None
+        peer = (
+            self.peers.labelled(integer(call.arguments[0])) if call.name in ("connect", "sendto", "sendmsg") else None
+        )
         if peer is None:
             return
         if call.name == "connect":
@@ -419,12 +426,15 @@ class Session:
         self.assertions.run(code.text, variables)
 
     def require_supported(self, script: Script) -> None:
-        """Fail before the run for system calls that do not exist here."""
+        """Fail before the run for what does not exist here."""
+        missing_feature = self.host.unclaimed(script)
+        if missing_feature is not None:
+            raise Unsupported(missing_feature)
         for event in script.events:
             if isinstance(event.action, SystemCall):
                 self.event = event
                 try:
-                    self.caller.prepare(event.action)
+                    prepare(self.caller, event.action)
                 except KeyError as missing:
                     raise Unsupported(f"{event.action.name}() without {missing}") from None
         self.event = None

@@ -46,7 +46,7 @@ class Effects:
 
     text: str = ""
     sysctls: list[tuple[str, str]] = field(default_factory=list)
-    """(name without the net.ipv4. before it when that is where it is, value with single spaces)."""
+    """(name with dots, value with single spaces)."""
     route: dict[str, int] = field(default_factory=dict)
     """mtu, advmss, initcwnd, initrwnd, rto_min (ms), quickack."""
     link_mtu: int = 0
@@ -95,9 +95,7 @@ def _words(piece: str) -> list[str]:
 
 def _one(words: list[str], effects: Effects) -> None:
     name = os.path.basename(words[0])
-    if name in ("true", ":", "nstat", "tc"):
-        if name == "tc" and words[1:2] != ["qdisc"]:
-            raise Unsupported(f"command: {' '.join(words)}")
+    if name in ("true", ":", "nstat") or words[:2] == ["tc", "qdisc"]:
         return
     if name == "sysctl":
         _sysctl(words, effects)
@@ -113,8 +111,8 @@ def _one(words: list[str], effects: Effects) -> None:
         effects.sleep_ns += int(float(words[1]) * 1_000_000_000)
     elif name == "ethtool":
         _ethtool(words)
-    elif name == "echo" and len(words) == 4 and words[2] == ">" and words[3].startswith("/proc/sys/"):
-        _assign(f"{words[3]}={words[1]}", words, effects)
+    elif name == "echo" and words[2:3] == [">"]:
+        _assign(f"{words[-1]}={words[1]}", words, effects)
     else:
         raise Unsupported(f"command: {' '.join(words)}")
 
@@ -123,7 +121,7 @@ def _assign(assignment: str, words: list[str], effects: Effects) -> None:
     name, equals, value = assignment.partition("=")
     if not equals:
         raise Unsupported(f"command: {' '.join(words)}")
-    name = name.removeprefix("/proc/sys/").replace("/", ".").strip().removeprefix("net.ipv4.")
+    name = name.removeprefix("/proc/sys/").replace("/", ".").strip()
     effects.sysctls.append((name, " ".join(value.split())))
 
 
@@ -142,7 +140,11 @@ def _ip(words: list[str], effects: Effects) -> None:
     what = rest[0] if rest else ""
     if what in ("tcp_metrics", "tcp_metric", "tcpm", "tcpmetrics"):
         effects.forgets_metrics = True
-    elif what in ("route", "r", "ro") and rest[1:2] and rest[1] in ("add", "replace", "change", "append", "show", "flush"):
+    elif (
+        what in ("route", "r", "ro")
+        and rest[1:2]
+        and rest[1] in ("add", "replace", "change", "append", "show", "flush")
+    ):
         if rest[1] == "flush" and rest[2:3] != ["cache"]:
             raise Unsupported(f"command: {' '.join(words)}")
         _route(rest[2:], words, effects)

@@ -9,7 +9,18 @@ from typing import Final
 
 from ustack.packetdrill.errors import Unsupported
 from ustack.packetdrill.symbols import SYMBOLS
-from ustack.packetdrill.tree import Application, Array, Binary, Expression, Number, Record, Supplied, Symbol, Text, Unary
+from ustack.packetdrill.tree import (
+    Application,
+    Array,
+    Binary,
+    Expression,
+    Number,
+    Record,
+    Supplied,
+    Symbol,
+    Text,
+    Unary,
+)
 
 Differences = list[tuple[str, str, str]]
 
@@ -145,7 +156,7 @@ def members(value: Expression, what: str) -> dict[str, Expression]:
 
 def pack_control(value: Expression | None) -> list[tuple[int, int, bytes]]:
     """Control messages to send: ``[{cmsg_level=, cmsg_type=, cmsg_data=}]``."""
-    if value is None or isinstance(value, Supplied) or isinstance(value, Array) and not value.items:
+    if value is None or isinstance(value, Supplied) or (isinstance(value, Array) and not value.items):
         return []
     items = value.items if isinstance(value, Array) else [value]
     messages: list[tuple[int, int, bytes]] = []

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ustack.drops import DROP_RULES
 from ustack.packetdrill.calls import Outcome, Prepared
+from ustack.packetdrill.claims import unclaimed
 from ustack.packetdrill.config import Config
 from ustack.packetdrill.errors import Mismatch, Unsupported
 from ustack.packetdrill.host import Host, Pending
@@ -24,6 +25,7 @@ from ustack.packetdrill.knobs import apply
 from ustack.packetdrill.shell import Effects, understand
 from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.tcpinfo import TCP_INFO_SIZE, read_tcp_info
+from ustack.packetdrill.tree import Script
 from ustack.packetdrill.virtualsystem import VirtualSystem
 from ustack.settings import Settings
 from ustack.socket.core import Attachment
@@ -227,7 +229,7 @@ class VirtualHost(Host):
         thread = self._thread
         if thread is None or thread.finished or self._in_call:
             return
-        if thread.ready() or thread.deadline is not None and thread.deadline <= self.clock:
+        if thread.ready() or (thread.deadline is not None and thread.deadline <= self.clock):
             self._in_call = True
             thread.deadline = None
             thread.ready = lambda: False
@@ -312,11 +314,16 @@ class VirtualHost(Host):
     def _timers(self, connection: Any) -> list[str]:
         timers = connection.timers
         running = [
-            f"{timer.name.lower()} at {(timers.at[timer] - ORIGIN) / 1e9:.6f}" for timer in Timer if timers.at[timer] != OFF
+            f"{timer.name.lower()} at {(timers.at[timer] - ORIGIN) / 1e9:.6f}"
+            for timer in Timer
+            if timers.at[timer] != OFF
         ]
         if timers.loss is not LossTimer.NONE:
             running.append(f"(loss timer: {timers.loss.name.lower()})")
         return ["  timers: " + (", ".join(running) or "none")]
+
+    def unclaimed(self, script: Script) -> str | None:
+        return unclaimed(script)
 
     def close(self) -> None:
         thread = self._thread
