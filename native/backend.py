@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPILED_FILES = (
     "seqnum.py",
     "ranges.py",
+    "windowed.py",
     "ring.py",
     "drops.py",
     "settings.py",

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ustack"
 
-FLOOR_0 = ("seqnum", "ranges", "ring", "errors", "drops", "settings", "counters", "sockopts", "network")
+FLOOR_0 = ("seqnum", "ranges", "windowed", "ring", "errors", "drops", "settings", "counters", "sockopts", "network")
 """Floor 0 has no packages: a module there may import those that stand before it."""
 
 FLOORS: dict[str, int] = {

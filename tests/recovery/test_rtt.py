@@ -7,7 +7,8 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ustack.recovery.rtt import RttEstimator, WindowedMin
+from ustack.recovery.rtt import RttEstimator
+from ustack.windowed import WindowedMin
 
 MS = 1_000_000
 SECOND = 1_000_000_000

@@ -15,6 +15,7 @@ from typing import ClassVar, Final
 from mypy_extensions import mypyc_attr
 
 from ustack.congestion.base import MAX_CWND, AckSample, CongestionControl
+from ustack.windowed import WindowedMax
 
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
@@ -47,49 +48,6 @@ class Mode(IntEnum):
     DRAIN = 1
     PROBE_BW = 2
     PROBE_RTT = 3
-
-
-class WindowedMax:
-    """The largest value of the last ``window`` rounds, from three samples (K. Nichols' filter, Linux's win_minmax)."""
-
-    def __init__(self, window: int) -> None:
-        self.window: int = window
-        self.best: int = 0
-        self.best_at: int = 0
-        self.second: int = 0
-        self.second_at: int = 0
-        self.third: int = 0
-        self.third_at: int = 0
-
-    def sample(self, value: int, at: int) -> None:
-        """A new value in round ``at``."""
-        if value >= self.best or at - self.third_at > self.window:
-            self.best = self.second = self.third = value
-            self.best_at = self.second_at = self.third_at = at
-            return
-        if value >= self.second:
-            self.second = self.third = value
-            self.second_at = self.third_at = at
-        elif value >= self.third:
-            self.third = value
-            self.third_at = at
-        self._age(value, at)
-
-    def _age(self, value: int, at: int) -> None:
-        age = at - self.best_at
-        if age > self.window:
-            self.best, self.best_at = self.second, self.second_at
-            self.second, self.second_at = self.third, self.third_at
-            self.third, self.third_at = value, at
-            if at - self.best_at > self.window:
-                self.best, self.best_at = self.second, self.second_at
-                self.second, self.second_at = self.third, self.third_at
-        elif self.second_at == self.best_at and age > self.window // 4:
-            self.second = self.third = value
-            self.second_at = self.third_at = at
-        elif self.third_at == self.second_at and age > self.window // 2:
-            self.third = value
-            self.third_at = at
 
 
 class AckAggregation:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ustack.windowed import WindowedMin
+
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
 
@@ -19,55 +21,6 @@ FALLBACK_RTO: Final = 3 * SECOND
 """RFC 6298 section 5.7: after a lost SYN, without a sample (Linux's TCP_TIMEOUT_FALLBACK)."""
 MIN_RTT_WINDOW: Final = 300 * SECOND
 """tcp_min_rtt_wlen: how long a smallest RTT is believed."""
-
-
-class WindowedMin:
-    """The smallest value of the last ``window`` ns, by three samples (K. Nichols' filter, Linux's win_minmax)."""
-
-    def __init__(self, window: int) -> None:
-        self.window: int = window
-        self.best: int = 0
-        """The minimum; 0 before the first sample."""
-        self.best_at: int = 0
-        self.second: int = 0
-        self.second_at: int = 0
-        self.third: int = 0
-        self.third_at: int = 0
-
-    def sample(self, value: int, now: int) -> None:
-        """A new value (> 0) at ``now``."""
-        if value <= self.best or self.best == 0 or now - self.third_at > self.window:
-            self.reset(value, now)
-            return
-        if value <= self.second:
-            self.second = self.third = value
-            self.second_at = self.third_at = now
-        elif value <= self.third:
-            self.third = value
-            self.third_at = now
-        self._age(value, now)
-
-    def reset(self, value: int, now: int) -> None:
-        """Forget the past: ``value`` is the minimum."""
-        self.best = self.second = self.third = value
-        self.best_at = self.second_at = self.third_at = now
-
-    def _age(self, value: int, now: int) -> None:
-        age = now - self.best_at
-        if age > self.window:
-            # The best has left the window: the others move up, once or twice.
-            self.best, self.best_at = self.second, self.second_at
-            self.second, self.second_at = self.third, self.third_at
-            self.third, self.third_at = value, now
-            if now - self.best_at > self.window:
-                self.best, self.best_at = self.second, self.second_at
-                self.second, self.second_at = self.third, self.third_at
-        elif self.second_at == self.best_at and age > self.window // 4:
-            self.second = self.third = value
-            self.second_at = self.third_at = now
-        elif self.third_at == self.second_at and age > self.window // 2:
-            self.third = value
-            self.third_at = now
 
 
 class RttEstimator:

@@ -104,20 +104,6 @@ def transition(state: State, seen: Input) -> State:
     return after
 
 
-# Sets that the steps of segment arrival ask for (RFC 9293 section 3.10.7.4).
-SYNCHRONIZED: Final = frozenset(
-    {
-        State.ESTABLISHED,
-        State.FIN_WAIT_1,
-        State.FIN_WAIT_2,
-        State.CLOSE_WAIT,
-        State.CLOSING,
-        State.LAST_ACK,
-        State.TIME_WAIT,
-    }
-)
-
-
 def may_receive_text(state: State) -> bool:
     """Text of the segment is taken in these states only."""
     return state is State.ESTABLISHED or state is State.FIN_WAIT_1 or state is State.FIN_WAIT_2
