@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.tcp.peer import Peer
-from tests.tcp.world import VirtualHost
+pytest.register_assert_rewrite("tests.tcp.peer", "tests.tcp.world", "tests.tcp.notation")
+
+from tests.tcp.peer import Peer  # noqa: E402 - what it asserts is to be explained
+from tests.tcp.world import VirtualHost  # noqa: E402
 
 MakePeer = Callable[..., Peer]
 

@@ -132,11 +132,7 @@ def _retransmission_timeout(tcb: Tcb, now: int) -> None:
         loss.enter_loss(tcb, now)
     tcb.retransmits += 1
     _back_off(tcb)
-    at = now + tcb.rtt.rto
-    user_timeout = tcb.options.user_timeout_ms * MILLISECOND
-    if user_timeout and tcb.retrans_since:
-        at = min(at, max(tcb.retrans_since + user_timeout, now + MILLISECOND))
-    tcb.timers.arm_loss(LossTimer.RTO, at)
+    tcb.timers.arm_loss(LossTimer.RTO, loss.within_user_timeout(tcb, now + tcb.rtt.rto, now))
     tcb.env.tell(EventKind.ERROR, tcb)
 
 

@@ -26,7 +26,15 @@ def rearm_rto(tcb: Tcb, now: int) -> None:
     at = now + tcb.rtt.rto
     if tcb.timers.loss in (LossTimer.TAIL_LOSS, LossTimer.REORDERING):
         at = max(tcb.board.oldest_sent_at + tcb.rtt.rto, now + MILLISECOND)
-    tcb.timers.arm_loss(LossTimer.RTO, at)
+    tcb.timers.arm_loss(LossTimer.RTO, within_user_timeout(tcb, at, now))
+
+
+def within_user_timeout(tcb: Tcb, at: int, now: int) -> int:
+    """TCP_USER_TIMEOUT may end the resends before the RTO does (Linux's tcp_clamp_rto_to_user_timeout)."""
+    user_timeout = tcb.options.user_timeout_ms * MILLISECOND
+    if user_timeout and tcb.retrans_since:
+        return min(at, max(tcb.retrans_since + user_timeout, now + MILLISECOND))
+    return at
 
 
 def schedule_probe(tcb: Tcb, advancing: bool, now: int) -> bool:
