@@ -171,6 +171,11 @@ class Scoreboard(SackedFlight):
         self.sacked_bytes = min(self.sacked_bytes, max(self.highest_sent - self.una - self.lost_bytes, 0))
         self.sacked_segs = -(-self.sacked_bytes // self.mss)
 
+    def forget_duplicates(self) -> None:
+        """Without SACK: the duplicate ACKs counted so far say nothing about what is in flight now."""
+        self.sacked_bytes = 0
+        self.sacked_segs = 0
+
     def on_partial_ack(self) -> int:
         """The segment at SND.UNA is lost too (RFC 6582 section 3.2): marks it. Bytes newly lost."""
         record = self.sent_list.first()

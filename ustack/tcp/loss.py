@@ -114,14 +114,17 @@ def reordering_timeout(tcb: Tcb, now: int) -> None:
 # Entering
 
 
-def _reduce(tcb: Tcb, now: int) -> None:
+def _reduce(tcb: Tcb, by_ecn: bool, now: int) -> None:
     """One reduction begins (Linux's tcp_init_cwnd_reduction)."""
     tcb.high_seq = tcb.snd_nxt
     tcb.tlp.cancel()
     control = tcb.congestion
     if control is not None:
         prior = control.cwnd
-        control.on_loss(now, tcb.board.in_flight)
+        if by_ecn:
+            control.on_ecn(now, tcb.board.in_flight)
+        else:
+            control.on_loss(now, tcb.board.in_flight)
         if not control.owns_recovery:
             tcb.prr.enter(tcb.board.in_flight, prior, control.ssthresh)
     tcb.ecn_cwr_owed = tcb.ecn_on
@@ -132,7 +135,7 @@ def enter_recovery(tcb: Tcb, ece: bool, now: int) -> None:
     tcb.env.counters.add("TCPSackRecovery" if tcb.sack_on else "TCPRenoRecovery")
     tcb.undo.start(tcb.snd_una, tcb.snd_nxt, tcb.board.retransmitted_bytes)
     if tcb.ca_state != CA_CWR:
-        _reduce(tcb, now)
+        _reduce(tcb, False, now)
     else:
         tcb.high_seq = tcb.snd_nxt
     if ece:
@@ -145,14 +148,7 @@ def enter_cwr(tcb: Tcb, now: int) -> None:
     """ECN-Echo, or a probe that repaired a loss: reduce without resending (RFC 3168 section 6.1.2)."""
     if tcb.ca_state in (CA_OPEN, CA_DISORDER):
         tcb.undo.clear()
-        tcb.high_seq = tcb.snd_nxt
-        control = tcb.congestion
-        if control is not None:
-            prior = control.cwnd
-            control.on_ecn(now, tcb.board.in_flight)
-            if not control.owns_recovery:
-                tcb.prr.enter(tcb.board.in_flight, prior, control.ssthresh)
-        tcb.ecn_cwr_owed = tcb.ecn_on
+        _reduce(tcb, True, now)
         tcb.ca_state = CA_CWR
 
 
@@ -208,12 +204,24 @@ def _undo(tcb: Tcb, forget: bool, now: int) -> None:
 
 def _recovered(tcb: Tcb, now: int, ts_ecr: int) -> None:
     """All that was out when the episode began is acknowledged."""
-    if tcb.undo.may_undo(ts_ecr):
+    may_undo = tcb.undo.may_undo(ts_ecr)
+    if may_undo:
         _undo(tcb, False, now)
-    elif tcb.ca_state != CA_LOSS and tcb.congestion is not None and not tcb.congestion.owns_recovery:
+    if _is_held(tcb):
+        tcb.board.forget_duplicates()
+        return
+    if not may_undo and tcb.ca_state != CA_LOSS and tcb.congestion is not None and not tcb.congestion.owns_recovery:
         tcb.congestion.on_recovered(now)
     tcb.board.on_recovered()
     _open(tcb)
+
+
+def _is_held(tcb: Tcb) -> bool:
+    """Without SACK an episode ends when something *above* its end is acknowledged.
+
+    Duplicate ACKs at its end answer resends that were not needed, and show no new loss (RFC 6582 section 3.2; Linux's
+    tcp_is_non_sack_preventing_reopen)."""
+    return not tcb.board.enable_sack and tcb.snd_una == tcb.high_seq
 
 
 # The step of each ACK
@@ -233,7 +241,7 @@ def react(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
         board.dupack(now)
     _go_on(tcb, result, news, now)
     if tcb.ca_state in (CA_RECOVERY, CA_LOSS):
-        news.lost += board.detect_losses(now, tcb.rtt.srtt, tcb.rtt.min_rtt)
+        _find_more_losses(tcb, news, now)
         return
     if tcb.undo.marker >= 0 and tcb.undo.resends == 0 and tcb.ca_state <= CA_DISORDER:
         _undo(tcb, False, now)
@@ -244,6 +252,11 @@ def react(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
         enter_cwr(tcb, now)
     elif tcb.ca_state != CA_CWR:
         tcb.ca_state = CA_OPEN if board.is_clean else CA_DISORDER
+
+
+def _find_more_losses(tcb: Tcb, news: AckNews, now: int) -> None:
+    if not _is_held(tcb):
+        news.lost += tcb.board.detect_losses(now, tcb.rtt.srtt, tcb.rtt.min_rtt)
 
 
 def _expect_reneging(tcb: Tcb, now: int) -> None:
