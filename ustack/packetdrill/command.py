@@ -88,6 +88,7 @@ def overrides_of(args: argparse.Namespace) -> list[str]:
     """The options of scripts, as ``name=value``."""
     given = [f"define={text}" for text in args.define]
     given += [f"{name}={getattr(args, name)}" for name, _ in _PASSED_ON if getattr(args, name) is not None]
+    given += ["trace=1"] if args.trace else []
     return given + [f"{name}=1" for name, _ in _FLAGS if getattr(args, name)]
 
 

@@ -38,6 +38,8 @@ class Config:
     ignore_boundaries: bool = False
     """``--boundaries=ignore``: PSH and the ends of super-segments are not compared."""
     non_fatal: bool = False
+    trace: bool = False
+    """State, timers and refusals of the stack are noted after every event."""
 
     @property
     def is_v6(self) -> bool:
@@ -112,6 +114,7 @@ _OPTIONS: Final[dict[str, tuple[str, Callable[[str], object], str]]] = {
     "strict_segments": ("strict_segments", _flag, "nothing"),
     "exact": ("exact", _flag, "nothing"),
     "boundaries": ("ignore_boundaries", _boundaries, "ignore or strict"),
+    "trace": ("trace", _flag, "nothing"),
     "non_fatal": ("non_fatal", bool, "packet, syscall"),
 }
 

@@ -13,7 +13,14 @@ from ustack.packetdrill.runner import Result, Verdict
 from ustack.packetdrill.session import Entry, Mark
 from ustack.packetdrill.tree import Script
 
-_ARROWS: Final = {Mark.INBOUND: "──>", Mark.OUTBOUND: "<──", Mark.FOREIGN: "<··", Mark.CALL: " ● ", Mark.NOTE: " · "}
+_ARROWS: Final = {
+    Mark.INBOUND: "──>",
+    Mark.OUTBOUND: "<──",
+    Mark.FOREIGN: "<··",
+    Mark.CALL: " ● ",
+    Mark.NOTE: " · ",
+    Mark.STATE: " = ",
+}
 _WIDTH: Final = 58
 _MOST: Final = 30
 _AHEAD: Final = 3
@@ -53,6 +60,7 @@ def _table(differences: list[tuple[str, str, str]]) -> str:
 def _ladder(entries: list[Entry], script: Script, result: Result) -> str:
     """Both dialogues side by side: the script's on the left, what happened on the right."""
     sources = {event.line: event.source for event in script.events}
+    entries = [entry for entry in entries if entry.mark is not Mark.STATE]
     shown = entries[-_MOST:]
     lines = [f"  {'time':>12}  {'the script says':<{_WIDTH}}       what happened"]
     if len(shown) < len(entries):
@@ -80,7 +88,6 @@ def trace(result: Result) -> str:
     """Everything that happened, one line each."""
     lines = [f"{result.path}"]
     lines += [f"  {format_seconds(entry.at):>12}  {_ARROWS[entry.mark]}  {entry.text}" for entry in result.entries]
-    lines += [f"  {line}" for line in result.state]
     return "\n".join(lines)
 
 

@@ -47,6 +47,7 @@ class Mark(enum.Enum):
     FOREIGN = "-"
     CALL = "()"
     NOTE = "#"
+    STATE = "="
 
 
 @dataclass
@@ -92,6 +93,8 @@ class Session:
         self._held: list[tuple[int, Seen]] = []
         self.packets: list[tuple[int, bytes]] = []
         """All that went over the wire, both ways, for a pcap file."""
+        self.traces = config.trace
+        self._traced: list[str] = []
         self.relaxed: list[str] = []
         """What was not compared because an option said so, for the report."""
 
@@ -154,6 +157,16 @@ class Session:
         self._was_inbound = inbound
         self._scheduled = window.start
         self._completed = max(self.host.now(), self._completed)
+        if self.traces:
+            self._trace_state()
+
+    def _trace_state(self) -> None:
+        """Note state, timers and refusals when they have changed."""
+        current = self.peers.current
+        for line in self.host.describe(current.fd if current is not None else None):
+            if line not in self._traced:
+                self._note(self.host.now(), Mark.STATE, line.strip())
+        self._traced = self.host.describe(current.fd if current is not None else None)
 
     def _window(self, event: Event, inbound: bool) -> Window:
         time = event.time
@@ -378,6 +391,7 @@ class Session:
         if peer is None:
             return
         if call.name == "connect":
+            self.peers.current = peer
             peer.remote_port = self.caller.address(call.arguments[1], self.caller.remote())[1]
         elif not peer.remote_port and not peer.is_child:
             peer.remote_port = self.config.connect_port
@@ -414,6 +428,8 @@ class Session:
         if peer is not None and peer.fd is not None:
             peer.local_port = self.host.system.local_port(peer.fd)
             peer.listening = call.name == "listen"
+            if peer.listening:
+                self.peers.current = peer
 
     # Assertions
 

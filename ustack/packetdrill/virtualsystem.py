@@ -11,6 +11,7 @@ from typing import Final
 from ustack.packetdrill.errors import Unsupported
 from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.system import Control, SocketAddress, System
+from ustack.packetdrill.virtualfiles import File, Pipe, PipeEnd, Zeros
 from ustack.socket.ancillary import control_messages
 from ustack.socket.core import Attachment, Core
 from ustack.socket.datagram import DatagramCore
@@ -58,6 +59,7 @@ class VirtualSystem(System):
         self.net = net
         self.cores: dict[int, Core] = {}
         self.epolls: dict[int, Epoll] = {}
+        self.files: dict[int, File] = {}
         self.flags: dict[int, int] = {}
         self._wait = wait
         self._next = 3
@@ -73,7 +75,7 @@ class VirtualSystem(System):
         return self._next - 1
 
     def core(self, fd: int) -> Core:
-        if fd in self.epolls:
+        if fd in self.epolls or fd in self.files:
             raise _failed(errno.ENOTSOCK)
         if fd not in self.cores:
             raise _failed(errno.EBADF)
@@ -130,7 +132,7 @@ class VirtualSystem(System):
             core.shutdown(how)
 
     def close(self, fd: int) -> None:
-        if self.epolls.pop(fd, None) is not None:
+        if self.epolls.pop(fd, None) is not None or self.files.pop(fd, None) is not None:
             return
         with self.core(fd) as core:
             del self.cores[fd]
@@ -141,6 +143,11 @@ class VirtualSystem(System):
     # Data
 
     def read(self, fd: int, sizes: list[int]) -> bytes:
+        pipe = self._pipe_end(fd, False)
+        if pipe is not None:
+            count = min(sum(sizes), pipe.count)
+            pipe.count -= count
+            return bytes(count)
         return self._receive(fd, sum(sizes), 0)[0]
 
     def receive(self, fd: int, size: int, flags: int) -> tuple[bytes, SocketAddress | None]:
@@ -172,6 +179,11 @@ class VirtualSystem(System):
         return data, messages, got, address
 
     def write(self, fd: int, data: bytes) -> int:
+        pipe = self._pipe_end(fd, True)
+        if pipe is not None:
+            count = min(len(data), pipe.room())
+            pipe.count += count
+            return count
         return self.send(fd, data, 0, None)
 
     def send(self, fd: int, data: bytes, flags: int, address: SocketAddress | None) -> int:
@@ -298,6 +310,48 @@ class VirtualSystem(System):
         if mask & SYMBOLS["POLLIN"] and self._unread(watch.fd) > watch.unread:
             fresh |= SYMBOLS["POLLIN"]
         return mask if fresh else 0
+
+    # Pipes and files
+
+    def pipe(self, flags: int) -> tuple[int, int]:
+        made = Pipe()
+        ends = self._number(), self._number()
+        self.files[ends[0]], self.files[ends[1]] = PipeEnd(made, False), PipeEnd(made, True)
+        return ends
+
+    def open(self, path: str, flags: int, mode: int) -> int:
+        if path != "/dev/zero":
+            raise Unsupported(f'open("{path}")')
+        fd = self._number()
+        self.files[fd] = Zeros()
+        return fd
+
+    def _pipe_end(self, fd: int, writes: bool) -> Pipe | None:
+        end = self.files.get(fd)
+        return end.pipe if isinstance(end, PipeEnd) and end.writes is writes else None
+
+    def splice(self, source: int, destination: int, count: int, flags: int) -> int:
+        into, out = self._pipe_end(destination, True), self._pipe_end(source, False)
+        wait = _DONTWAIT if flags & SYMBOLS["SPLICE_F_NONBLOCK"] else 0
+        if into is not None:
+            if not into.room():
+                raise _failed(errno.EAGAIN)
+            data, _, _, _ = self._receive(source, min(count, into.room()), wait)
+            into.count += len(data)
+            return len(data)
+        if out is None:
+            raise _failed(errno.EINVAL)
+        if not out.count:
+            raise _failed(errno.EAGAIN)
+        more = SYMBOLS["MSG_MORE"] if flags & SYMBOLS["SPLICE_F_MORE"] else 0
+        sent = self.send(destination, bytes(min(count, out.count)), wait | more, None)
+        out.count -= sent
+        return sent
+
+    def send_file(self, destination: int, source: int, offset: int | None, count: int) -> int:
+        if not isinstance(self.files.get(source), Zeros):
+            raise Unsupported("sendfile() from what is not /dev/zero")
+        return self.send(destination, bytes(count), 0, None)
 
     def local_port(self, fd: int) -> int:
         return self.core(fd).local_name()[1]
