@@ -22,7 +22,8 @@ from ustack.packetdrill.config import Config, configure
 from ustack.packetdrill.errors import Mismatch
 from ustack.packetdrill.host import Host
 from ustack.packetdrill.parser import parse_event
-from ustack.packetdrill.session import Mark, Session
+from ustack.packetdrill.record import Mark
+from ustack.packetdrill.session import Session
 from ustack.packetdrill.tree import Script
 from ustack.packetdrill.virtual import VirtualHost
 from ustack.settings import Settings

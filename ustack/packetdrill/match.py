@@ -169,3 +169,27 @@ def can_join(first: Seen, second: Seen, flags: int) -> bool:
         and not first.flags & (SYN | RST | FIN | URG)
         and (first.flags | flags) & ~(PSH | FIN) == (second.flags | flags) & ~(PSH | FIN)
     )
+
+
+def _copy(seen: Seen) -> Seen:
+    twin = Seen.__new__(Seen)
+    twin.__dict__.update(seen.__dict__)
+    return twin
+
+
+def join(whole: Seen, more: Seen) -> Seen:
+    """Two consecutive segments as one; it has the flags of the second."""
+    joined = _copy(whole)
+    joined.payload = whole.payload + more.payload
+    joined.flags = more.flags
+    joined.faults = whole.faults + more.faults
+    return joined
+
+
+def halve(seen: Seen, length: int) -> tuple[Seen, Seen]:
+    """The first ``length`` bytes of a segment, without FIN and PSH, and the rest."""
+    first, rest = _copy(seen), _copy(seen)
+    first.payload, rest.payload = seen.payload[:length], seen.payload[length:]
+    first.flags &= ~(FIN | PSH)
+    rest.seq = (seen.seq + length) & MASK
+    return first, rest

@@ -9,8 +9,8 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from ustack.packetdrill.printer import format_seconds
+from ustack.packetdrill.record import Entry, Mark
 from ustack.packetdrill.runner import Result, Verdict
-from ustack.packetdrill.session import Entry, Mark
 from ustack.packetdrill.tree import Script
 
 _ARROWS: Final = {

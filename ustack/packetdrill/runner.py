@@ -17,7 +17,8 @@ from ustack.packetdrill.errors import Mismatch, ScriptError, Unsupported
 from ustack.packetdrill.host import Host
 from ustack.packetdrill.live import LiveHost, be_punctual, enter_namespace
 from ustack.packetdrill.parser import parse_script
-from ustack.packetdrill.session import Entry, Session
+from ustack.packetdrill.record import Entry
+from ustack.packetdrill.session import Session
 from ustack.packetdrill.tree import Script
 
 

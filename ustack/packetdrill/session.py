@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
-from dataclasses import dataclass
 from typing import Final
 
 from ustack.packetdrill.asserts import Assertions
@@ -15,9 +13,10 @@ from ustack.packetdrill.config import Config
 from ustack.packetdrill.craft import craft
 from ustack.packetdrill.errors import Mismatch, Unsupported
 from ustack.packetdrill.host import Host, Pending
-from ustack.packetdrill.match import can_join, compare, compare_stamp
+from ustack.packetdrill.match import can_join, compare, compare_stamp, halve, join
 from ustack.packetdrill.peers import Peer, Peers
 from ustack.packetdrill.printer import format_call, format_packet, format_seconds
+from ustack.packetdrill.record import Entry, Mark, Window
 from ustack.packetdrill.structs import integer
 from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.tree import (
@@ -26,7 +25,6 @@ from ustack.packetdrill.tree import (
     Command,
     Direction,
     Event,
-    IcmpPacket,
     Packet,
     Script,
     Supplied,
@@ -37,37 +35,6 @@ from ustack.packetdrill.tree import (
 
 PATIENCE: Final = 2_000_000_000
 """A packet that has not come so long after its time will not come."""
-
-
-class Mark(enum.Enum):
-    """What an entry of the dialogue is."""
-
-    INBOUND = "<"
-    OUTBOUND = ">"
-    FOREIGN = "-"
-    CALL = "()"
-    NOTE = "#"
-    STATE = "="
-
-
-@dataclass
-class Entry:
-    """One thing that happened: ns since the start, what, in the notation, and the script's line (0: none)."""
-
-    at: int
-    mark: Mark
-    text: str
-    line: int = 0
-
-
-@dataclass
-class Window:
-    """When an event is to happen."""
-
-    start: int
-    end: int
-    tolerance: int
-    any_time: bool = False
 
 
 class Session:
@@ -296,7 +263,7 @@ class Session:
             if not can_join(whole, more, flags):
                 self._held.insert(0, (at, more))
                 break
-            whole = _append(whole, more)
+            whole = join(whole, more)
             if len(more.payload) < size and not self.config.ignore_boundaries:
                 break
         return whole
@@ -306,10 +273,7 @@ class Session:
 
     def _split(self, seen: Seen, length: int) -> Seen:
         """The first ``length`` bytes; the rest comes next."""
-        first, rest = _copy(seen), _copy(seen)
-        first.payload, rest.payload = seen.payload[:length], seen.payload[length:]
-        first.flags &= ~9
-        rest.seq = (seen.seq + length) & 0xFFFFFFFF
+        first, rest = halve(seen, length)
         self._held.insert(0, (self.host.now(), rest))
         if "segment boundaries" not in self.relaxed:
             self.relaxed.append("segment boundaries")
@@ -454,20 +418,3 @@ class Session:
                 except KeyError as missing:
                     raise Unsupported(f"{event.action.name}() without {missing}") from None
         self.event = None
-
-
-def _copy(seen: Seen) -> Seen:
-    twin = Seen.__new__(Seen)
-    twin.__dict__.update(seen.__dict__)
-    return twin
-
-
-def _append(whole: Seen, more: Seen) -> Seen:
-    joined = _copy(whole)
-    joined.payload = whole.payload + more.payload
-    joined.flags = more.flags
-    joined.faults = whole.faults + more.faults
-    return joined
-
-
-__all__ = ["PATIENCE", "Entry", "IcmpPacket", "Mark", "Session", "Window"]
