@@ -18,7 +18,7 @@ from ustack.tcp.events import EventKind
 from ustack.tcp.tcb import CA_CWR, CA_LOSS, CA_RECOVERY, AckNews, Tcb
 from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment
-from ustack.wire.tcp import ECE, TcpOptions
+from ustack.wire.tcp import ECE, SYN, TcpOptions
 
 
 def take_ack(tcb: Tcb, segment: Segment, seq: int, offered: TcpOptions, now: int) -> bool:
@@ -100,7 +100,7 @@ def _account(tcb: Tcb, segment: Segment, ack: int, offered: TcpOptions, now: int
     news = tcb.news
     news.prior_una = tcb.snd_una
     news.ts_ecr = segment.ts_ecr if segment.has_ts and tcb.ts_on and segment.ts_ecr else -1
-    news.ece = tcb.ecn_on and bool(segment.flags & ECE)
+    news.ece = tcb.ecn_on and segment.flags & (ECE | SYN) == ECE  # on a SYN-ACK it only agrees to ECN
     news.lost = 0
     blocks: list[tuple[int, int]] = []
     if offered.sack and tcb.sack_on:
