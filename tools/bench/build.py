@@ -99,22 +99,24 @@ def forms() -> list[str]:
 
     The compiled form is the installed one when that is compiled (`make install`), else a wheel built here.
     """
-    source, target = HERE.parents[1] / "ustack", OUTPUT / "pure" / "ustack"
+    source = HERE.parents[1] / "ustack"
     missing: list[str] = []
-    _copy_pure(source, target)
+    _copy_pure(source, OUTPUT / "pure.new" / "ustack")
+    _swap(OUTPUT / "pure.new", OUTPUT / "pure")
     compiled = OUTPUT / "compiled"
     stamp = compiled / ".stamp"
     newest = max(path.stat().st_mtime for folder in (source, HERE.parents[1] / "native")
                  for path in folder.rglob("*") if path.suffix in (".py", ".c", ".h"))  # fmt: skip
     if stamp.exists() and stamp.stat().st_mtime >= newest:
         return missing
-    shutil.rmtree(compiled, ignore_errors=True)
+    fresh = OUTPUT / "compiled.new"
+    shutil.rmtree(fresh, ignore_errors=True)
     installed = _installed()
     if installed is not None:
-        compiled.mkdir(parents=True)
-        shutil.copytree(installed, compiled / "ustack")
+        fresh.mkdir(parents=True)
+        shutil.copytree(installed, fresh / "ustack")
         for helper in installed.parent.glob("*__mypyc*.so"):
-            shutil.copy2(helper, compiled)
+            shutil.copy2(helper, fresh)
     else:
         print("building the compiled form (make install keeps one) ...", file=sys.stderr, flush=True)
         words = [
@@ -125,14 +127,25 @@ def forms() -> list[str]:
             "-q",
             "--no-deps",
             "--target",
-            str(compiled),
+            str(fresh),
             str(HERE.parents[1]),
         ]
         if subprocess.run(words, check=False).returncode:
             missing.append("the compiled form could not be built")
             return missing
-    stamp.touch()
+    (fresh / ".stamp").touch()
+    _swap(fresh, compiled)
     return missing
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    """Puts a folder in place of another at once: a run beside this one keeps what it has open."""
+    old = target.with_suffix(".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _installed() -> Path | None:

@@ -133,14 +133,14 @@ def memory(rounds: int, conditions: Conditions, say: Say) -> Result:
 
 
 def _memory_once(subject: roster.Subject, count: int, conditions: Conditions) -> stats.Sample:
-    with run.serving(subject, conditions, "idle") as live, holding(live) as holders, machine.watched() as watch:
+    with run.serving(subject, conditions, "idle") as live, holding(live) as holders:
         holders.hold(100, conditions)
         _settle(live)
         before = machine.resident_bytes(live.pid)
         holders.hold(count + 100, conditions)
         _settle(live)
         used = (machine.resident_bytes(live.pid) - before) / count / 1024
-    return stats.Sample(used, BAR_KIB, 0.0 * watch.foreign)
+    return stats.Sample(used, BAR_KIB)
 
 
 def _settle(live: Running) -> None:
