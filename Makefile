@@ -100,3 +100,7 @@ clean:
 	rm -rf $(VENV) .venv-pure $(BUILD) build dist ustack.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find ustack tests tools native -name __pycache__ -type d -prune -exec rm -rf {} +
 	find ustack -name '*.so' -delete
+
+# Measuring: profile, instruction counts, the other stacks ---------------------------------------
+
+include tools/bench/bench.mk
