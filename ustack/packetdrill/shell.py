@@ -6,6 +6,7 @@ Whatever is not in this file is refused by its name: a script must never pass be
 from __future__ import annotations
 
 import functools
+import math
 import os
 import re
 import shlex
@@ -57,6 +58,8 @@ class Effects:
     """Paths of helper scripts that were named (they need not exist)."""
 
 
+_PRODUCT: Final = re.compile(r"\$\(\(\s*(\d+(?:\s*\*\s*\d+)*)\s*\)\)")
+"""``$((15*1024*1024))``."""
 _SEPARATOR: Final = re.compile(r"\n|;|&&")
 _QUIET: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*(?:/dev/null|&[12]))+|\s*\|\|\s*true\b")
 _ROUTE_NUMBERS: Final = ("mtu", "advmss", "initcwnd", "initrwnd", "quickack", "rto_min", "reordering", "hoplimit")
@@ -119,6 +122,7 @@ def _one(words: list[str], effects: Effects) -> None:
 
 def _assign(assignment: str, words: list[str], effects: Effects) -> None:
     name, equals, value = assignment.partition("=")
+    value = _PRODUCT.sub(lambda found: str(math.prod(map(int, found[1].split("*")))), value)
     if not equals:
         raise Unsupported(f"command: {' '.join(words)}")
     name = name.removeprefix("/proc/sys/").replace("/", ".").strip()
