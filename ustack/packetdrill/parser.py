@@ -39,11 +39,21 @@ def parse_script(text: str, path: str = "", symbols: dict[str, str] | None = Non
     Raises ScriptError with the place, and Unsupported for what can be recognised but not be run."""
     script = Script(path=path, text=text)
     cursor = Cursor(text, path)
+    try:
+        return _parse(cursor, script, symbols or {})
+    except RecursionError:
+        cursor.fail("too many brackets inside each other", 0)
+    except ValueError:
+        cursor.fail("a number of absurd length", cursor.at)
+
+
+def _parse(cursor: Cursor, script: Script, symbols: dict[str, str]) -> Script:
+    text, path = script.text, script.path
     _settings(cursor, script)
     head = text[: cursor.at]
     script.directives = dict(_DIRECTIVE.findall(head))
     defined = _definitions(cursor, script)
-    defined.update(symbols or {})
+    defined.update(symbols)
     if defined:
         start = cursor.at
         body, shifts = substitute(text[start:], defined)
