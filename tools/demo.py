@@ -68,7 +68,7 @@ class Server:
         words = ["serve", str(site), *options]
         command("ustack " + " ".join(words))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ustack.cli", *words],
+            [sys.executable, "-P", "-m", "ustack.cli", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
