@@ -14,8 +14,7 @@ from typing import Any
 try:
     from ustack._native import ffi, lib
 except ModuleNotFoundError as missing:
-    hint = "pip install .  or  pip install --editable .  builds it; python -P leaves the current folder out"
-    raise ImportError(f"no C core beside {__file__}, which is a source tree: {hint}") from missing
+    raise ImportError(f"no C core beside {__file__}: pip install . builds it, python -P skips this folder") from missing
 from ustack.ring import MAX_RANGES, ReceiveRing, RingMaker, SendRing
 from ustack.wire.frame import DESCRIPTOR, Frame, RawTransmit, Transmit, frames_from_descriptors
 
