@@ -8,6 +8,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.tcp.peer", "tests.tcp.world", "tests.tcp.notation")
 
+from tests.tcp.kernel_twin import KernelHost, kernel, why_not  # noqa: E402
 from tests.tcp.peer import Peer  # noqa: E402 - what it asserts is to be explained
 from tests.tcp.world import VirtualHost  # noqa: E402
 
@@ -26,6 +27,31 @@ def make() -> Iterator[MakePeer]:
     yield made
     for host in hosts:
         assert [packet.summary() for _, packet in host.outbox] == []
+
+
+@pytest.fixture(scope="module")
+def twin() -> Iterator[KernelHost]:
+    """The kernel, in a namespace of its own."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    with kernel() as host:
+        host.be_patient()
+        yield host
+
+
+@pytest.fixture(params=["ustack", pytest.param("kernel", marks=[pytest.mark.kernel, pytest.mark.tun])])
+def either(request: pytest.FixtureRequest, make: MakePeer) -> Iterator[Peer]:
+    """The same dialogue with ustack and with the kernel: for tests that let no time pass and look at the wire only."""
+    if request.param == "ustack":
+        yield make()
+        return
+    host: KernelHost = request.getfixturevalue("twin")
+    host.next_port += 1
+    yield Peer(host, host.next_port, host.next_port)
+    left = [packet.summary() for _, packet in host.outbox]
+    host.outbox.clear()
+    assert left == []
 
 
 @pytest.fixture

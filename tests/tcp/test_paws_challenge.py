@@ -57,11 +57,11 @@ def test_how_old_is_old(peer: Peer, behind: int, refused: list[str]) -> None:
     peer.heard()
 
 
-def test_timestamps_wrap(peer: Peer) -> None:
-    peer.opens_with_timestamps(0xFFFFFFFF)
-    peer.ts = 3
-    peer.send("P. 1:11 ack 1")
-    assert echo_of(peer, ". 1 ack 11") == 3
+def test_timestamps_wrap(either: Peer) -> None:
+    either.opens_with_timestamps(0xFFFFFFFF)
+    either.ts = 3
+    either.send("P. 1:11 ack 1")
+    assert echo_of(either, ". 1 ack 11") == 3
 
 
 def test_after_24_days_a_timestamp_proves_nothing(peer: Peer) -> None:
@@ -81,23 +81,23 @@ def test_a_reset_is_exempt(peer: Peer) -> None:
     assert call.events()[-2:] == ["RESET", "CLOSED"]
 
 
-def test_the_echo_is_of_what_the_ack_answers(peer: Peer) -> None:
+def test_the_echo_is_of_what_the_ack_answers(either: Peer) -> None:
     """RFC 7323 section 4.3: a segment beyond a gap does not move TS.Recent."""
-    peer.opens_with_timestamps(1000)
-    peer.ts = 1020
-    peer.send("P. 11:21 ack 1")
-    assert echo_of(peer, ". 1 ack 1 <sack 11:21>") == 1000
-    peer.ts = 1030
-    peer.send("P. 1:11 ack 1")
-    assert echo_of(peer, ". 1 ack 21") == 1030
+    either.opens_with_timestamps(1000)
+    either.ts = 1020
+    either.send("P. 11:21 ack 1")
+    assert echo_of(either, ". 1 ack 1 <sack 11:21>") == 1000
+    either.ts = 1030
+    either.send("P. 1:11 ack 1")
+    assert echo_of(either, ". 1 ack 21") == 1030
 
 
-def test_a_segment_without_timestamps_is_still_taken(peer: Peer) -> None:
+def test_a_segment_without_timestamps_is_still_taken(either: Peer) -> None:
     """As Linux (RFC 7323 section 3.2 would drop it)."""
-    call = peer.opens_with_timestamps(1000)
-    peer.ts = None
-    peer.send("P. 1:11 ack 1")
-    peer.expect(". 1 ack 11")
+    call = either.opens_with_timestamps(1000)
+    either.ts = None
+    either.send("P. 1:11 ack 1")
+    either.expect(". 1 ack 11")
     assert call.read(100) == pattern(1, 11)
 
 
@@ -148,13 +148,13 @@ def test_a_reset_outside_is_dropped_silently(peer: Peer, line: str) -> None:
     assert peer.state() == "ESTABLISHED"
 
 
-def test_a_reset_at_the_right_edge_of_the_sacked_text(peer: Peer) -> None:
-    """The peer counts what we sacked as received (Linux)."""
-    peer.opens()
-    peer.send("P. 101:201 ack 1")
-    peer.expect(". 1 ack 1 <sack 101:201>")
-    peer.send("R 201")
-    assert peer.state() == "LISTEN"
+def test_a_reset_at_the_right_edge_of_the_sacked_text(either: Peer) -> None:
+    """The either counts what we sacked as received (Linux)."""
+    either.opens()
+    either.send("P. 101:201 ack 1")
+    either.expect(". 1 ack 1 <sack 101:201>")
+    either.send("R 201")
+    assert either.state() == "LISTEN"
 
 
 def test_an_ack_of_the_distant_past_gets_a_challenge(peer: Peer) -> None:
@@ -206,11 +206,11 @@ def test_two_ends_that_disagree_do_not_argue_for_ever(peer: Peer) -> None:
     assert peer.host.count("TCPACKSkippedSeq") >= 97
 
 
-def test_text_outside_the_window_is_always_answered(peer: Peer) -> None:
+def test_text_outside_the_window_is_always_answered(either: Peer) -> None:
     """A duplicate with text means that our ACK was lost."""
-    peer.opens()
-    peer.send("P. 1:11 ack 1")
-    peer.expect(". 1 ack 11")
+    either.opens()
+    either.send("P. 1:11 ack 1")
+    either.expect(". 1 ack 11")
     for _ in range(3):
-        peer.send("P. 1:11 ack 1")
-        peer.expect(". 1 ack 11 <sack 1:11>")
+        either.send("P. 1:11 ack 1")
+        either.expect(". 1 ack 11 <sack 1:11>")

@@ -13,56 +13,56 @@ from tests.tcp.world import pattern
 HOLES = [("P. 201:301 ack 1", "201:301"), ("P. 401:501 ack 1", "401:501"), ("P. 601:701 ack 1", "601:701")]
 
 
-def test_the_newest_block_comes_first(peer: Peer) -> None:
+def test_the_newest_block_comes_first(either: Peer) -> None:
     """RFC 2018 section 4."""
-    call = peer.opens()
+    call = either.opens()
     told: list[str] = []
     for line, block in HOLES:
         told.insert(0, block)
-        peer.send(line)
-        peer.expect(f". 1 ack 1 <sack {' '.join(told)}>")
-    peer.send("P. 301:401 ack 1")
-    peer.expect(". 1 ack 1 <sack 201:501 601:701>")
-    peer.send("P. 1:201 ack 1")
-    peer.expect(". 1 ack 501 <sack 601:701>")
-    peer.send("P. 501:601 ack 1")
-    peer.expect(". 1 ack 701")
+        either.send(line)
+        either.expect(f". 1 ack 1 <sack {' '.join(told)}>")
+    either.send("P. 301:401 ack 1")
+    either.expect(". 1 ack 1 <sack 201:501 601:701>")
+    either.send("P. 1:201 ack 1")
+    either.expect(". 1 ack 501 <sack 601:701>")
+    either.send("P. 501:601 ack 1")
+    either.expect(". 1 ack 701")
     assert call.read(1000) == pattern(1, 701)
 
 
 @pytest.mark.parametrize(("ts", "most"), [(None, 4), (1000, 3)])
-def test_at_most_so_many_blocks(peer: Peer, ts: int | None, most: int) -> None:
-    peer.ts = ts
-    peer.opens()
+def test_at_most_so_many_blocks(either: Peer, ts: int | None, most: int) -> None:
+    either.ts = ts
+    either.opens()
     for number in range(8):
-        peer.send(f"P. {101 + 200 * number}:{201 + 200 * number} ack 1")
+        either.send(f"P. {101 + 200 * number}:{201 + 200 * number} ack 1")
     newest = [f"{101 + 200 * number}:{201 + 200 * number}" for number in range(7, 7 - most, -1)]
-    packet = peer.heard()[-1]
-    assert peer.words(packet) == f". 1 ack 1 <sack {' '.join(newest)}>"
+    packet = either.heard()[-1]
+    assert either.words(packet) == f". 1 ack 1 <sack {' '.join(newest)}>"
 
 
-def test_text_that_came_twice_is_told(peer: Peer) -> None:
+def test_text_that_came_twice_is_told(either: Peer) -> None:
     """D-SACK below the left edge."""
-    peer.opens()
-    peer.send("P. 1:201 ack 1")
-    peer.expect(". 1 ack 201")
-    peer.send("P. 101:201 ack 1")
-    peer.expect(". 1 ack 201 <sack 101:201>")
-    peer.send("P. 101:301 ack 1")
-    peer.expect(". 1 ack 301 <sack 101:201>")
-    peer.send("P. 301:401 ack 1")
-    peer.expect(". 1 ack 401")
+    either.opens()
+    either.send("P. 1:201 ack 1")
+    either.expect(". 1 ack 201")
+    either.send("P. 101:201 ack 1")
+    either.expect(". 1 ack 201 <sack 101:201>")
+    either.send("P. 101:301 ack 1")
+    either.expect(". 1 ack 301 <sack 101:201>")
+    either.send("P. 301:401 ack 1")
+    either.expect(". 1 ack 401")
 
 
-def test_text_that_came_twice_beyond_a_gap(peer: Peer) -> None:
+def test_text_that_came_twice_beyond_a_gap(either: Peer) -> None:
     """RFC 2883 section 4.1: the D-SACK first, then the block that holds it."""
-    peer.opens()
-    peer.send("P. 201:401 ack 1")
-    peer.expect(". 1 ack 1 <sack 201:401>")
-    peer.send("P. 301:401 ack 1")
-    peer.expect(". 1 ack 1 <sack 301:401 201:401>")
-    peer.send("P. 301:501 ack 1")
-    peer.expect(". 1 ack 1 <sack 301:401 201:501>")
+    either.opens()
+    either.send("P. 201:401 ack 1")
+    either.expect(". 1 ack 1 <sack 201:401>")
+    either.send("P. 301:401 ack 1")
+    either.expect(". 1 ack 1 <sack 301:401 201:401>")
+    either.send("P. 301:501 ack 1")
+    either.expect(". 1 ack 1 <sack 301:401 201:501>")
 
 
 def test_dsack_can_be_switched_off(make: MakePeer) -> None:
@@ -72,13 +72,13 @@ def test_dsack_can_be_switched_off(make: MakePeer) -> None:
     peer.expect(". 1 ack 201", ". 1 ack 201")
 
 
-def test_without_sack_there_are_duplicate_acks(peer: Peer) -> None:
-    peer.opens("mss 1460")
+def test_without_sack_there_are_duplicate_acks(either: Peer) -> None:
+    either.opens("mss 1460")
     for line, _ in HOLES:
-        peer.send(line)
-        peer.expect(". 1 ack 1")
-    peer.send("P. 1:201 ack 1")
-    peer.expect(". 1 ack 301")
+        either.send(line)
+        either.expect(". 1 ack 1")
+    either.send("P. 1:201 ack 1")
+    either.expect(". 1 ack 301")
 
 
 def test_what_is_beyond_the_window_is_cut_off(peer: Peer) -> None:
@@ -90,32 +90,32 @@ def test_what_is_beyond_the_window_is_cut_off(peer: Peer) -> None:
     assert call.tcb.receive_ring.blocks() == [(edge - 101, edge - 1)]
 
 
-def test_the_last_byte_of_the_sequence_space(peer: Peer) -> None:
-    """The peer's numbers wrap inside the gap."""
-    call = peer.opens()
-    assert peer.isn + 300 > 1 << 32
-    peer.send("P. 151:301 ack 1")
-    peer.expect(". 1 ack 1 <sack 151:301>")
-    peer.send("P. 1:151 ack 1")
-    peer.expect(". 1 ack 301")
+def test_the_last_byte_of_the_sequence_space(either: Peer) -> None:
+    """The either's numbers wrap inside the gap."""
+    call = either.opens()
+    assert either.isn + 300 > 1 << 32
+    either.send("P. 151:301 ack 1")
+    either.expect(". 1 ack 1 <sack 151:301>")
+    either.send("P. 1:151 ack 1")
+    either.expect(". 1 ack 301")
     assert call.read(1000) == pattern(1, 301)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_order_any_overlap(peer: Peer, seed: int) -> None:
+def test_any_order_any_overlap(either: Peer, seed: int) -> None:
     """The oracle is a set of bytes; every SACK block tells the truth, and the newest segment is in the first ones."""
     chance = random.Random(seed)
-    call = peer.opens()
+    call = either.opens()
     have: set[int] = set()
     while not have >= set(range(1, 501)):
         start = chance.randrange(1, 501)
         end = min(start + chance.randrange(1, 120), 501)
-        peer.send(f"P. {start}:{end} ack 1")
+        either.send(f"P. {start}:{end} ack 1")
         have |= set(range(start, end))
-        peer.host.settle()
-        packets = peer.heard()
+        either.host.settle()
+        packets = either.heard()
         assert packets
-        words = peer.words(packets[-1])
+        words = either.words(packets[-1])
         left = next(at for at in range(1, 502) if at not in have)
         assert words.startswith(f". 1 ack {left}")
         for block in words.partition("<sack ")[2].rstrip(">").split():

@@ -56,12 +56,12 @@ def test_an_ack_in_order_starts_it_anew_without_an_answer(peer: Peer) -> None:
     assert lasts(peer) == 60
 
 
-def test_old_text_is_answered(peer: Peer) -> None:
+def test_old_text_is_answered(either: Peer) -> None:
     """C6: a delayed segment of the old connection."""
-    into_time_wait(peer)
-    peer.send("P. 1:101 ack 2")
-    peer.expect(". 2 ack 2")
-    assert peer.state() == "TIME_WAIT"
+    into_time_wait(either)
+    either.send("P. 1:101 ack 2")
+    either.expect(". 2 ack 2")
+    assert either.state() == "TIME_WAIT"
 
 
 def test_answers_without_text_are_rationed(peer: Peer) -> None:
@@ -75,11 +75,11 @@ def test_answers_without_text_are_rationed(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize(("line", "dies"), [("R 2", True), ("R. 2 ack 2", True), ("R 3", False), ("R 1", False)])
-def test_a_reset_kills_it_with_the_exact_number(peer: Peer, line: str, dies: bool) -> None:
-    into_time_wait(peer)
-    peer.send(line)
-    peer.expect()
-    assert peer.state() == ("LISTEN" if dies else "TIME_WAIT")
+def test_a_reset_kills_it_with_the_exact_number(either: Peer, line: str, dies: bool) -> None:
+    into_time_wait(either)
+    either.send(line)
+    either.expect()
+    assert either.state() == ("LISTEN" if dies else "TIME_WAIT")
 
 
 def test_rfc_1337_keeps_it_alive(make: MakePeer) -> None:
@@ -95,43 +95,43 @@ def test_rfc_1337_keeps_it_alive(make: MakePeer) -> None:
 
 
 @pytest.mark.parametrize("start", [3, 100, 1 << 30])
-def test_a_syn_with_a_newer_number_opens_a_new_connection(peer: Peer, start: int) -> None:
-    into_time_wait(peer)
-    before = peer.iss
-    peer.isn = (peer.isn + start) & 0xFFFFFFFF
-    peer.send(f"S 0 <{SYN_OPTIONS}>")
-    peer.expect("S. 0 ack 1")
-    assert peer.iss == (before + 2 + 65537) & 0xFFFFFFFF  # RFC 6191: beyond all that the old one sent
-    peer.send(". 1 ack 1")
-    assert peer.state() == "ESTABLISHED"
+def test_a_syn_with_a_newer_number_opens_a_new_connection(either: Peer, start: int) -> None:
+    into_time_wait(either)
+    before = either.iss
+    either.isn = (either.isn + start) & 0xFFFFFFFF
+    either.send(f"S 0 <{SYN_OPTIONS}>")
+    either.expect("S. 0 ack 1")
+    assert either.iss == (before + 2 + 65537) & 0xFFFFFFFF  # RFC 6191: beyond all that the old one sent
+    either.send(". 1 ack 1")
+    assert either.state() == "ESTABLISHED"
 
 
 @pytest.mark.parametrize("start", [2, 1, 0, -1000])
-def test_a_syn_with_an_old_number_is_answered_with_the_last_ack(peer: Peer, start: int) -> None:
-    into_time_wait(peer)
-    peer.send(f"S {start} <{SYN_OPTIONS}>")
-    peer.expect(". 2 ack 2")
-    assert peer.state() == "TIME_WAIT"
+def test_a_syn_with_an_old_number_is_answered_with_the_last_ack(either: Peer, start: int) -> None:
+    into_time_wait(either)
+    either.send(f"S {start} <{SYN_OPTIONS}>")
+    either.expect(". 2 ack 2")
+    assert either.state() == "TIME_WAIT"
 
 
-def test_the_last_ack_lets_a_confused_client_clean_up(peer: Peer) -> None:
+def test_the_last_ack_lets_a_confused_client_clean_up(either: Peer) -> None:
     """The client answers our ACK with RST (RFC 9293 figure 10), and its next SYN opens."""
-    into_time_wait(peer)
-    peer.send(f"S -5000 <{SYN_OPTIONS}>")
-    peer.expect(". 2 ack 2")
-    peer.send("R 2")
-    peer.send(f"S -5000 <{SYN_OPTIONS}>")
-    peer.expect("S. 0 ack -4999")
+    into_time_wait(either)
+    either.send(f"S -5000 <{SYN_OPTIONS}>")
+    either.expect(". 2 ack 2")
+    either.send("R 2")
+    either.send(f"S -5000 <{SYN_OPTIONS}>")
+    either.expect("S. 0 ack -4999")
 
 
-def test_a_newer_timestamp_opens_even_with_an_old_number(peer: Peer) -> None:
+def test_a_newer_timestamp_opens_even_with_an_old_number(either: Peer) -> None:
     """SHLD-4, RFC 6191."""
-    into_time_wait(peer, ts=1000)
-    peer.ts = 1001
-    peer.isn -= 500000
-    peer.ts_ecr = 0
-    peer.send("S 0 <mss 1460>")
-    peer.expect("S. 0 ack 1")
+    into_time_wait(either, ts=1000)
+    either.ts = 1001
+    either.isn -= 500000
+    either.ts_ecr = 0
+    either.send("S 0 <mss 1460>")
+    either.expect("S. 0 ack 1")
 
 
 def test_an_old_timestamp_is_refused_even_with_a_newer_number(peer: Peer) -> None:
