@@ -113,6 +113,13 @@ def test_a_cookie_measures_no_round_trip() -> None:
     Play(Case("clean", link, link, ((), (("tcp_syncookies", 2),)), manners)).run()
 
 
+@pytest.mark.parametrize("start", [0, SECOND, 119 * SECOND, 1 << 61])
+def test_a_guessed_cookie_at_any_time_of_the_clock(start: int) -> None:
+    """In the first two minutes of the clock (CLOCK_MONOTONIC begins at boot) a bare ACK raised OverflowError."""
+    guesses = [segments(PEER, Forged(ACK, 1, ack=guess << 24)) for guess in range(256)]
+    play(guesses, Setup((("tcp_syncookies", 2),), start=start))
+
+
 def test_without_sack_one_loss_is_one_recovery() -> None:
     """Duplicate ACKs of needless resends began the next recovery, 38 of them for 17 segments lost."""
     link = Impairment(delay=50 * MS, rate=5_000_000, loss=0.03, seed=342526315)

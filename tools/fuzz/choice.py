@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from tools.fuzz.flows import CONNECT_PORT, LISTEN_PORT, OURS, THEIRS, Flow, Forged, ForgedError
-from tools.fuzz.hostile import Operation, Setup, World
+from tools.fuzz.hostile import START, Operation, Setup, World
 from ustack.tcp.connection import Connection
 from ustack.wire import ipv4, ipv6
 from ustack.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
@@ -75,7 +75,9 @@ def random_setup(rng: random.Random, *, with_native: bool = True) -> Setup:
     if rng.random() < 0.1:
         listener += (("defer_accept_s", 3),)
     backlog = rng.choice((0, 1, 4, 128))
-    return Setup(settings, listener, backlog, with_native and rng.random() < 0.5, rng.choice((1500, 1500, 1280, 9000)))
+    start = rng.choice((START, START, 1, 1 << 61))  # a clock may begin at zero
+    mtu = rng.choice((1500, 1500, 1280, 9000))
+    return Setup(settings, listener, backlog, with_native and rng.random() < 0.5, mtu, start)
 
 
 class Chooser:
@@ -90,10 +92,14 @@ class Chooser:
         self.flows = flows + self.connecting
         self.clock: dict[Flow, int] = dict.fromkeys(self.flows, 0)
         self.wants_ts = rng.random() < 0.6
+        self.focus = rng.choice(("", "", "", "icmp", "options", "time", "raw"))
+        """What comes more often than elsewhere."""
 
     def operation(self, world: World) -> Operation:
         """The next one."""
         rng = self.rng
+        if self.focus and rng.random() < 0.15:
+            return self._focused(world)
         lot = rng.random()
         if lot < 0.62:
             return self._segments(world)
@@ -104,6 +110,16 @@ class Chooser:
         if lot < 0.76:
             return self._time()
         return self._application(world)
+
+    def _focused(self, world: World) -> Operation:
+        if self.focus == "icmp":
+            return self._icmp(world)
+        if self.focus == "raw":
+            return self._raw(world)
+        if self.focus == "time":
+            return self._time()
+        name, values = self.rng.choice(OPTION_CHANGES)
+        return ("set", self.rng.randrange(16), name, self.rng.choice(values))
 
     def _time(self) -> Operation:
         rng = self.rng
@@ -124,8 +140,10 @@ class Chooser:
         if lot < 0.40:
             size = rng.choice((1, 1, 100, 1000, 1448, 5000, 70_000))
             return ("write", index, size, rng.random() < 0.03)
-        if lot < 0.78:
+        if lot < 0.74:
             return ("read", index, rng.choice((1, 100, 2000, 1 << 20)))
+        if lot < 0.78:
+            return (rng.choice(("look", "skip", "urgent")), index, rng.choice((1, 100)))
         if lot < 0.83:
             return ("shutdown", index, rng.choice((0, 1, 1, 2)))
         if lot < 0.86:
@@ -260,6 +278,8 @@ class Chooser:
         connection = flow.connection(world.stack)
         seq = rng.choice(_ack_edges(connection, Forged(ACK))) + rng.choice((-1, 0, 0, 1))
         mtu = rng.choice((0, 1, 68, 552, 576, 1000, 1280, 1400, 65535))
+        if connection is not None and rng.random() < 0.5:
+            seq = connection.snd_una - connection.iss
         if flow.family == 4:
             kind, code = rng.choice(((3, rng.randrange(16)), (3, 4), (3, 4), (11, 0), (12, 0), (4, 0), (5, 0)))
         else:

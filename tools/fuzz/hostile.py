@@ -6,6 +6,7 @@ An operation is a plain tuple, so that ``repr`` of a list of them is a test. Whi
 from __future__ import annotations
 
 import dataclasses
+import errno
 from typing import Any
 
 from tools.fuzz.flows import CONNECT_PORT, LISTEN_PORT, MASK, OURS, THEIRS, Flow, Forged, ForgedError
@@ -22,12 +23,13 @@ from ustack.tcp.connection import Connection
 from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, reverse_key
-from ustack.wire.frame import Datagram, Frame, IcmpMessage, RawTransmit, Refused, Segment, Transmit
+from ustack.wire.frame import Datagram, Fragment, Frame, IcmpMessage, RawTransmit, Refused, Segment, Transmit
 from ustack.wire.parse import parse_packet
 from ustack.wire.split import cut
 from ustack.wire.tcp import ACK, FIN, RST, SYN
 
 START = 1_000_003_456_789
+"""The first instant, most of the time: neither zero nor a whole second."""
 MOST_OUTPUT = 5_000
 """Runs that one operation may release; more is an endless output."""
 MOST_DEADLINES = 4_000
@@ -45,6 +47,7 @@ class Setup:
     backlog: int = 4
     native: bool = False
     mtu: int = 1500
+    start: int = START
 
 
 class Watch:
@@ -72,7 +75,7 @@ class World:
             self.stack.add_address(OURS[family], prefix)
         self.stack.set_mtu(setup.mtu)
         self.mtu = setup.mtu
-        self.now = START
+        self.now = self.start = setup.start
         own = SocketOptions()
         for name, value in setup.listener:
             setattr(own, name, value)
@@ -157,6 +160,32 @@ class World:
         isn = self._isn(connection)
         good = wire_text(connection.irs + 1 - isn + at, len(data))
         require(data == good, "delivered bytes that nobody sent", (connection, at, len(data)))
+
+    def _do_skip(self, index: int, size: int) -> None:
+        connection = self._held(index)
+        if connection is not None:
+            connection.skip(size, self.now)
+
+    def _do_urgent(self, index: int, size: int) -> None:
+        """MSG_OOB, whether there is something or not."""
+        connection = self._held(index)
+        if connection is not None:
+            try:
+                connection.read_urgent(peek=size == 1)
+            except OSError as error:
+                require(error.errno in (errno.EINVAL, errno.EAGAIN), "a strange error", error)
+
+    def _do_look(self, index: int, size: int) -> None:
+        """Questions that change nothing."""
+        connection = self._held(index)
+        if connection is not None:
+            connection.info(self.now)
+            readable, unread = connection.readable(), connection.unread()
+            require(len(connection.peek(size)) == min(size, unread), "peek", unread)
+            require(readable or not unread, "unread text, and not readable")
+            connection.writable()
+            connection.unacknowledged()
+            repr(connection)
 
     def _isn(self, connection: Connection) -> int:
         return Flow(4, connection.remote_port, connection.local_port).isn
@@ -267,7 +296,7 @@ class World:
             if isinstance(frame, Segment):
                 self._check_segment(frame)
             else:
-                require(isinstance(frame, (IcmpMessage, Datagram)), "something strange leaves", frame)
+                require(isinstance(frame, (IcmpMessage, Datagram, Fragment)), "something strange leaves", frame)
 
     def _check_segment(self, segment: Segment) -> None:
         self.segments_sent += 1
@@ -312,7 +341,8 @@ class World:
             if self.stack.next_deadline() is None:
                 break
             self.do(("timer",))
-        require(self.now - START < 48 * 3600 * SECOND, "the end takes more than two days", self.now - START)
+        took = self.now - self.start
+        require(took < 48 * 3600 * SECOND, "the end takes more than two days", took)
         check_empty(self.stack)
 
 

@@ -78,6 +78,7 @@ def check_listeners(stack: Stack) -> None:
         for listener in group:
             require(len(listener.queue) <= listener.backlog + 1, "accept queue beyond the backlog")
             most = max(listener.backlog, 1) if stack.settings.tcp_syncookies else stack.settings.tcp_max_syn_backlog
+            most += 32  # a SYN that TIME-WAIT lets through always has a place
             require(len(listener.requests) <= most, "SYN queue beyond the bound", len(listener.requests))
             if listener.requests:
                 first = stack.next_deadline()
