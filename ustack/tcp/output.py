@@ -209,8 +209,6 @@ def _end_of_run(tcb: Tcb, waiting: int, now: int) -> int:
         if usable < mss and usable < waiting:
             return start  # the silly window: wait for it to open, or for the probe timer
         partial = length % mss
-        if length == usable and partial and not _holds_back(tcb):
-            return start + length  # the window's last bytes: a short segment may fill it
         if length == room:
             _validate_cwnd(tcb, True)
         return start + length - partial
