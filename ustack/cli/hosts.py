@@ -28,9 +28,10 @@ from ustack.wire.address import format_address
 QUEUE_LENGTH = 10_000
 """Packets that the kernel keeps for a busy stack: its default of 500 drops when many flows send at once."""
 
-RECEIVE_BUFFER = (4096, 4 << 20, 32 << 20)
-"""tcp_rmem. On a device without distance a sender doubles faster than a buffer of 128 KiB grows, and then waits
-for the window; memory is taken only for what waits to be read."""
+RECEIVE_BUFFER = (4096, 16 << 20, 16 << 20)
+"""tcp_rmem. On a device without distance a sender doubles faster than a buffer of 128 KiB grows, and then sits out the
+window. The window (half of it) stays below what QUEUE_LENGTH packets hold, so that the device loses none. Memory is
+taken only for what waits to be read."""
 
 
 class Opened:
