@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from hashlib import blake2s
 
 from ustack.drops import Drop
 from ustack.errors import from_errno
@@ -123,7 +124,8 @@ class TcpLayer:
             return None
         if len(exact) == 1:
             return exact[0]
-        return exact[hash(segment.key) % len(exact)]
+        digest = blake2s(segment.key, digest_size=4, key=self.env.isn.secret, person=b"group")
+        return exact[int.from_bytes(digest.digest(), "big") % len(exact)]
 
     def listen(self, reservation: Reservation, backlog: int, own: SocketOptions) -> Listener:
         """A passive open on a reserved port. Raises EADDRINUSE when somebody listens there."""
