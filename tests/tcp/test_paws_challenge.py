@@ -157,6 +157,14 @@ def test_a_reset_at_the_right_edge_of_the_sacked_text(either: Peer) -> None:
     assert either.state() == "LISTEN"
 
 
+def test_a_reset_behind_a_sacked_fin(either: Peer) -> None:
+    either.opens()
+    either.send("FP. 101:201 ack 1")
+    either.expect(". 1 ack 1 <sack 101:202>")
+    either.send("R 202")
+    assert either.state() == "LISTEN"
+
+
 def test_an_ack_of_the_distant_past_gets_a_challenge(peer: Peer) -> None:
     """RFC 5961 section 5.2: more than a window behind."""
     call = peer.opens()

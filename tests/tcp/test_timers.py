@@ -145,6 +145,7 @@ def test_a_dead_peer_is_found_after_7200_and_9_times_75_seconds(peer: Peer) -> N
     probes = [(float(7200 + 75 * number), ". 0 ack 1") for number in range(9)]
     assert said == [*probes, (7875.0, "R. 1 ack 1")]
     assert call.error == errno.ETIMEDOUT
+    assert peer.host.count("TcpOutRsts") == 1
     assert call.tcb.state_since - begin == 7875 * SECOND
     assert call.events()[-2:] == ["TIMED_OUT", "CLOSED"]
 

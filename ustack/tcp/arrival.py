@@ -221,8 +221,8 @@ def _rst_at_sack_edge(tcb: Tcb, seq: int) -> bool:
     """The peer counts what we reported as received: the right edge of the last block is "next" for it."""
     if not tcb.sack_on:
         return False
-    blocks = tcb.receive_ring.blocks()
-    return bool(blocks) and seq == blocks[-1][1] + tcb.irs + 1
+    blocks = delivery.held_blocks(tcb)
+    return bool(blocks) and seq == blocks[-1][1]
 
 
 def check_syn(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:

@@ -102,7 +102,7 @@ def has_gap(tcb: Tcb) -> bool:
     return bool(tcb.receive_ring.blocks()) or tcb.rcv_fin > tcb.rcv_nxt
 
 
-def _held_blocks(tcb: Tcb) -> list[tuple[int, int]]:
+def held_blocks(tcb: Tcb) -> list[tuple[int, int]]:
     """What lies beyond the first hole; the FIN counts as one (as Linux sacks it)."""
     first = tcb.irs + 1
     blocks = [(start + first, end + first) for start, end in tcb.receive_ring.blocks()]
@@ -120,7 +120,7 @@ def sack_blocks(tcb: Tcb, most: int) -> list[tuple[int, int]]:
     chosen: list[tuple[int, int]] = []
     if tcb.dsack is not None:
         chosen.append(tcb.dsack)
-    blocks = _held_blocks(tcb)
+    blocks = held_blocks(tcb)
     if not blocks:
         tcb.recent_blocks.clear()
         return chosen

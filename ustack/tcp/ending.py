@@ -42,10 +42,16 @@ def await_peer(tcb: Tcb, now: int) -> None:
     """FIN-WAIT-2 of an orphan: nobody will read what comes, so it does not wait for ever."""
     if tcb.options.linger2_s < 0:
         tcb.env.counters.add("TCPAbortOnLinger")
-        tcb.rst_owed = True
+        owe_reset(tcb)
         give_up(tcb, 0, now)
         return
     tcb.timers.arm(Timer.LINGER, now + fin_time(tcb))
+
+
+def owe_reset(tcb: Tcb) -> None:
+    """A RST is the next segment to leave."""
+    tcb.rst_owed = True
+    tcb.env.counters.add("TcpOutRsts")
 
 
 def finish(tcb: Tcb) -> None:
@@ -132,7 +138,6 @@ def abort(tcb: Tcb, now: int) -> None:
     if tcb.state is State.CLOSED or tcb.state is State.TIME_WAIT:
         return
     if tcb.state in _NEEDS_RST:
-        tcb.rst_owed = True
-        tcb.env.counters.add("TcpOutRsts")
+        owe_reset(tcb)
     tcb.move(Input.RESET, now)
     finish(tcb)

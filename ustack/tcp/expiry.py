@@ -104,7 +104,7 @@ def _is_at_limit(tcb: Tcb, now: int) -> bool:
         is_alive = tcb.rtt.rto < settings.rto_max
         retries = orphan_retries(tcb, is_alive)
         if tcb.env.orphans > settings.tcp_max_orphans:
-            tcb.rst_owed = True
+            ending.owe_reset(tcb)
             return True
     return has_timed_out(tcb, retries, user_timeout, now)
 

@@ -49,7 +49,7 @@ def expire(tcb: Tcb, now: int) -> None:
     if user_timeout:
         is_dead = silence >= user_timeout and tcb.probes_out > 0
     if is_dead:
-        tcb.rst_owed = True
+        ending.owe_reset(tcb)
         ending.time_out(tcb, now)
         return
     tcb.probes_out += 1
