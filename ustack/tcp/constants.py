@@ -38,6 +38,11 @@ PAWS_WINDOW: Final = 1
 MAX_RUN: Final = 512 * 1024
 """Most bytes of one Transmit. A descriptor is no IP packet: the device cuts it (house.md)."""
 
+GSO_MAX: Final = 65536
+"""Linux's largest super-segment, bytes with its headers (GSO_LEGACY_MAX_SIZE)."""
+TSO_RTT_LOG: Final = 9
+"""tcp_tso_rtt_log: for each 2^9 us of the smallest RTT the bonus of a near peer halves."""
+
 MAX_SACK_BLOCKS: Final = 4
 """Blocks that fit 40 bytes of options (RFC 2018 section 3); three beside timestamps."""
 

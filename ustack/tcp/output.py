@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from ustack.recovery.pacing import pacing_rate
 from ustack.seqnum import wrap
 from ustack.sockopts import PMTUDISC_DONT
 from ustack.tcp import delivery, loss, options, window
-from ustack.tcp.constants import MAX_RUN
+from ustack.tcp.constants import GSO_MAX, MAX_RUN, TSO_RTT_LOG
 from ustack.tcp.state import State
 from ustack.tcp.tcb import CA_OPEN, Tcb
 from ustack.tcp.timers import LossTimer, Timer
@@ -123,7 +124,7 @@ def _resend(tcb: Tcb, now: int) -> Transmit | None:
     length = end - start
     if length > mss:
         most = max(room // mss, 1) * mss
-        length = min(length, most, MAX_RUN // mss * mss)
+        length = min(length, most, run_limit(tcb) // mss * mss)
         right = tcb.snd_una + tcb.snd_wnd
         if start + length > right:  # the window shrank (RFC 9293 SHLD-16: within it; the first segment always)
             length = max((right - start) // mss * mss, mss if start == tcb.snd_una else 0)
@@ -204,7 +205,7 @@ def _end_of_run(tcb: Tcb, waiting: int, now: int) -> int:
     if room <= 0:
         return start
     usable = tcb.snd_una + tcb.snd_wnd - start
-    length = min(waiting, room, usable, MAX_RUN)
+    length = min(waiting, room, usable, run_limit(tcb))
     if length < waiting:
         if usable < mss and usable < waiting:
             return start  # the silly window: wait for it to open, or for the probe timer
@@ -216,6 +217,29 @@ def _end_of_run(tcb: Tcb, waiting: int, now: int) -> int:
     if partial and not tcb.fin_queued and _holds_back(tcb):
         return start + length - partial
     return stream_end
+
+
+def run_limit(tcb: Tcb) -> int:
+    """The longest run that leaves at once, bytes: a millisecond of the pacing rate, at least two segments.
+
+    Linux's tcp_tso_autosize, so that a slow path sees the same small bursts; where Linux would fill its largest
+    super-segment the run is ours to choose (house.md: the run is the unit of work).
+    """
+    srtt = tcb.rtt.srtt
+    control = tcb.congestion
+    if srtt == 0 or control is None:
+        return MAX_RUN
+    settings = tcb.env.settings
+    rate = tcb.pacer.rate or pacing_rate(
+        control.cwnd, control.ssthresh, srtt, settings.tcp_pacing_ss_ratio, settings.tcp_pacing_ca_ratio
+    )
+    size = rate >> 10
+    halvings = tcb.rtt.min_rtt // 1000 >> TSO_RTT_LOG
+    if halvings < 32:
+        size += GSO_MAX >> halvings
+    if size >= GSO_MAX:
+        return MAX_RUN
+    return max(size // tcb.snd_mss, 2) * tcb.snd_mss
 
 
 def _room(tcb: Tcb, waiting: int, now: int) -> int:
@@ -288,6 +312,8 @@ def _text(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
         flags |= FIN
         length -= 1
     at = start - tcb.iss - 1
+    if length > tcb.snd_mss:
+        flags |= PSH  # the end of a run: the receiver's GRO need not wait for more (Linux does so, too)
     if length and at + length == tcb.send_ring.end:
         flags |= PSH
         if not tcb.pushes or tcb.pushes[-1] < end:
