@@ -94,6 +94,8 @@ class Chooser:
         self.wants_ts = rng.random() < 0.6
         self.focus = rng.choice(("", "", "", "icmp", "options", "time", "raw"))
         """What comes more often than elsewhere."""
+        self.is_steady = rng.random() < 0.5
+        """Windows stay, so that duplicate ACKs are duplicates; much is lost."""
 
     def operation(self, world: World) -> Operation:
         """The next one."""
@@ -177,6 +179,8 @@ class Chooser:
     def _segment(self, world: World) -> tuple[Flow, Forged]:
         rng = self.rng
         flow = rng.choice(self.flows)
+        if flow in self.connecting and flow.connection(world.stack) is None and rng.random() < 0.9:
+            flow = self.flows[0]
         self.clock[flow] += rng.choice((0, 1, 1, 50))
         if rng.random() < self.polite:
             forged = self._polite(world, flow)
@@ -194,7 +198,8 @@ class Chooser:
         connection = flow.connection(world.stack)
         now = (self.clock[flow], 0) if self.wants_ts else None
         if connection is None:
-            if flow.request(world.stack) is not None:
+            has_cookie = flow.key in world.cookies and rng.random() < 0.3
+            if flow.request(world.stack) is not None or has_cookie:
                 length = rng.choice((0, 0, 100))
                 return Forged(ACK, 1, 1, rng.choice((65535, 500, 0)), length, ts=now)
             if rng.random() < 0.7:
@@ -212,12 +217,15 @@ class Chooser:
         seq = _relative(connection.rcv_nxt, flow)
         ack = rng.choice((nxt, nxt, una, rng.randint(una, nxt)))
         window = rng.choice((65535, 65535, 10_000, 1000, 1, 0))
+        if self.is_steady and rng.random() < 0.97:
+            window = 65535
+            ack = rng.choice((una, una, una, nxt, min(una + connection.snd_mss, nxt)))
         length = rng.choice((0, 0, 1, 100, 1000, 1448, 1460))
         flags = ACK | (PSH if rng.random() < 0.3 else 0)
         sack: tuple[tuple[int, int], ...] = ()
-        if rng.random() < 0.04:
+        if rng.random() < (0.3 if connection.fin_queued else 0.04):
             flags |= FIN
-        elif rng.random() < 0.3:
+        elif rng.random() < (0.6 if self.is_steady else 0.3):
             length = 0
             if nxt > una + 1 and rng.random() < 0.6:
                 left = rng.randint(una + 1, nxt)

@@ -84,12 +84,12 @@ class Forged:
     options: bytes = b""
     tos: int = 0
 
-    def build(self, flow: Flow, stack: Stack, now: int) -> bytes:
-        """The IP packet."""
-        iss = flow.iss(stack)
+    def build(self, flow: Flow, stack: Stack, now: int, cookie: tuple[int, int] = (0, 0)) -> bytes:
+        """The IP packet. ``cookie``: sequence number and TSval of the last SYN-ACK that this peer saw."""
+        iss = flow.iss(stack) or cookie[0]
         options = self.options
         if self.ts is not None:
-            echo = (flow.our_clock(stack, now) - self.ts[1]) & MASK
+            echo = (flow.our_clock(stack, now) - self.ts[1]) & MASK if flow.iss(stack) else cookie[1]
             options += struct.pack(">BBBBII", 1, 1, 8, 10, (CLOCK + self.ts[0]) & MASK, echo)
         if self.sack:
             edges = [(iss + edge) & MASK for block in self.sack for edge in block]

@@ -83,6 +83,8 @@ class World:
         self.held: list[Connection] = []
         """What the application holds; closed ones stay until they are dead."""
         self.watches: dict[int, tuple[Connection, Watch]] = {}
+        self.cookies: dict[bytes, tuple[int, int]] = {}
+        """Of each flow's last SYN-ACK: its sequence number and TSval, which may be all that anybody remembers."""
         self.resets_sent = 0
         self.segments_sent = 0
         self.bare_acks_sent = 0
@@ -101,7 +103,10 @@ class World:
         self.finish()
 
     def _do_segments(self, *pairs: tuple[Flow, Forged]) -> None:
-        self._arrive([forged.build(flow, self.stack, self.now) for flow, forged in pairs])
+        cookies = self.cookies
+        self._arrive(
+            [forged.build(flow, self.stack, self.now, cookies.get(flow.key, (0, 0))) for flow, forged in pairs]
+        )
 
     def _do_icmp(self, flow: Flow, forged: ForgedError) -> None:
         self._arrive([forged.build(flow, self.stack, self.now)])
@@ -302,11 +307,15 @@ class World:
         self.segments_sent += 1
         if segment.flags & RST:
             self.resets_sent += 1
+        if segment.flags & (SYN | ACK) == SYN | ACK:
+            self.cookies[reverse_key(segment.key)] = (segment.seq, segment.ts_val)
         connection = self.stack.tcp.connections.get(reverse_key(segment.key))
         if not segment.payload_length and not segment.flags & (SYN | FIN | RST):
             self.bare_acks_sent += 1
         if connection is None or connection.state is State.CLOSED:
             return
+        if segment.flags & SYN and segment.seq != connection.iss & MASK:
+            return  # the answer to a SYN that came in the same batch, before the ACK of an older cookie
         watch = self._watch(connection)
         seq = unwrap(segment.seq, connection.snd_una)
         end = seq + segment.payload_length + (1 if segment.flags & FIN else 0)
