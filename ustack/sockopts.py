@@ -24,7 +24,7 @@ class SocketOptions:
     """The options of one socket. The owner changes fields in place and then tells a live connection
     with ``Connection.option_changed(name, now)``, ``name`` being the field's name."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: PLR0915 - a line for each option
         # SOL_SOCKET
         self.reuseaddr: bool = False
         self.reuseport: bool = False

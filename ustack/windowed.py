@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class _Windowed:
-    """The best value of the last ``window``, in the unit that ``at`` counts (ns, rounds). Subclasses say what is better."""
+    """The best value of the last ``window``, in the unit of ``at`` (ns, rounds). Subclasses say what is better."""
 
     def __init__(self, window: int) -> None:
         self.window: int = window

@@ -129,7 +129,7 @@ def test_without_sack_one_loss_is_one_recovery() -> None:
     play.run()
     sender = play.hosts[0].stack.counters
     assert sender["TCPRenoRecovery"] <= play.network.lost_packets
-    assert sender["TcpRetransSegs"] <= 2 * play.network.lost_packets
+    assert sender["TcpRetransSegs"] <= 3 * play.network.lost_packets  # an RTO without SACK resends what had arrived
 
 
 def test_keepalive_leaves_no_trail_in_the_heap_of_deadlines() -> None:

@@ -188,9 +188,7 @@ class ScoreboardMachine(RuleBasedStateMachine):
         assert first is not None
         assert not board.reneging
         if spare:
-            spared = {
-                n for n in range(first.end, self.nxt) if self.sent_at[n] + board.rack.rtt > self.now
-            }
+            spared = {n for n in range(first.end, self.nxt) if self.sent_at[n] + board.rack.rtt > self.now}
         newly = board.mark_all_lost(self.now if spare else -1)
         expected = set(range(self.una, self.nxt)) - self.sacked - (self.lost - self.resent) - spared
         assert newly == len(expected)

@@ -205,10 +205,11 @@ def _undo(tcb: Tcb, forget: bool, now: int) -> None:
 def _recovered(tcb: Tcb, now: int, ts_ecr: int) -> None:
     """All that was out when the episode began is acknowledged."""
     may_undo = tcb.undo.may_undo(ts_ecr)
+    if not tcb.board.enable_sack:
+        tcb.board.forget_duplicates()
     if may_undo:
         _undo(tcb, False, now)
     if _is_held(tcb):
-        tcb.board.forget_duplicates()
         return
     if not may_undo and tcb.ca_state != CA_LOSS and tcb.congestion is not None and not tcb.congestion.owns_recovery:
         tcb.congestion.on_recovered(now)
@@ -237,8 +238,7 @@ def react(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
     if tcb.ca_state == CA_OPEN and board.is_clean and not news.is_duplicate and not news.ece:
         return
     _expect_reneging(tcb, now)
-    if not board.enable_sack and news.is_duplicate and not board.is_empty:
-        board.dupack(now)
+    _count_duplicates(tcb, news, now)
     _go_on(tcb, result, news, now)
     if tcb.ca_state in (CA_RECOVERY, CA_LOSS):
         _find_more_losses(tcb, news, now)
@@ -252,6 +252,18 @@ def react(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
         enter_cwr(tcb, now)
     elif tcb.ca_state != CA_CWR:
         tcb.ca_state = CA_OPEN if board.is_clean else CA_DISORDER
+
+
+def _count_duplicates(tcb: Tcb, news: AckNews, now: int) -> None:
+    """Without SACK duplicate ACKs are counted (RFC 6582); those before SND.UNA moved say nothing about what follows."""
+    board = tcb.board
+    if board.enable_sack:
+        return
+    if tcb.snd_una > news.prior_una:
+        if tcb.ca_state != CA_RECOVERY:
+            board.forget_duplicates()
+    elif news.is_duplicate and not board.is_empty and (tcb.ca_state != CA_LOSS or tcb.snd_nxt > tcb.high_seq):
+        board.dupack(now)
 
 
 def _find_more_losses(tcb: Tcb, news: AckNews, now: int) -> None:

@@ -312,16 +312,8 @@ def _text(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
         flags |= FIN
         length -= 1
     at = start - tcb.iss - 1
-    if length > tcb.snd_mss:
-        flags |= PSH  # the end of a run: the receiver's GRO need not wait for more (Linux does so, too)
-    if length and at + length == tcb.send_ring.end:
+    if length and _is_pushed(tcb, at, length, end):
         flags |= PSH
-        if not tcb.pushes or tcb.pushes[-1] < end:
-            tcb.pushes.append(end)
-    elif length and tcb.pushes:
-        index = bisect_left(tcb.pushes, end)
-        if index < len(tcb.pushes) and tcb.pushes[index] == end:
-            flags |= PSH
     if tcb.urgent_out and start < tcb.snd_up:
         flags |= URG
     transmit = _segment(tcb, start, flags, now)
@@ -341,6 +333,18 @@ def _text(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
             transmit.flags |= CWR
             tcb.ecn_cwr_owed = False
     return transmit
+
+
+def _is_pushed(tcb: Tcb, at: int, length: int, end: int) -> bool:
+    """Whether the last segment of a run carries PSH: at the end of what was written (MUST-61), whenever it leaves."""
+    if at + length == tcb.send_ring.end:
+        if not tcb.pushes or tcb.pushes[-1] < end:
+            tcb.pushes.append(end)
+        return True
+    if length > tcb.snd_mss:
+        return True  # the end of a run: the receiver's GRO need not wait for more (Linux does so, too)
+    index = bisect_left(tcb.pushes, end)
+    return index < len(tcb.pushes) and tcb.pushes[index] == end
 
 
 # Probes
