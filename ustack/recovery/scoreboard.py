@@ -176,6 +176,14 @@ class Scoreboard(SackedFlight):
         self.sacked_bytes = 0
         self.sacked_segs = 0
 
+    def note_delay(self, prior_una: int, most: int) -> None:
+        """Without SACK: what lay at ``prior_una`` was only late, and so many duplicate ACKs show no loss from now on.
+
+        ``most``: segments (tcp_max_reordering; Linux's tcp_check_sack_reordering in tcp_try_undo_partial)."""
+        if not self.enable_sack and self.sacked_segs > 0:
+            late = -(-(self.highest_sent - prior_una) // self.mss)
+            self.reordering = max(self.reordering, min(late, most))
+
     def on_partial_ack(self) -> int:
         """The segment at SND.UNA is lost too (RFC 6582 section 3.2): marks it. Bytes newly lost."""
         record = self.sent_list.first()

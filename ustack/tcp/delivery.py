@@ -179,7 +179,8 @@ def event_data_received(tcb: Tcb, segment: Segment, now: int) -> None:
         elif gap > tcb.rtt.rto:
             tcb.add_quickacks(MAX_QUICKACKS)
     tcb.last_text_at = now
-    if segment.payload_length >= 128:
+    if segment.payload_length >= 128 and (tcb.sack_on or not tcb.receive_ring.blocks()):
+        # Behind a gap only with SACK: else the window must stand, or the ACK is no duplicate (RFC 5681 section 2).
         window.grow(tcb, segment.payload_length)
 
 

@@ -302,6 +302,7 @@ def _in_recovery(tcb: Tcb, news: AckNews, now: int) -> None:
     """A partial ACK, or one more SACK."""
     undo = tcb.undo
     if tcb.snd_una > news.prior_una and undo.marker >= 0 and undo.was_delayed(news.ts_ecr):
+        tcb.board.note_delay(news.prior_una, tcb.env.settings.tcp_max_reordering)
         if tcb.board.retransmitted_bytes == 0:
             _undo(tcb, True, now)
             _keep_open(tcb)
