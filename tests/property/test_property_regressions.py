@@ -120,16 +120,19 @@ def test_a_guessed_cookie_at_any_time_of_the_clock(start: int) -> None:
     play(guesses, Setup((("tcp_syncookies", 2),), start=start))
 
 
-def test_without_sack_one_loss_is_one_recovery() -> None:
-    """Duplicate ACKs of needless resends began the next recovery, 38 of them for 17 segments lost."""
-    link = Impairment(delay=50 * MS, rate=5_000_000, loss=0.03, seed=342526315)
-    back = Impairment(delay=50 * MS, seed=884754037)
+@pytest.mark.parametrize("seed", [1, 2, 3, 5, 6, 884754037])
+def test_without_sack_one_loss_is_one_recovery(seed: int) -> None:
+    """Duplicate ACKs of needless resends began the next recovery, and a growing window made duplicates look like news:
+
+    37 recoveries and 11 timeouts for 18 segments lost."""
+    link = Impairment(delay=50 * MS, rate=5_000_000, loss=0.03, seed=seed + 1)
+    back = Impairment(delay=50 * MS, seed=seed)
     settings = ((("tcp_sack", 0),), ())
     play = Play(Case("lossy", link, back, settings, (Manners(length=600_000), Manners(length=1))))
     play.run()
     sender = play.hosts[0].stack.counters
-    assert sender["TCPRenoRecovery"] <= play.network.lost_packets
-    assert sender["TcpRetransSegs"] <= 3 * play.network.lost_packets  # an RTO without SACK resends what had arrived
+    assert sender["TCPRenoRecovery"] + sender["TCPTimeouts"] <= play.network.lost_packets
+    assert sender["TcpRetransSegs"] <= 2 * play.network.lost_packets
 
 
 def test_keepalive_leaves_no_trail_in_the_heap_of_deadlines() -> None:

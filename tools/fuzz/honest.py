@@ -285,6 +285,7 @@ class Play:
         began = network.now
         network.run_until(self._is_over, network.now + 24 * HOUR)
         self._lose_patience()
+        network.flush()
         require(self._is_over(), "an application waits for ever", self.describe())
         self.took = network.now - began
         # A listener may still make connections of late segments: nobody serves those.
@@ -350,9 +351,9 @@ class Play:
 
     def _check_clean(self, slow: bool) -> None:
         """Nothing is lost: nothing is sent twice, and nobody is reset."""
-        names = ["TcpOutRsts"]
+        names = []
         if not self.case.there.rate and not self.case.back.rate:  # a queue that grows looks like a loss to any TCP
-            names.append("TCPTimeouts")
+            names += ["TCPTimeouts", "TcpOutRsts"]
             if not slow:  # a slow reader's delayed ACK may look like a tail loss
                 names += ["TCPLossProbes", "TcpRetransSegs", "TCPWinProbe"]
         for name in names:
