@@ -77,11 +77,13 @@ test: test-compiled test-pure
 
 test-compiled: $(VENV)/.extras compiled-tree
 	@echo "== the suite, compiled"
-	cd $(BUILD)/compiled && $(RUN) -m pytest -q $(PYTEST_ARGS)
+	cd $(BUILD)/compiled && $(RUN) -m pytest -q -n $(JOBS) --ignore=tests/kernel $(PYTEST_ARGS)
+	@echo "== end to end, compiled: curl, nginx, ncat, nmap, tshark over TUN devices"
+	cd $(BUILD)/compiled && $(RUN) -m pytest -q tests/kernel $(PYTEST_ARGS)
 
 test-pure: $(VENV)/.extras pure-tree
 	@echo "== the suite, interpreted (the end-to-end tests ran above)"
-	cd $(BUILD)/pure && $(RUN) -m pytest -q --ignore=tests/kernel $(PYTEST_ARGS)
+	cd $(BUILD)/pure && $(RUN) -m pytest -q -n $(JOBS) --ignore=tests/kernel $(PYTEST_ARGS)
 
 acceptance: $(VENV)/.extras compiled-tree
 	cd $(BUILD)/compiled && USTACK_FULL=1 $(RUN) -m pytest -v tests/kernel $(PYTEST_ARGS)
