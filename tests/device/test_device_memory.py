@@ -31,7 +31,8 @@ def is_readable(fd: int) -> bool:
 
 
 def facts(segment: Any) -> dict[str, Any]:
-    known = dict(vars(segment))
+    names = [name for name in dir(segment) if not name.startswith("_")]  # a compiled record has no __dict__
+    known = {name: getattr(segment, name) for name in names}
     known["payload"] = (
         native.payload_bytes(segment.payload, 0, segment.payload_length) if segment.payload_length else b""
     )
