@@ -17,12 +17,13 @@ PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml $(shell find ustack native -type f ! -name '*.so' ! -name '*.py[co]' ! -name '.*')
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-compiled test-pure compiled-tree pure-tree acceptance lint type asan bench clean
+.PHONY: help install dev demo test test-compiled test-pure test-kernel compiled-tree pure-tree acceptance lint type asan bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo         set everything up from nothing and watch curl talk to ustack"
 	@echo "make test         the whole suite: compiled, then interpreted"
+	@echo "make test-kernel  the dialogues that Linux must pass too, put to this machine's kernel"
 	@echo "make acceptance   the end-to-end tests at full size (1 GiB, 20 seeds); takes a while"
 	@echo "make lint type    ruff; mypy --strict"
 	@echo "make asan         the C core's tests under AddressSanitizer and UBSan"
@@ -86,6 +87,9 @@ test-compiled: $(VENV)/.extras compiled-tree
 test-pure: $(VENV)/.extras pure-tree
 	@echo "== the suite, interpreted (the end-to-end tests ran above)"
 	cd $(BUILD)/pure && $(RUN) -m pytest -q -n $(JOBS) -m "not kernel" --ignore=tests/kernel $(PYTEST_ARGS)
+
+test-kernel: $(VENV)/.extras compiled-tree
+	cd $(BUILD)/compiled && $(RUN) -m pytest -q -m kernel --reruns 2 --ignore=tests/kernel $(PYTEST_ARGS)
 
 acceptance: $(VENV)/.extras compiled-tree
 	cd $(BUILD)/compiled && USTACK_FULL=1 $(RUN) -m pytest -v tests/kernel $(PYTEST_ARGS)

@@ -12,6 +12,7 @@ from ustack.cli import get, ladder_command, ping, serve
 from ustack.cli.complaint import Complaint
 from ustack.cli.version import version_text
 from ustack.iperf3 import command as iperf3
+from ustack.packetdrill import command as packetdrill
 
 INTERRUPTED = 130
 """What a shell reports for a command that SIGINT ended."""
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "ping": ping,
     "ladder": ladder_command,
     "iperf3": iperf3,
+    "packetdrill": packetdrill,
 }
 
 EPILOG = """\
