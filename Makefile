@@ -79,8 +79,10 @@ test: test-compiled test-pure
 test-compiled: $(VENV)/.extras compiled-tree
 	@echo "== the suite, compiled"
 	cd $(BUILD)/compiled && $(RUN) -m pytest -q -n $(JOBS) -m "not kernel" --ignore=tests/kernel $(PYTEST_ARGS)
-	@echo "== beside the kernel's own TCP, in real time: one at a time, and again when the machine was too busy"
-	cd $(BUILD)/compiled && $(RUN) -m pytest -q -m kernel --reruns 2 --ignore=tests/kernel $(PYTEST_ARGS)
+	@echo "== beside the kernel's own TCP"
+	cd $(BUILD)/compiled && $(RUN) -m pytest -q -n $(JOBS) -m kernel --reruns 2 --ignore=tests/kernel --ignore=tests/packetdrill $(PYTEST_ARGS)
+	@echo "== scripts live on the kernel, in real time: one at a time, and again when the machine was too busy"
+	cd $(BUILD)/compiled && $(RUN) -m pytest -q -m kernel --reruns 2 tests/packetdrill $(PYTEST_ARGS)
 	@echo "== end to end, compiled: curl, nginx, ncat, nmap, tshark over TUN devices"
 	cd $(BUILD)/compiled && $(RUN) -m pytest -q --reruns 1 tests/kernel $(PYTEST_ARGS)
 
