@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
 from hashlib import blake2s
 
 from ustack.drops import Drop
@@ -264,9 +263,6 @@ class TcpLayer:
             self.forget_time_wait(waiting)
         else:
             self.deadlines.watch(waiting, waiting.deadline)
-
-    def all_connections(self) -> Iterable[Connection]:
-        return self.connections.values()
 
 
 def _covers(listener: Listener, destination: bytes) -> bool:

@@ -16,11 +16,6 @@ MAX_WINDOW: Final = 65535
 MAX_WSCALE: Final = 14
 """RFC 7323 section 2.3."""
 
-INITIAL_RTO: Final = SECOND
-"""RFC 6298 section 2.1; Linux's TCP_TIMEOUT_INIT."""
-FALLBACK_RTO: Final = 3 * SECOND
-"""RFC 6298 section 5.7: when the SYN was resent and no timestamp told its round trip."""
-
 ATO_MIN: Final = 40 * MILLISECOND
 """Least delay of a delayed ACK; Linux's TCP_ATO_MIN and TCP_DELACK_MIN (RFC 9293: below 500 ms)."""
 DELACK_MAX: Final = 200 * MILLISECOND
@@ -45,9 +40,6 @@ TSO_RTT_LOG: Final = 9
 
 MAX_SACK_BLOCKS: Final = 4
 """Blocks that fit 40 bytes of options (RFC 2018 section 3); three beside timestamps."""
-
-DUPLICATE_THRESHOLD: Final = 3
-"""Duplicate ACKs that mean a loss (RFC 5681 section 3.2)."""
 
 MODEL_RTO_MIN: Final = 200 * MILLISECOND
 """tcp_retries1 and tcp_retries2 are turned into a time with this RTO (Linux's TCP_RTO_MIN)."""

@@ -273,9 +273,6 @@ class Tcb(Waiter):
         lowat = self.options.notsent_lowat or self.env.settings.tcp_notsent_lowat
         return self.iss + 1 + ring.end - self.snd_nxt < lowat
 
-    def readable_bytes(self) -> int:
-        return self.receive_ring.readable()
-
     def in_pingpong(self) -> bool:
         """Text flows both ways: ACKs ride on answers."""
         return self.pingpong >= self.env.settings.tcp_pingpong_thresh

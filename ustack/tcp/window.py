@@ -47,11 +47,6 @@ def settle_scale(tcb: Tcb) -> None:
         tcb.rcv_ssthresh = min(tcb.rcv_ssthresh, tcb.window_clamp)
 
 
-def free_space(tcb: Tcb) -> int:
-    """Bytes of window that the buffer could still offer."""
-    return tcb.buffer_space() - tcb.receive_ring.readable()
-
-
 def _candidate(tcb: Tcb) -> int:
     """The window that would be offered if no edge stood (Linux's __tcp_select_window)."""
     allowed = tcb.buffer_space()
