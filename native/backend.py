@@ -30,9 +30,8 @@ COMPILED_FILES = (
     "network.py",
     "udp.py",
     "icmp.py",
-    "native.py",
 )  # not errors.py (builtin exceptions twice over), nor sockopts.py (setattr with whatever setsockopt got)
-COMPILED_PACKAGES = ("wire", "congestion", "recovery", "tcp", "stack")
+COMPILED_PACKAGES = ("wire", "congestion", "recovery", "tcp", "stack", "native")
 
 
 class BuildExt(build_ext):

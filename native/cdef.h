@@ -127,6 +127,20 @@ struct us_block {
     uint32_t references;
 };
 
+/* Where bytes come from: one stretch of memory, or a chain of pieces. */
+struct us_source {
+    const uint8_t *bytes;
+    uint64_t left;                        /* in this stretch */
+    const struct us_receiver *receiver;   /* NULL: there is no next stretch */
+    uint32_t next;
+};
+
+/* Text that was placed, and still lies where it landed. */
+struct us_late {
+    struct us_source from;
+    uint64_t length;
+};
+
 /* A byte stream's window by absolute offsets: a send ring or a receive ring. */
 struct us_ring {
     struct us_block *block;   /* NULL until the first byte */
@@ -138,6 +152,9 @@ struct us_ring {
     uint32_t range_count;
     uint32_t range_slots;
     uint32_t range_limit;
+    uint32_t late_count;
+    uint64_t late_length;     /* bytes before end that are still in the arena */
+    struct us_late late[4];   /* in order */
 };
 
 struct us_span {
@@ -207,8 +224,9 @@ int64_t us_ring_place(struct us_ring *ring, uint64_t at, const uint8_t *data, ui
 int64_t us_ring_place_run(struct us_ring *ring, uint64_t at, const struct us_receiver *receiver,
                           uint32_t handle, uint64_t skip, uint64_t length);
 int64_t us_ring_read(struct us_ring *ring, uint8_t *out, uint64_t length);
+void us_ring_settle(struct us_ring *ring);
 int64_t us_ring_take(struct us_ring *ring, uint64_t length, struct us_span *spans);
-int us_ring_spans(const struct us_ring *ring, uint64_t at, uint64_t length, struct us_span *spans);
+int us_ring_spans(struct us_ring *ring, uint64_t at, uint64_t length, struct us_span *spans);
 struct us_block *us_block_hold(struct us_ring *ring);
 void us_block_release(struct us_block *block);
 

@@ -105,6 +105,9 @@ uint64_t us_ring_top(const struct us_ring *ring);
 void us_ring_locate(const struct us_ring *ring, uint64_t at, uint64_t length, struct us_span *spans);
 int us_ring_reserve(struct us_ring *ring, uint64_t upto);
 
+/* place.c */
+int us_source_copy(struct us_source *from, uint8_t *out, uint64_t count);
+
 /* emit.c */
 int us_transmit_check(const struct us_transmit *transmit);
 int us_transmit_is_v4(const struct us_transmit *transmit);

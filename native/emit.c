@@ -40,7 +40,7 @@ int us_transmit_check(const struct us_transmit *transmit)
     if (transmit->length == 0)
         return 1;
     if (transmit->ring)
-        return us_ring_spans((const struct us_ring *)(uintptr_t)transmit->ring, transmit->at, transmit->length,
+        return us_ring_spans((struct us_ring *)(uintptr_t)transmit->ring, transmit->at, transmit->length,
                              spans) == 0;
     return transmit->data != 0;
 }

@@ -33,7 +33,7 @@ static void payload_spans(const struct us_transmit *transmit, uint32_t done, uin
     if (!length)
         return;
     if (transmit->ring) {
-        us_ring_spans((const struct us_ring *)(uintptr_t)transmit->ring, transmit->at + done, length, spans);
+        us_ring_spans((struct us_ring *)(uintptr_t)transmit->ring, transmit->at + done, length, spans);
         return;
     }
     spans[0].bytes = (uint8_t *)(uintptr_t)transmit->data + done;

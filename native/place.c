@@ -6,13 +6,11 @@
 
 #define RANGES_MIN 8U
 
-/* Where placed bytes come from: one stretch of memory, or a chain of pieces. */
-struct source {
-    const uint8_t *bytes;
-    uint64_t left;                        /* in this stretch */
-    const struct us_receiver *receiver;   /* NULL: there is no next stretch */
-    uint32_t next;
-};
+/* Shorter text is copied at once: putting the copy off costs more than it could save. */
+#define LATE_MIN 16384U
+#define LATE_MAX (sizeof ((struct us_ring *)0)->late / sizeof(struct us_late))
+/* Of the result: the ring has text in the arena. */
+#define IS_LATE 0x8000U
 
 /**
  * next_stretch() - the next piece of a chain.
@@ -20,7 +18,7 @@ struct source {
  *
  * Return: 0 when there is none.
  */
-static int next_stretch(struct source *from)
+static int next_stretch(struct us_source *from)
 {
     const struct us_piece *piece;
 
@@ -40,7 +38,7 @@ static int next_stretch(struct source *from)
  *
  * Return: 0, or -EINVAL when there are not so many.
  */
-static int source_skip(struct source *from, uint64_t count)
+static int source_skip(struct us_source *from, uint64_t count)
 {
     while (count > from->left) {
         count -= from->left;
@@ -55,14 +53,14 @@ static int source_skip(struct source *from, uint64_t count)
 }
 
 /**
- * source_copy() - takes bytes.
+ * us_source_copy() - takes bytes.
  * @from: moved on.
  * @out: where to.
  * @count: bytes.
  *
  * Return: 0, or -EINVAL when there are not so many.
  */
-static int source_copy(struct source *from, uint8_t *out, uint64_t count)
+int us_source_copy(struct us_source *from, uint8_t *out, uint64_t count)
 {
     while (count) {
         uint64_t part = count < from->left ? count : from->left;
@@ -89,16 +87,16 @@ static int source_copy(struct source *from, uint8_t *out, uint64_t count)
  *
  * Return: 0 or -EINVAL.
  */
-static int fill(struct us_ring *ring, uint64_t at, uint64_t count, struct source *from)
+static int fill(struct us_ring *ring, uint64_t at, uint64_t count, struct us_source *from)
 {
     struct us_span spans[2];
 
     if (!count)
         return 0;
     us_ring_locate(ring, at, count, spans);
-    if (source_copy(from, spans[0].bytes, spans[0].length) < 0)
+    if (us_source_copy(from, spans[0].bytes, spans[0].length) < 0)
         return -EINVAL;
-    return source_copy(from, spans[1].bytes, spans[1].length);
+    return us_source_copy(from, spans[1].bytes, spans[1].length);
 }
 
 /**
@@ -155,7 +153,7 @@ static int room_for_range(struct us_ring *ring)
  *
  * Return: 0 or -EINVAL.
  */
-static int fill_gaps(struct us_ring *ring, uint64_t low, uint64_t high, struct source *from, uint32_t at)
+static int fill_gaps(struct us_ring *ring, uint64_t low, uint64_t high, struct us_source *from, uint32_t at)
 {
     for (; low < high; at++) {
         uint64_t start = high, end = high;
@@ -210,7 +208,9 @@ static void cover(struct us_ring *ring, uint64_t low, uint64_t high, uint32_t at
  */
 static int64_t result(const struct us_ring *ring, uint64_t advance)
 {
-    return (int64_t)(advance << 16 | (ring->range_count < 0xffff ? ring->range_count : 0xffff));
+    uint32_t ranges = ring->range_count < IS_LATE - 1 ? ring->range_count : IS_LATE - 1;
+
+    return (int64_t)(advance << 16 | (ring->late_count ? IS_LATE : 0) | ranges);
 }
 
 /**
@@ -235,6 +235,44 @@ static void advance_end(struct us_ring *ring, uint64_t high)
 }
 
 /**
+ * put_off() - notes in-order text that stays in the arena for now: who reads it before the next batch gets it
+ * from there, and one copy is saved.
+ * @ring: has memory for the text; nothing lies beyond its in-order end.
+ * @length: bytes.
+ * @from: the source; more of it than one stretch.
+ *
+ * Return: 0 when it has to be copied after all.
+ */
+static int put_off(struct us_ring *ring, uint64_t length, const struct us_source *from)
+{
+    if (length < LATE_MIN || !from->receiver || ring->range_count || ring->late_count == LATE_MAX)
+        return 0;
+    ring->late[ring->late_count].from = *from;
+    ring->late[ring->late_count].length = length;
+    ring->late_count++;
+    ring->late_length += length;
+    ring->end += length;
+    return 1;
+}
+
+/**
+ * us_ring_settle() - copies what was put off: before the arena is used again, and before who needs it in place.
+ * @ring: a receive ring.
+ */
+void us_ring_settle(struct us_ring *ring)
+{
+    uint64_t at = ring->end - ring->late_length;
+    uint32_t n;
+
+    for (n = 0; n < ring->late_count; n++) {
+        (void)fill(ring, at, ring->late[n].length, &ring->late[n].from); /* its length was checked */
+        at += ring->late[n].length;
+    }
+    ring->late_count = 0;
+    ring->late_length = 0;
+}
+
+/**
  * place() - text at an absolute offset, in order or not.
  * @ring: a receive ring.
  * @at: absolute offset of the first byte of the source.
@@ -245,7 +283,7 @@ static void advance_end(struct us_ring *ring, uint64_t high)
  *
  * Return: result(), -EINVAL for a source shorter than said, -ENOMEM.
  */
-static int64_t place(struct us_ring *ring, uint64_t at, uint64_t length, struct source *from)
+static int64_t place(struct us_ring *ring, uint64_t at, uint64_t length, struct us_source *from)
 {
     uint64_t low = at > ring->end ? at : ring->end, high = at + length, before = ring->end;
     uint64_t edge = ring->start + ring->capacity;
@@ -270,6 +308,9 @@ static int64_t place(struct us_ring *ring, uint64_t at, uint64_t length, struct 
     }
     if (us_ring_reserve(ring, high > us_ring_top(ring) ? high : us_ring_top(ring)) < 0)
         return -ENOMEM;
+    if (low == ring->end && put_off(ring, high - low, from))
+        return result(ring, ring->end - before);
+    us_ring_settle(ring);
     if (fill_gaps(ring, low, high, from, first) < 0)
         return -EINVAL;
     if (low == ring->end)
@@ -287,11 +328,12 @@ static int64_t place(struct us_ring *ring, uint64_t at, uint64_t length, struct 
  * @skip: bytes of @data to pass over.
  * @length: bytes.
  *
- * Return: advance of the in-order end << 16 | ranges beyond it; -ENOMEM.
+ * Return: advance of the in-order end << 16 | 0x8000 when us_ring_settle() is to be called before the next
+ * batch | ranges beyond the end; -ENOMEM.
  */
 int64_t us_ring_place(struct us_ring *ring, uint64_t at, const uint8_t *data, uint64_t skip, uint64_t length)
 {
-    struct source from = {data + skip, length, NULL, US_NO_PIECE};
+    struct us_source from = {data + skip, length, NULL, US_NO_PIECE};
 
     return place(ring, at, length, &from);
 }
@@ -310,7 +352,7 @@ int64_t us_ring_place(struct us_ring *ring, uint64_t at, const uint8_t *data, ui
 int64_t us_ring_place_run(struct us_ring *ring, uint64_t at, const struct us_receiver *receiver,
                           uint32_t handle, uint64_t skip, uint64_t length)
 {
-    struct source from = {NULL, 0, receiver, handle - receiver->handle_base};
+    struct us_source from = {NULL, 0, receiver, handle - receiver->handle_base};
 
     if (!us_piece_valid(receiver, handle) || source_skip(&from, skip) < 0)
         return -EINVAL;
@@ -330,9 +372,9 @@ int64_t us_ring_place_run(struct us_ring *ring, uint64_t at, const struct us_rec
 int64_t us_payload_copy(const struct us_receiver *receiver, uint32_t handle, uint64_t skip, uint64_t length,
                         uint8_t *out)
 {
-    struct source from = {NULL, 0, receiver, handle - receiver->handle_base};
+    struct us_source from = {NULL, 0, receiver, handle - receiver->handle_base};
 
-    if (!us_piece_valid(receiver, handle) || source_skip(&from, skip) < 0 || source_copy(&from, out, length) < 0)
+    if (!us_piece_valid(receiver, handle) || source_skip(&from, skip) < 0 || us_source_copy(&from, out, length) < 0)
         return -EINVAL;
     return (int64_t)length;
 }

@@ -211,6 +211,7 @@ int us_ring_release(struct us_ring *ring, uint64_t upto)
 {
     if (upto > ring->end)
         return -EINVAL;
+    us_ring_settle(ring);
     if (upto > ring->start)
         ring->start = upto;
     return 0;
@@ -225,11 +226,12 @@ int us_ring_release(struct us_ring *ring, uint64_t upto)
  *
  * Return: 0, or -EINVAL when not all of it is kept.
  */
-int us_ring_spans(const struct us_ring *ring, uint64_t at, uint64_t length, struct us_span *spans)
+int us_ring_spans(struct us_ring *ring, uint64_t at, uint64_t length, struct us_span *spans)
 {
     memset(spans, 0, 2 * sizeof *spans);
     if (at < ring->start || at > ring->end || length > ring->end - at)
         return -EINVAL;
+    us_ring_settle(ring);
     if (length)
         us_ring_locate(ring, at, length, spans);
     return 0;
@@ -255,6 +257,36 @@ int64_t us_ring_take(struct us_ring *ring, uint64_t length, struct us_span *span
 }
 
 /**
+ * read_late() - copies out of the arena what was put off.
+ * @ring: everything before has been read.
+ * @out: where to.
+ * @length: at most.
+ *
+ * Return: bytes read.
+ */
+static uint64_t read_late(struct us_ring *ring, uint8_t *out, uint64_t length)
+{
+    uint64_t done = 0;
+    uint32_t n = 0;
+
+    while (n < ring->late_count && done < length) {
+        struct us_late *late = &ring->late[n];
+        uint64_t part = late->length < length - done ? late->length : length - done;
+
+        (void)us_source_copy(&late->from, out + done, part); /* its length was checked */
+        late->length -= part;
+        done += part;
+        if (!late->length)
+            n++;
+    }
+    ring->late_count -= n;
+    memmove(ring->late, ring->late + n, ring->late_count * sizeof *ring->late);
+    ring->late_length -= done;
+    ring->start += done;
+    return done;
+}
+
+/**
  * us_ring_read() - the next in-order bytes, copied out and given up.
  * @ring: a receive ring.
  * @out: where to.
@@ -264,12 +296,16 @@ int64_t us_ring_take(struct us_ring *ring, uint64_t length, struct us_span *span
  */
 int64_t us_ring_read(struct us_ring *ring, uint8_t *out, uint64_t length)
 {
+    uint64_t settled = ring->end - ring->late_length - ring->start;
     struct us_span spans[2];
-    int64_t taken = us_ring_take(ring, length, spans);
 
-    if (taken) {
+    if (settled > length)
+        settled = length;
+    if (settled) {
+        us_ring_locate(ring, ring->start, settled, spans);
         memcpy(out, spans[0].bytes, spans[0].length);
         memcpy(out + spans[0].length, spans[1].bytes, spans[1].length);
+        ring->start += settled;
     }
-    return taken;
+    return (int64_t)(settled + read_late(ring, out + settled, length - settled));
 }

@@ -203,6 +203,9 @@ class ReceiveRing:
         self._beyond.discard_below(self.end)
         return self.end - before
 
+    def settle(self) -> None:
+        """The memory that payloads came in is about to be used again: nothing of it is needed here."""
+
     def readable(self) -> int:
         """Bytes in order."""
         return self.end - self.start

@@ -9,6 +9,7 @@ from contextlib import suppress
 from ustack.native import Receiver, payload_bytes
 from ustack.ring import SendRing
 from ustack.wire.frame import Frame, Refused, Segment, Transmit
+from ustack.wire.split import cut
 
 V4 = bytes(10) + b"\xff\xff"
 PEER = V4 + bytes([10, 0, 0, 1])
@@ -41,6 +42,13 @@ def transmit(payload: bytes = b"", *, v6: bool = False, **fields: object) -> Tra
         assert hasattr(made, name)
         setattr(made, name, value)
     return made
+
+
+def segment_of(receiver: Receiver, payload: bytes) -> Segment:
+    """A batch with one run, ``payload``: its frame."""
+    (frame,) = receiver.receive_packets(cut(transmit(payload)))
+    assert isinstance(frame, Segment)
+    return frame
 
 
 def seen(frame: Frame) -> dict[str, object]:

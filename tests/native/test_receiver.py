@@ -8,17 +8,11 @@ import signal
 
 import pytest
 
-from tests.native.frames import datagram_pair, seen, text, transmit
+from tests.native.frames import datagram_pair, seen, segment_of, text, transmit
 from ustack import native
 from ustack.native import NativeReceiveRing, NativeRings, Receiver, payload_bytes
 from ustack.wire.frame import Segment
 from ustack.wire.split import cut
-
-
-def segment(receiver: Receiver, payload: bytes) -> Segment:
-    (frame,) = receiver.receive_packets(cut(transmit(payload)))
-    assert isinstance(frame, Segment)
-    return frame
 
 
 def test_an_empty_device_is_an_empty_batch() -> None:
@@ -74,7 +68,7 @@ def test_memory_packets_are_one_batch_however_many() -> None:
 
 def test_a_handle_dies_with_its_batch() -> None:
     receiver = Receiver()
-    frame = segment(receiver, b"hello")
+    frame = segment_of(receiver, b"hello")
     ring = NativeRings().receive_ring(100)
     assert ring.place(0, frame.payload, 1, 4) == 4
     receiver.poison()
@@ -87,7 +81,7 @@ def test_a_handle_dies_with_its_batch() -> None:
 
 def test_a_handle_dies_with_its_receiver() -> None:
     receiver = Receiver()
-    frame = segment(receiver, b"hello")
+    frame = segment_of(receiver, b"hello")
     del receiver
     gc.collect()
     with pytest.raises(ValueError, match="gone"):
@@ -102,7 +96,7 @@ def test_poison_before_the_first_batch_is_harmless() -> None:
 
 def test_a_run_shorter_than_said_is_misuse() -> None:
     receiver = Receiver()
-    frame = segment(receiver, b"hello")
+    frame = segment_of(receiver, b"hello")
     ring = NativeReceiveRing(100)
     for skip, length in [(0, 6), (5, 1), (6, 1)]:
         with pytest.raises(ValueError, match="payload"):
@@ -113,7 +107,7 @@ def test_a_run_shorter_than_said_is_misuse() -> None:
 
 def test_receivers_do_not_see_each_others_batches() -> None:
     first, second = Receiver(), Receiver()
-    one, two = segment(first, b"first"), segment(second, b"second")
+    one, two = segment_of(first, b"first"), segment_of(second, b"second")
     assert payload_bytes(one.payload, 0, 5) == b"first"
     assert payload_bytes(two.payload, 0, 6) == b"second"
 

@@ -1,0 +1,147 @@
+"""Batches of frames: read, parsed and merged into runs by one call into C."""
+
+import errno
+from collections.abc import Sequence
+from typing import Any
+
+from ustack.native.core import MODE_TRUSTED, MODE_VNET, allocate, ffi, lib, strerror
+from ustack.ring import ReceiveRing
+from ustack.wire.frame import Frame, frames_from_descriptors
+
+# 64 super-frames of 64 KiB, the depth at which a pass of Python over the whole batch costs nothing.
+ARENA_SIZE = 64 * (65536 + 64)
+# Without offload frames are small, and packed tightly: 512 of 1500 bytes stay in the second-level cache.
+FRAMES = 512
+
+_HANDLE_BITS = 16  # of a handle name the piece, the others the receiver
+_PIECES_MAX = 1 << _HANDLE_BITS
+
+APART = ("empty", "flags", "ended", "sequence", "hops", "options", "ts_val", "ack", "crowded")
+
+
+class Landing:
+    """Where the batches of a Receiver land. Rings hold it as long as they have text there."""
+
+    def __init__(self) -> None:
+        self.core: Any = ffi.new("struct us_receiver *")
+        self.owned: list[Any] = []
+        self.late: list[ReceiveRing] = []
+        """Rings whose copy of a text was put off (``put_off`` in native/place.c): an application that
+        reads before the next batch takes it from the arena."""
+
+    def settle(self) -> None:
+        """The arena is needed: what is late is copied now."""
+        for ring in self.late:
+            ring.settle()
+        self.late.clear()
+
+
+# Landings by the high bits of their handles: a ring meets handles, not receivers. Entries die with the Receiver.
+_landings: dict[int, Landing] = {}
+
+
+def payload_bytes(payload: object, skip: int, length: int) -> bytes:
+    """A copy of ``payload[skip:skip + length]``, whichever form a Segment's payload has."""
+    if not isinstance(payload, int):
+        return bytes(memoryview(payload)[skip : skip + length])  # type: ignore[arg-type]
+    out = bytearray(length)
+    if lib.us_payload_copy(landing_of(payload).core, payload, skip, length, ffi.from_buffer("uint8_t[]", out)) < 0:
+        raise ValueError("a payload handle of an earlier batch, or too short")
+    return bytes(out)
+
+
+def landing_of(handle: int) -> Landing:
+    """Where a payload lies. Raises ValueError for a handle whose Receiver is gone."""
+    landing = _landings.get(handle >> _HANDLE_BITS)
+    if landing is None:
+        raise ValueError("a payload handle of a receiver that is gone")
+    return landing
+
+
+class Receiver:
+    """Reads a batch of frames and makes runs of them.
+
+    ``capacity`` is bytes of the arena, ``frames`` the most wire reads in one batch. Memory is taken at the
+    first use. What a batch returned is valid until the next.
+    """
+
+    def __init__(self, capacity: int = ARENA_SIZE, frames: int = FRAMES) -> None:
+        if not 0 < frames <= _PIECES_MAX:
+            raise ValueError(f"frames must be 1..{_PIECES_MAX}")
+        self._capacity = max(capacity, 65536 + 64)
+        self._frames = frames
+        self._arena = memoryview(b"")
+        self._descriptors = memoryview(b"")
+        self._landing = Landing()
+        self._core = self._landing.core
+        number = 1
+        while number in _landings:
+            number += 1
+        if number >= 1 << (32 - _HANDLE_BITS):
+            raise OSError(errno.EMFILE, "too many receivers")
+        self._core.handle_base = number << _HANDLE_BITS
+        _landings[number] = self._landing
+        # Dies with this object (a compiled class has no weak references to watch it by).
+        self._registration: Any = ffi.gc(ffi.cast("void *", self._core), lambda _core: _landings.pop(number, None))
+
+    def _allocate(self, capacity: int, frames: int) -> None:
+        """Takes memory for a batch of that size, in place of what there was."""
+        arena = allocate("uint8_t[]", capacity)
+        descriptors = allocate("struct us_descriptor[]", frames)
+        pieces = allocate("struct us_piece[]", frames)
+        tails = allocate("uint32_t[]", frames)
+        core = self._core
+        core.arena, core.descriptors, core.pieces, core.tails = arena, descriptors, pieces, tails
+        core.arena_size, core.slots = capacity, frames
+        core.used = core.count = core.piece_count = 0
+        self._landing.owned = [arena, descriptors, pieces, tails]
+        self._arena = memoryview(ffi.buffer(arena))
+        self._descriptors = memoryview(ffi.buffer(descriptors))
+
+    def receive(self, fd: int, vnet: bool, csum_trusted: bool = False) -> list[Frame]:
+        """One batch: everything that ``fd`` (non-blocking) has, or as much as the arena holds.
+
+        ``vnet``: frames stand behind a virtio header of 10 bytes. ``csum_trusted``: transport checksums are
+        not verified. Raises OSError when the first read fails for another reason than emptiness.
+        """
+        if self._landing.late:
+            self._landing.settle()
+        if self._core.arena_size < self._capacity:
+            self._allocate(self._capacity, self._frames)
+        mode = (MODE_VNET if vnet else 0) | (MODE_TRUSTED if csum_trusted else 0)
+        count: int = lib.us_receive(self._core, fd, mode)
+        if count > 0:
+            return frames_from_descriptors(self._descriptors, count, self._arena)
+        if count < 0:
+            raise strerror(-count)
+        return []
+
+    def receive_packets(self, packets: Sequence[bytes], csum_trusted: bool = False) -> list[Frame]:
+        """One batch from packets in memory: the same parsing, the same runs."""
+        if not packets:
+            return []
+        self._landing.settle()
+        lengths = [len(packet) for packet in packets]
+        needed = sum(lengths) + 16 * len(packets)
+        core = self._core
+        if core.arena_size < needed or core.slots < len(packets):
+            if len(packets) > _PIECES_MAX:
+                raise ValueError(f"more than {_PIECES_MAX} packets in one batch")
+            self._allocate(max(needed, int(core.arena_size), 16384), max(len(packets), int(core.slots), 16))
+        mode = MODE_TRUSTED if csum_trusted else 0
+        count: int = lib.us_receive_packets(core, b"".join(packets), lengths, len(packets), mode)
+        if count < 0:
+            raise strerror(-count)
+        return frames_from_descriptors(self._descriptors, count, self._arena)
+
+    def poison(self) -> None:
+        """Overwrites the batch and kills its handles, so that a test sees who kept a view too long."""
+        self._landing.settle()
+        if self._landing.owned:
+            lib.us_poison(self._core)
+
+    def counts(self) -> dict[str, int]:
+        """Frames read, frames that joined a run, and for each reason how many did not."""
+        core = self._core
+        apart = {f"apart_{name}": int(count) for name, count in zip(APART, core.apart, strict=True)}
+        return {"frames": int(core.frames), "merged": int(core.merged), **apart}
