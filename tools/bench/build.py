@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -169,7 +168,8 @@ def _copy_pure(source: Path, target: Path) -> None:
         }
 
     shutil.copytree(source, target, ignore=compiled)
-    if not list(target.glob("_native*.so")):
-        spec = importlib.util.find_spec("ustack._native")
-        if spec is not None and spec.origin is not None:
-            shutil.copy2(spec.origin, target)
+    if not list(target.glob("_native*.so")):  # the sources are not installed in place: `make install` has the C core
+        for entry in map(Path, sys.path):
+            for core in (entry / "ustack").glob("_native*.so"):
+                shutil.copy2(core, target)
+                return

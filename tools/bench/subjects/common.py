@@ -114,7 +114,7 @@ def sample(path: str) -> None:
             while at is not None:
                 names.append(f"{Path(at.f_code.co_filename).stem}.{at.f_code.co_qualname}")
                 at = at.f_back
-            if names[0] not in ("threading.Condition.wait", "threading.Event.wait", "native.wait"):
+            if names[0] not in ("threading.Condition.wait", "threading.Event.wait", "core.wait"):
                 folded[";".join(reversed(names))] += 1
         if turn % 200 == 0:
             Path(path).write_text("".join(f"{stack} {count}\n" for stack, count in folded.items()))
