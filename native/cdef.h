@@ -232,3 +232,5 @@ void us_block_release(struct us_block *block);
 
 /* waiting */
 int us_wait(const int *fds, uint32_t count, int64_t timeout_ns);
+int64_t us_wait_and_receive(struct us_receiver *receiver, unsigned int mode, const int *fds, uint32_t count,
+                            int64_t timeout_ns);

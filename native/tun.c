@@ -265,3 +265,28 @@ int us_wait(const int *fds, uint32_t count, int64_t timeout_ns)
             ready |= 1U << n;
     return (int)ready;
 }
+
+/**
+ * us_wait_and_receive() - us_wait(), and a batch at once when the first descriptor is readable.
+ * @receiver: where it lands.
+ * @mode: enum us_mode.
+ * @fds: the first is the device.
+ * @count: of them.
+ * @timeout_ns: negative for ever.
+ *
+ * Return: as us_wait(), with the number of descriptors filled << 32. That the device failed is for the next
+ * us_receive() to find.
+ */
+int64_t us_wait_and_receive(struct us_receiver *receiver, unsigned int mode, const int *fds, uint32_t count,
+                            int64_t timeout_ns)
+{
+    int64_t ready = us_wait(fds, count, timeout_ns);
+
+    if (ready > 0 && ready & 1) {
+        int filled = us_receive(receiver, fds[0], mode);
+
+        if (filled > 0)
+            ready |= (int64_t)filled << 32;
+    }
+    return ready;
+}

@@ -30,6 +30,16 @@ class Device:
         """A descriptor that is readable when :meth:`receive` has something; -1 when there is none."""
         return -1
 
+    def end_batch(self) -> None:
+        """Called under the lock before ``wait``: what ``receive`` returned last is done with."""
+
+    def wait(self, fds: Sequence[int], timeout_ns: int) -> int:
+        """Waits as :func:`ustack.native.wait`, *without* the stack's lock; ``fds[0]`` is ours.
+
+        A device may read a batch ahead meanwhile, which the next ``receive`` returns.
+        """
+        return native.wait(fds, timeout_ns)
+
     def receive(self, now: int) -> list[Frame]:
         """One batch of what arrived, [] when there is nothing. Frames are valid until the next call."""
         packets = self.read_packets(now)

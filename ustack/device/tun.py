@@ -120,6 +120,12 @@ class TunDevice(Device):
         if self._has_vnet:
             fcntl.ioctl(self._fd, TUNSETOFFLOAD, 0)
 
+    def end_batch(self) -> None:
+        self._receiver.end_batch()
+
+    def wait(self, fds: Sequence[int], timeout_ns: int) -> int:
+        return self._receiver.wait(fds, timeout_ns, self._has_vnet)
+
     def receive(self, now: int) -> list[Frame]:
         return self._receiver.receive(self._fd, self._has_vnet)
 

@@ -21,7 +21,6 @@ from _thread import allocate_lock, get_ident
 from collections import deque
 from collections.abc import Callable, Hashable
 
-from ustack import native
 from ustack.driver.guard import Guard
 from ustack.driver.lock import PoliteLock
 from ustack.driver.loop import DeviceError, Loop
@@ -136,6 +135,10 @@ class ThreadDriver:
                 self._check()
                 if deadline is not None and now >= deadline:
                     return False
+        except BaseException:
+            if not self.is_closed and self.failure is None:
+                self.step(self.clock())  # a batch that the device has read ahead announces itself no more
+            raise
         finally:
             self.leader, self._lead_waiter = outer
             if not self.leader:
@@ -149,11 +152,13 @@ class ThreadDriver:
         if deadline is not None and deadline < until:
             until = deadline
         timeout = -1 if until == NEVER else max(0, until - self.clock())
+        device = self.loop.device
+        device.end_batch()
         state = None
         self._lead_until = until
         try:
             state = self.lock.let_go()
-            native.wait(self._polled, timeout)
+            device.wait(self._polled, timeout)
         finally:
             self._lead_until = 0  # before the lock is ours: whatever changes until then is seen after it
             try:

@@ -74,6 +74,8 @@ class Receiver:
         self._descriptors = memoryview(b"")
         self._landing = Landing()
         self._core = self._landing.core
+        self._ahead = 0
+        """Frames of a batch that ``wait`` has read and ``receive`` has not returned yet."""
         number = 1
         while number in _landings:
             number += 1
@@ -104,23 +106,47 @@ class Receiver:
         ``vnet``: frames stand behind a virtio header of 10 bytes. ``csum_trusted``: transport checksums are
         not verified. Raises OSError when the first read fails for another reason than emptiness.
         """
-        if self._landing.late:
-            self._landing.settle()
-        if self._core.arena_size < self._capacity:
-            self._allocate(self._capacity, self._frames)
-        mode = (MODE_VNET if vnet else 0) | (MODE_TRUSTED if csum_trusted else 0)
-        count: int = lib.us_receive(self._core, fd, mode)
+        count = self._ahead
+        if count:
+            self._ahead = 0
+        else:
+            self.end_batch()
+            if self._core.arena_size < self._capacity:
+                self._allocate(self._capacity, self._frames)
+            count = lib.us_receive(self._core, fd, (MODE_VNET if vnet else 0) | (MODE_TRUSTED if csum_trusted else 0))
         if count > 0:
             return frames_from_descriptors(self._descriptors, count, self._arena)
         if count < 0:
             raise strerror(-count)
         return []
 
+    def end_batch(self) -> None:
+        """Nobody needs the batch any more but rings that put a copy off: they copy now."""
+        if self._landing.late:
+            self._landing.settle()
+
+    def wait(self, fds: Sequence[int], timeout_ns: int, vnet: bool) -> int:
+        """As :func:`wait`; when ``fds[0]`` becomes readable a batch is read at once, for ``receive`` to return.
+
+        One crossing for both, and the interpreter is asked for once. To be called after ``end_batch``; what else
+        uses this Receiver must wait meanwhile.
+        """
+        if self._ahead:
+            return 1
+        if self._core.arena_size < self._capacity:
+            self._allocate(self._capacity, self._frames)
+        mode = MODE_VNET if vnet else 0
+        ready: int = lib.us_wait_and_receive(self._core, mode, fds, len(fds), timeout_ns)
+        if ready < 0:
+            raise strerror(-ready)
+        self._ahead = ready >> 32
+        return ready & 0xFFFFFFFF
+
     def receive_packets(self, packets: Sequence[bytes], csum_trusted: bool = False) -> list[Frame]:
         """One batch from packets in memory: the same parsing, the same runs."""
         if not packets:
             return []
-        self._landing.settle()
+        self.end_batch()
         lengths = [len(packet) for packet in packets]
         needed = sum(lengths) + 16 * len(packets)
         core = self._core
@@ -136,7 +162,7 @@ class Receiver:
 
     def poison(self) -> None:
         """Overwrites the batch and kills its handles, so that a test sees who kept a view too long."""
-        self._landing.settle()
+        self.end_batch()
         if self._landing.owned:
             lib.us_poison(self._core)
 
