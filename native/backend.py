@@ -30,6 +30,10 @@ COMPILED_FILES = (
     "network.py",
     "udp.py",
     "icmp.py",
+    "driver/loop.py",
+    "socket/core.py",
+    "socket/text.py",
+    "socket/stream.py",
 )  # not errors.py (builtin exceptions twice over), nor sockopts.py (setattr with whatever setsockopt got)
 COMPILED_PACKAGES = ("wire", "congestion", "recovery", "tcp", "stack", "native")
 

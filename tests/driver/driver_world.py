@@ -91,6 +91,9 @@ class TinyStack:
                 endpoint.inbox.append(b"deadline")
                 self.pending.append(Event(EventKind.READABLE, endpoint))
 
+    def has_work(self) -> bool:
+        return True
+
     def poll_transmit(self, now: int) -> RawTransmit | None:
         return self.outbox.popleft() if self.outbox else None
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ustack.device.base import Device
-from ustack.stack.stack import Stack
 from ustack.tcp.events import Event
 from ustack.wire.frame import RawTransmit, Transmit
 
@@ -27,9 +26,12 @@ class DeviceError(Exception):
 
 
 class Loop:
-    """A Stack on a Device. ``clock`` returns ns; ``awaken`` is told each owner that something happened to."""
+    """A Stack on a Device. ``clock`` returns ns; ``awaken`` is told each owner that something happened to.
 
-    def __init__(self, stack: Stack, device: Device, clock: Callable[[], int]) -> None:
+    ``stack`` is a Stack or has the shape of one (compiled code would insist on the class itself).
+    """
+
+    def __init__(self, stack: Any, device: Device, clock: Callable[[], int]) -> None:
         self.stack = stack
         self.device = device
         self.clock = clock
@@ -56,6 +58,10 @@ class Loop:
             stack.on_deadline(now)
         self.flush(now)
         return bool(frames)
+
+    def has_work(self) -> bool:
+        """``flush`` may have something to do."""
+        return bool(self._kept) or self.stack.has_work()
 
     def flush(self, now: int) -> None:
         """Sends what the stack wants sent, as far as the device takes it, and tells owners what happened.
@@ -107,7 +113,7 @@ class Loop:
 
     def deadline(self) -> int | None:
         """When ``step`` must be called at the latest, though nothing arrives."""
-        first = self.stack.next_deadline()
+        first: int | None = self.stack.next_deadline()
         if self._is_plain and not self._kept:
             return first
         second = self.device.next_deadline()

@@ -233,13 +233,14 @@ class ThreadDriver:
             return
         if self.failure is not None:
             self._check()
-        try:
-            self.loop.flush(self.clock())
-            if self._deferred:
-                self.run_deferred()
-        except DeviceError as failed:
-            self.fail(failed.__cause__ or failed)
-            return
+        if self.loop.has_work():
+            try:
+                self.loop.flush(self.clock())
+                if self._deferred:
+                    self.run_deferred()
+            except DeviceError as failed:
+                self.fail(failed.__cause__ or failed)
+                return
         if self._lead_until:
             deadline = self.loop.deadline()
             if deadline is not None and deadline < self._lead_until:

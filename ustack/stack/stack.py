@@ -162,6 +162,11 @@ class Stack:
                     return transmit
                 self._loop_back(transmit)
 
+    def has_work(self) -> bool:
+        """``poll_transmit`` or ``next_event`` may have something; else the deadline is as it was, too."""
+        env = self.env
+        return bool(env.touched or env.events or env.replies or self.ip.outbox or self.looped)
+
     def _loop_back(self, transmit: Transmit | RawTransmit) -> None:
         """What we send to ourselves arrives here, as over Linux's ``lo``."""
         for packet in cut(transmit):
