@@ -34,6 +34,7 @@ COMPILED_FILES = (
     "socket/core.py",
     "socket/text.py",
     "socket/stream.py",
+    "socket/datagram.py",
 )  # not errors.py (builtin exceptions twice over), nor sockopts.py (setattr with whatever setsockopt got)
 COMPILED_PACKAGES = ("wire", "congestion", "recovery", "tcp", "stack", "native")
 

@@ -22,7 +22,7 @@ _CWR = 0x80
 
 
 class DeviceError(Exception):
-    """The device can carry nothing any more; the OSError is the cause."""
+    """The device can carry nothing any more; its only argument is the OSError."""
 
 
 class Loop:
@@ -50,7 +50,7 @@ class Loop:
         try:
             frames = self.device.receive(now)
         except OSError as error:
-            raise DeviceError from error
+            raise DeviceError(error) from error
         if frames:
             stack.on_frames(frames, now)
         deadline = stack.next_deadline()
@@ -91,7 +91,7 @@ class Loop:
         try:
             taken = self.device.send(kept, now)
         except OSError as error:
-            raise DeviceError from error
+            raise DeviceError(error) from error
         del kept[:taken]
         if kept:
             self._retry_at = now + RETRY

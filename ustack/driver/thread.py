@@ -183,7 +183,7 @@ class ThreadDriver:
             if self._deferred:
                 self.run_deferred()
         except DeviceError as failed:
-            self.fail(failed.__cause__ or failed)
+            self.fail(failed.args[0])
 
     def _follow(self, ready: Callable[[], bool], deadline: int | None, waiter: Hashable) -> None:
         """Sleeps until woken, a signal comes or the deadline."""
@@ -239,7 +239,7 @@ class ThreadDriver:
                 if self._deferred:
                     self.run_deferred()
             except DeviceError as failed:
-                self.fail(failed.__cause__ or failed)
+                self.fail(failed.args[0])
                 return
         if self._lead_until:
             deadline = self.loop.deadline()
