@@ -19,7 +19,7 @@ from tests.driver.driver_world import Caller, World, until, world
 from ustack.device.memory import MemoryPair
 from ustack.driver.lock import PoliteLock
 from ustack.driver.loop import Loop
-from ustack.driver.thread import ThreadDriver
+from ustack.driver.thread import HANDOVER, ThreadDriver
 
 
 def test_the_thread_that_waits_does_the_work() -> None:
@@ -89,6 +89,25 @@ def test_followers_are_served_after_the_leader_has_gone() -> None:
         here.arrive(b"2", 2)
         assert follower.result() == b"2"
         assert here.stack.threads[-1] == "ustack guard"
+
+
+def test_a_leader_that_works_for_another_changes_places_with_it() -> None:
+    with world() as here:
+        patient, busy = here.stack.open(1), here.stack.open(2)
+        waits = Caller(lambda: here.receive(patient), "waits")
+        until(here.is_polling)
+        received: list[bytes | None] = []
+        works = Caller(lambda: [received.append(here.receive(busy)) for _ in range(HANDOVER + 4)], "works")
+        for count in range(HANDOVER + 4):
+            until(lambda: here.is_polling() and here.followers() == 1)
+            here.arrive(b"x", 2)
+            until(lambda count=count: len(received) > count)
+        works.result()
+        assert set(here.stack.threads[:HANDOVER]) == {"waits"}
+        assert here.stack.threads[-1] == "works"
+        until(lambda: here.followers() == 1)
+        here.arrive(b"at last", 1)
+        assert waits.result() == b"at last"
 
 
 def test_a_followers_deadline_passes() -> None:

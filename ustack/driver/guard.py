@@ -21,7 +21,7 @@ packet would else wake a thread that only competes for the interpreter."""
 
 REST_MAX = 32_000_000
 """Each rest in which it did so is followed by one twice as long, up to this: the most that a packet waits when an
-application that was busy with the network turns to something else."""
+application that was busy with the network turns to something else. While others wait, too, every rest is short."""
 
 LATE = 10_000_000
 """While somebody leads, deadlines are the leader's: the guard wakes for one at most this often (ns), only so that it
@@ -64,9 +64,9 @@ class Guard:
             self._is_armed = False
             self._epoll.modify(self._device, 0)
 
-    def stand_in(self, *, has_followers: bool) -> None:
-        """Nobody leads any more. Followers must not wait for the end of a rest."""
-        if has_followers or not self._rests_until:
+    def stand_in(self) -> None:
+        """Nobody leads any more."""
+        if not self._rests_until:
             self._arm()
         self.mind()
 
@@ -126,7 +126,7 @@ class Guard:
 
     def _sleep(self) -> None:
         driver = self._driver
-        if not driver.leader and (not self._rests_until or driver.has_followers()):
+        if not driver.leader and not self._rests_until:
             self._arm()
         now = driver.now()
         until = self._wakes_at(now)
@@ -164,7 +164,8 @@ class Guard:
 
     def _rest_again(self, now: int) -> None:
         self._seen_leaves = self._driver.leaves
-        self._rest = min(2 * self._rest, REST_MAX) if self._rests_until else REST
+        is_awaited = not self._rests_until or self._driver.has_followers()
+        self._rest = REST if is_awaited else min(2 * self._rest, REST_MAX)
         self._rests_until = now + self._rest
 
     def _wakes_at(self, now: int) -> int:
@@ -178,7 +179,7 @@ class Guard:
         driver = self._driver
         now = driver.now()
         if now >= self._rests_until:
-            if driver.leaves != self._seen_leaves and not driver.has_followers():
+            if driver.leaves != self._seen_leaves:
                 self._rest_again(now)
             else:
                 self._rests_until = 0

@@ -3,9 +3,9 @@
 An application thread that would block *leads*: it polls the device itself and turns the stack's wheel until
 what it waits for has come. So a reply is read by the very thread that wants it, with no switch between
 threads. Others that wait meanwhile *follow*: each sleeps on a lock of its own, and the leader
-frees exactly those whose wait is over. When nobody leads, because the application computes or has gone home,
-a *guard* thread stands in (:mod:`ustack.driver.guard`): timers run and packets are answered all the
-same. An idle stack uses no CPU at all.
+frees exactly those whose wait is over; one that works for the same follower all the time changes places with it.
+When nobody leads, because the application computes or has gone home, a *guard* thread stands in
+(:mod:`ustack.driver.guard`): timers run and packets are answered all the same. An idle stack uses no CPU at all.
 
 State changes only under ``lock``; nobody holds it while sleeping.
 """
@@ -27,14 +27,18 @@ from ustack.driver.loop import DeviceError, Loop
 
 NEVER = 1 << 62
 
+HANDOVER = 4
+"""A leader that woke the same follower so often, and found nothing for itself, lets it lead."""
+
 
 class _Sleeper:
     """A thread that follows. ``signal`` is held; freeing it wakes the thread, once."""
 
-    __slots__ = ("is_woken", "ready", "signal")
+    __slots__ = ("is_woken", "ready", "signal", "thread")
 
-    def __init__(self, ready: Callable[[], bool]) -> None:
+    def __init__(self, ready: Callable[[], bool], thread: int) -> None:
         self.ready = ready
+        self.thread = thread
         self.is_woken = False
         self.signal = allocate_lock()
         self.signal.acquire()
@@ -45,15 +49,17 @@ class _Sleeper:
             self.is_woken = True
             self.signal.release()
 
-    def rouse_if_ready(self) -> None:
-        """Wakes the thread when its wait is over, or when asking fails: then it finds out itself."""
-        if not self.is_woken:
-            try:
-                ready = self.ready()
-            except Exception:
-                ready = True
-            if ready:
-                self.rouse()
+    def rouse_if_ready(self) -> bool:
+        """Wakes the thread when its wait is over, or when asking fails: then it finds out itself. Whether it did."""
+        if self.is_woken:
+            return False
+        try:
+            ready = self.ready()
+        except Exception:
+            ready = True
+        if ready:
+            self.rouse()
+        return ready
 
 
 class ThreadDriver:
@@ -77,6 +83,11 @@ class ThreadDriver:
         """While the leader polls: when it will stop by itself; else 0."""
         self._lead_waiter: object = None
         self._sleepers: dict[object, list[_Sleeper]] = {}
+        self._favourite = 0
+        """The thread that was woken last, and how often in a row while the leader's own wait went on."""
+        self._streak = 0
+        self._successor: _Sleeper | None = None
+        """Leads as soon as the leader has let go of the device."""
         self._deferred: deque[Callable[[], object]] = deque()
         self._gone = allocate_lock()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -106,9 +117,12 @@ class ThreadDriver:
         me = get_ident()
         while True:
             self._check()
-            if not self.leader or self.leader == me:  # the second: a signal handler in a leader waits, too
-                return self._lead(ready, deadline, waiter, me)
-            self._follow(ready, deadline, waiter)
+            if self.leader == me or not (self.leader or self._successor):  # the first: a leader's signal handler
+                done = self._lead(ready, deadline, waiter, me)
+                if done is not None:
+                    return done
+                continue
+            self._follow(ready, deadline, waiter, me)
             if ready():
                 return True
             if deadline is not None and self.now() >= deadline:
@@ -120,7 +134,8 @@ class ThreadDriver:
         if self.is_closed:
             raise OSError(errno.ENETDOWN, "the stack is closed")
 
-    def _lead(self, ready: Callable[[], bool], deadline: int | None, waiter: object, me: int) -> bool:
+    def _lead(self, ready: Callable[[], bool], deadline: int | None, waiter: object, me: int) -> bool | None:
+        """As ``wait``; None: a successor leads from now on."""
         outer = self.leader, self._lead_waiter
         self.leader, self._lead_waiter = me, waiter
         try:
@@ -131,10 +146,13 @@ class ThreadDriver:
                 if not self.is_closed and self.failure is None:
                     self.step(now)
                 if ready():
+                    self._streak = 0
                     return True
                 self._check()
                 if deadline is not None and now >= deadline:
                     return False
+                if self._successor is not None and not outer[0]:
+                    return None
         except BaseException:
             if not self.is_closed and self.failure is None:
                 self.step(self.clock())  # a batch that the device has read ahead announces itself no more
@@ -170,11 +188,13 @@ class ThreadDriver:
 
     def _leave(self) -> None:
         self.leaves += 1
+        if self._successor is not None:
+            self._successor.rouse()
         if self.is_closed:
             if self._gone.locked():
                 self._gone.release()
         else:
-            self._guard.stand_in(has_followers=self.has_followers())
+            self._guard.stand_in()
 
     def step(self, now: int) -> None:
         """One turn of the wheel; a device that has gone stops the stack."""
@@ -185,11 +205,16 @@ class ThreadDriver:
         except DeviceError as failed:
             self.fail(failed.args[0])
 
-    def _follow(self, ready: Callable[[], bool], deadline: int | None, waiter: Hashable) -> None:
+    def _follow(self, ready: Callable[[], bool], deadline: int | None, waiter: Hashable, me: int) -> None:
         """Sleeps until woken, a signal comes or the deadline."""
-        sleeper = _Sleeper(ready)
+        sleeper = _Sleeper(ready, me)
         sleepers = self._sleepers.setdefault(waiter, [])
         sleepers.append(sleeper)
+        if self._favourite == me and self._streak >= HANDOVER and self._successor is None:
+            self._streak = 0
+            self._successor = sleeper
+            if self._lead_until:
+                self._ring()
         state = None
         timeout = -1.0 if deadline is None else max(0.0, (deadline - self.now()) / 1e9)
         try:
@@ -199,6 +224,8 @@ class ThreadDriver:
             try:
                 self.lock.retake(state)
             finally:
+                if self._successor is sleeper:
+                    self._successor = None
                 sleepers.remove(sleeper)
                 if not sleepers and self._sleepers.get(waiter) is sleepers:
                     del self._sleepers[waiter]
@@ -209,10 +236,11 @@ class ThreadDriver:
     def wake(self, waiter: Hashable) -> None:
         """Something changed for ``waiter``: those whose wait is over by that are woken."""
         if self._sleepers:
-            for sleeper in self._sleepers.get(waiter, ()):
-                sleeper.rouse_if_ready()
-            for sleeper in self._sleepers.get(None, ()):
-                sleeper.rouse_if_ready()
+            for key in (waiter, None):
+                for sleeper in self._sleepers.get(key, ()):
+                    if sleeper.rouse_if_ready():
+                        self._streak = self._streak + 1 if self._favourite == sleeper.thread else 1
+                        self._favourite = sleeper.thread
         if self._lead_until and (self._lead_waiter is waiter or self._lead_waiter is None):
             self._ring()
 
@@ -303,6 +331,7 @@ class ThreadDriver:
         self.lock.forked()
         self.is_closed = True
         self.leader = self._lead_until = 0
+        self._successor = None
         self._sleepers.clear()
         self._guard.forked()
         self.loop.device.forked()
