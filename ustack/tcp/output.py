@@ -336,8 +336,9 @@ def _text(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
 
 
 def _is_pushed(tcb: Tcb, at: int, length: int, end: int) -> bool:
-    """Whether the last segment of a run carries PSH: at the end of what was written (MUST-61), whenever it leaves."""
-    if at + length == tcb.send_ring.end:
+    """Whether the last segment of a run carries PSH: at the end of what was written (MUST-61), whenever it leaves,
+    unless the write said that more follows (MAY-15)."""
+    if at + length == tcb.send_ring.end and not tcb.more:
         if not tcb.pushes or tcb.pushes[-1] < end:
             tcb.pushes.append(end)
         return True
