@@ -243,9 +243,13 @@ class Core:
         raise NotImplementedError
 
     def take_error(self) -> int:
-        """SO_ERROR: the pending errno, which is then forgotten."""
+        """The pending errno, which is then forgotten."""
         code, self.error = self.error, 0
         return code
+
+    def take_any_error(self) -> int:
+        """SO_ERROR: the pending errno; without one the soft error that was noted last (Linux's sk_err_soft)."""
+        return self.take_error()
 
     def is_live(self) -> bool:
         """An endpoint exists that an option may concern."""

@@ -161,7 +161,7 @@ TABLE: Final[dict[int, Option]] = {
     1: Remembered(flag=True),  # SO_DEBUG
     2: Flag("reuseaddr"),
     3: Told(lambda core: core.kind),
-    4: Told(lambda core: core.take_error()),
+    4: Told(lambda core: core.take_any_error()),
     5: Remembered(flag=True),  # SO_DONTROUTE
     6: Flag("broadcast"),
     7: BufferSize("sndbuf", SOCK_MIN_SNDBUF),

@@ -202,6 +202,13 @@ class TextCore(Core):
             code, connection.error = connection.error, 0
         return code
 
+    def take_any_error(self) -> int:
+        code = self.take_error()
+        connection = self.connection
+        if not code and connection is not None:
+            code, connection.soft_error = connection.soft_error, 0
+        return code
+
 
 def is_opening(connection: Connection) -> bool:
     """The handshake is not done."""

@@ -40,6 +40,7 @@ def take_ack(tcb: Tcb, segment: Segment, seq: int, offered: TcpOptions, now: int
     changed = _update_window(tcb, segment, seq, ack)
     tcb.ack_at = now
     tcb.probes_out = 0
+    tcb.soft_error = 0  # something came through
     if tcb.board.is_empty:
         _answer_probe(tcb, now)
         return True
