@@ -6,10 +6,13 @@ import errno
 from itertools import pairwise
 
 import pytest
+from scapy.layers.inet import ICMP, IP
 
 from tests.tcp.conftest import MakePeer
 from tests.tcp.peer import Peer
-from tests.tcp.world import MS, SECOND, Call, pattern
+from tests.tcp.world import MS, OURS, SECOND, Call, pattern
+from ustack.stack.pmtu import EXPIRY
+from ustack.tcp.info import TcpInfo
 
 HOUR = 3600 * SECOND
 
@@ -104,15 +107,62 @@ def test_with_timestamps_a_resent_segment_measures(peer: Peer) -> None:
     assert call.tcb.rtt.srtt == 100 * MS // 8  # 300 ms minus the resend at 200 ms; the handshake took no time
 
 
-def test_r1_is_negative_advice(peer: Peer) -> None:
-    """MUST-20, SHLD-10: after tcp_retries1 = 3 the route is doubted."""
+@pytest.mark.rfc9293("MUST-20", "SHLD-10")
+def test_at_r1_the_path_is_looked_up_anew(peer: Peer) -> None:
+    """tcp_retries1 = 3 is a time: 3 s after the first resend. What IP knew of the path's MTU has expired by then."""
+    call = peer.opens("mss 1460,nop,wscale 7")
+    call.write(1, 1461)
+    (packet,) = peer.expect("P. 1:1461 ack 1")
+    about = ICMP(type=3, code=4, nexthopmtu=1200)
+    peer.host.inject(IP(src="10.0.0.99", dst=OURS[4]) / about / bytes(packet)[:28])
+    peer.expect(". 1:1161 ack 1", "P. 1161:1461 ack 1")
+    peer.send(". 1 ack 1461")
+    assert peer.timeline(EXPIRY - SECOND) == []
+    call.write(1461, 2921)
+    peer.expect(". 1461:2621 ack 1", "P. 2621:2921 ack 1")
+    assert [when for when, _ in peer.timeline(5 * SECOND)] == [0.2, 0.6, 1.4, 3.0]
+    assert call.tcb.path_mtu == 1200
+    assert [when for when, _ in peer.timeline(5 * SECOND)] == [1.2]
+    assert call.tcb.path_mtu == 1500
+    peer.send(". 1 ack 2921")
+    call.write(2921, 4381)
+    peer.expect("P. 2921:4381 ack 1")
+
+
+@pytest.mark.rfc9293("MUST-20", "SHLD-10")
+def test_what_has_not_expired_stays_at_r1(peer: Peer) -> None:
+    """As on Linux: negative advice forgets no path MTU before its time."""
+    call = peer.opens("mss 1460,nop,wscale 7")
+    call.write(1, 1461)
+    (packet,) = peer.expect("P. 1:1461 ack 1")
+    about = ICMP(type=3, code=4, nexthopmtu=1200)
+    peer.host.inject(IP(src="10.0.0.99", dst=OURS[4]) / about / bytes(packet)[:28])
+    peer.expect(". 1:1161 ack 1", "P. 1161:1461 ack 1")
+    assert len(peer.timeline(10 * SECOND)) == 5
+    assert call.tcb.path_mtu == 1200
+
+
+@pytest.mark.rfc9293("SHLD-9")
+def test_between_r1_and_r2_the_application_hears_of_it(peer: Peer) -> None:
     call, at = with_rtt(peer, rtt=0)
     call.write(at, at + 100)
     peer.expect(f"P. {at}:{at + 100} ack 1")
-    peer.timeline(2 * SECOND)
-    assert not call.tcb.negative_advice
-    peer.timeline(20 * SECOND)
-    assert call.tcb.negative_advice
+    call.events()
+    heard: list[tuple[float, list[str], int]] = []
+    for when in (0.3, 0.7, 1.5, 3.1, 6.3, 12.7):
+        peer.timeline(int(when * SECOND) - int((heard[-1][0] if heard else 0) * SECOND))
+        heard.append((when, call.events(), TcpInfo(call.tcb, peer.host.now).tcpi_retransmits))
+    assert heard == [
+        (0.3, [], 1),
+        (0.7, [], 2),
+        (1.5, [], 3),
+        (3.1, [], 4),
+        (6.3, ["ERROR"], 5),
+        (12.7, ["ERROR"], 6),
+    ]
+    assert call.error == 0
+    peer.send(f". 1 ack {at + 100}")
+    assert TcpInfo(call.tcb, peer.host.now).tcpi_retransmits == 0
 
 
 def test_user_timeout_bounds_the_resends(peer: Peer) -> None:

@@ -133,6 +133,8 @@ class Stack:
                 break
             if isinstance(waiter, Connection):
                 waiter.on_deadline(now)
+                if waiter.negative_advice:
+                    self.tcp.take_advice(waiter, now)
             elif isinstance(waiter, Listener):
                 waiter.on_deadline(now)
                 self.deadlines.watch(waiter, waiter.deadline)

@@ -13,7 +13,7 @@ from ustack.stack.deadlines import Deadlines
 from ustack.stack.ip import Ip
 from ustack.stack.ports import Ports, Reservation
 from ustack.stack.timewait import TimeWait, Verdict
-from ustack.tcp import opening, replies, unreachable
+from ustack.tcp import opening, options, replies, unreachable
 from ustack.tcp.connection import Connection
 from ustack.tcp.environment import Environment
 from ustack.tcp.listener import Listener
@@ -100,6 +100,16 @@ class TcpLayer:
             unreachable.take_unreachable(connection, error.seq, error.code_errno, now)
         if connection is not None:
             connection.touch()
+
+    def take_advice(self, connection: Connection, now: int) -> None:
+        """TCP doubts the path (R1, RFC 9293 section 3.8.3): IP looks it up anew, as after Linux's dst_negative_advice.
+
+        One device and no gateways leave only the path's MTU to doubt: what has expired counts no more."""
+        connection.negative_advice = False
+        mtu = self.ip.mtu_to(connection.remote_address, now)
+        if mtu != connection.path_mtu:
+            connection.path_mtu = mtu
+            options.settle_mss(connection)
 
     def refuse(self, segment: Segment) -> None:
         """Answer with a RST, if the segment is none itself."""

@@ -17,7 +17,8 @@ class EventKind(IntEnum):
     ACCEPTABLE = 7
     """A listener has a connection to accept."""
     ERROR = 8
-    """A soft or hard error was reported (ICMP, say); ``endpoint.error`` has the errno."""
+    """A soft or hard error was reported (ICMP, say): ``endpoint.error`` has the errno; or text is resent in vain since
+    R1 (RFC 9293 SHLD-9): ``error`` is zero, and TCP_INFO's ``tcpi_retransmits`` says how often."""
     CLOSED = 9
     """The connection is over: nothing more will come of it."""
     URGENT = 10

@@ -90,15 +90,17 @@ def has_timed_out(tcb: Tcb, retries: int, user_timeout: int, now: int) -> bool:
 
 
 def _is_at_limit(tcb: Tcb, now: int) -> bool:
-    """R2 (and R1, which only advises IP: RFC 9293 section 3.8.3)."""
+    """R2; and R1, at which IP is told to doubt the path and the application hears of it (RFC 9293 section 3.8.3)."""
     settings = tcb.env.settings
     user_timeout = tcb.options.user_timeout_ms * MILLISECOND
     if tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED:
+        if tcb.retransmits:
+            _advise(tcb)
         retries = tcb.options.syncnt or settings.tcp_syn_retries
         most = retries + (settings.tcp_syn_linear_timeouts if tcb.state is State.SYN_SENT else 0)
         return tcb.retransmits >= most or has_timed_out(tcb, most, user_timeout, now)
     if has_timed_out(tcb, settings.tcp_retries1, 0, now):
-        tcb.negative_advice = True
+        _advise(tcb)
     retries = settings.tcp_retries2
     if tcb.orphan:
         is_alive = tcb.rtt.rto < settings.rto_max
@@ -107,6 +109,12 @@ def _is_at_limit(tcb: Tcb, now: int) -> bool:
             ending.owe_reset(tcb)
             return True
     return has_timed_out(tcb, retries, user_timeout, now)
+
+
+def _advise(tcb: Tcb) -> None:
+    """R1 is reached and R2 is not: the Stack takes the advice to IP (Linux's dst_negative_advice)."""
+    tcb.negative_advice = True
+    tcb.env.tell(EventKind.ERROR, tcb)
 
 
 def orphan_retries(tcb: Tcb, is_alive: bool) -> int:
@@ -133,7 +141,6 @@ def _retransmission_timeout(tcb: Tcb, now: int) -> None:
     tcb.retransmits += 1
     _back_off(tcb)
     tcb.timers.arm_loss(LossTimer.RTO, loss.within_user_timeout(tcb, now + tcb.rtt.rto, now))
-    tcb.env.tell(EventKind.ERROR, tcb)
 
 
 def _back_off(tcb: Tcb) -> None:

@@ -125,6 +125,7 @@ class Tcb(Waiter):
         """The last write said MSG_MORE."""
         self.ip_id: int = iss & 0xFFFF
         self.negative_advice: bool = False
+        """R1 was reached: the Stack has IP look the path up anew, and clears it."""
 
     def _begin_receiving(self, now: int) -> None:
         """Receive sequence space."""
