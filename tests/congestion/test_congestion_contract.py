@@ -84,6 +84,7 @@ def test_no_growth_while_the_window_is_not_used_or_in_recovery(algorithm: type[C
     assert control.cwnd == 10 * MSS
 
 
+@pytest.mark.rfc9293("MAY-18")
 @by_loss
 def test_a_loss_sets_ssthresh_only_and_undo_restores(algorithm: type[CongestionControl]) -> None:
     control = algorithm(MSS, 100 * MSS)
@@ -108,6 +109,7 @@ def test_recovered_means_ssthresh(algorithm: type[CongestionControl]) -> None:
     assert control.cwnd == control.ssthresh
 
 
+@pytest.mark.rfc9293("MAY-18")
 @moving
 def test_timeout_leaves_one_segment_and_undo_restores(algorithm: type[CongestionControl]) -> None:
     control = algorithm(MSS, 100 * MSS)
@@ -117,6 +119,7 @@ def test_timeout_leaves_one_segment_and_undo_restores(algorithm: type[Congestion
     assert control.cwnd == 100 * MSS
 
 
+@pytest.mark.rfc9293("MAY-18")
 @by_loss
 def test_ecn_is_never_undone(algorithm: type[CongestionControl]) -> None:
     control = algorithm(MSS, 100 * MSS)

@@ -59,6 +59,25 @@ def test_a_window_field_is_unsigned(peer: Peer) -> None:
     assert call.tcb.snd_wnd == 65535
 
 
+@pytest.mark.rfc9293("REC-1")
+def test_windows_are_kept_in_full(peer: Peer) -> None:
+    """The largest that 16 bits and a shift of 14 can say, both ways."""
+    peer.host.options.rcvbuf = 2 << 30
+    call = established(peer, "mss 1000,nop,wscale 14", window=65535)
+    assert call.tcb.snd_wnd == call.tcb.max_window == 65535 << 14 == 1_073_725_440
+    assert call.tcb.rcv_wscale == 14
+    offered = 0
+    for _ in range(40):  # the receive window opens as the peer fills it
+        peer.send(*(f". r+{at}:r+{at + 32000} ack 1 win 65535" for at in range(0, 960_000, 32000)))
+        peer.heard()
+        peer.host.settle()
+        call.read(1 << 20)
+        for packet in peer.heard():
+            offered = max(offered, packet[TCP].window << 14)
+    assert offered > 1 << 24
+    assert call.tcb.rcv_wnd > 1 << 24
+
+
 def test_nagle(peer: Peer) -> None:
     """SHLD-7: one short segment in flight; the rest waits for its ACK."""
     call = established(peer)
@@ -214,8 +233,9 @@ def test_a_gap_is_acknowledged_at_once_and_its_filling_too(peer: Peer) -> None:
     peer.expect(f". 1 ack {at + 2000}")
 
 
+@pytest.mark.rfc9293("MUST-39", "SHLD-14")
 def test_the_window_closes_and_its_opening_is_told(peer: Peer) -> None:
-    """MUST-39, SHLD-14: the right edge never goes back; a window that re-opens is announced."""
+    """The right edge never goes back; a window that re-opens is announced."""
     peer.host.options.rcvbuf = 20000
     call = established(peer, "mss 1000")
     edge = 0

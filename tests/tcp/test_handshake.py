@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from scapy.layers.inet import TCP
+from scapy.layers.inet import TCP, IPOption
 
 from tests.tcp.conftest import MakePeer
 from tests.tcp.peer import SYN_OPTIONS, Peer
@@ -258,6 +258,55 @@ def test_a_wrong_third_ack_is_reset_and_the_request_stays(either: Peer) -> None:
     either.send(". 1 ack 77")
     either.expect("R 77")
     assert either.state() == "SYN_RECEIVED"
+
+
+@pytest.mark.rfc9293("MUST-50")
+def test_ip_options_that_tcp_does_not_understand_change_nothing(either: Peer) -> None:
+    """An experiment of RFC 4727 in every packet: with SYN, ACK and text."""
+    experiment = [IPOption(b"\x9e\x04\xab\xcd")]
+    listener = either.host.listen(either.our_port)
+    either.send(f"S 0 <{SYN_OPTIONS}>", options=experiment)
+    (answer,) = either.expect("S. 0 ack 1")
+    assert answer.ihl == 5
+    either.send(". 1 ack 1", "P. 1:11 ack 1", options=experiment)
+    either.expect(". 1 ack 11")
+    call = either.host.accept(listener)
+    assert call is not None
+    assert call.read(100) == pattern(1, 11)
+
+
+@pytest.mark.rfc9293("MUST-68")
+def test_every_option_but_nop_and_end_has_its_length(either: Peer) -> None:
+    """Read by hand from what is sent: SYN-ACK, ACKs with SACK blocks, text; nothing is left over."""
+    lengths = {2: {4}, 3: {3}, 4: {2}, 5: {10, 18, 26, 34}, 8: {10}}
+    either.ts = 1000
+    listener = either.host.listen(either.our_port)
+    either.send(f"S 0 <{SYN_OPTIONS}>")
+    packets = either.expect("S. 0 ack 1")
+    either.send(". 1 ack 1")
+    call = either.host.accept(listener)
+    assert call is not None
+    either.send("P. 101:201 ack 1")
+    packets += either.expect(". 1 ack 1 <sack 101:201>")
+    either.send("P. 301:401 ack 1")
+    packets += either.expect(". 1 ack 1 <sack 301:401 101:201>")
+    call.write(1, 11)
+    packets += either.heard()
+    seen = set()
+    for packet in packets:
+        header = bytes(packet[TCP])
+        area = header[20 : header[12] >> 4 << 2]
+        while area:
+            kind = area[0]
+            if kind == 0:
+                assert not any(area)  # the end, padded with zeros
+                break
+            if kind != 1:
+                assert area[1] in lengths[kind]
+                assert len(area) >= area[1]
+            seen.add(kind)
+            area = area[1 if kind == 1 else area[1] :]
+    assert seen == {1, 2, 3, 4, 5, 8}
 
 
 def test_thousands_of_connections_on_one_port(peer: Peer) -> None:
