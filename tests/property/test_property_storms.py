@@ -72,7 +72,7 @@ def test_a_flood_of_syns(cookies: int) -> None:
     world.do(("segments", (flow, Forged(SYN, options=SYN_OPTIONS, ts=(1, 0)))))
     if cookies:
         (listener,) = world.stack.tcp.listeners[LISTEN_PORT]
-        assert len(listener.requests) <= 100
+        assert len(listener.requests) <= 101  # the backlog and one, as on Linux
     assert not world.stack.tcp.connections
     world.do(("wait", 200 * SECOND))
     (listener,) = world.stack.tcp.listeners[LISTEN_PORT]

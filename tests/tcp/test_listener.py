@@ -34,6 +34,7 @@ def fill_while_waiting(peer: Peer) -> None:
 # The accept queue
 
 
+@pytest.mark.scenario("B6")
 def test_connected_without_accept(peer: Peer) -> None:
     """B6: text is taken and acknowledged before anybody accepts."""
     listener = peer.host.listen(80)
@@ -45,6 +46,7 @@ def test_connected_without_accept(peer: Peer) -> None:
     assert call.read(100) == pattern(1, 11)
 
 
+@pytest.mark.scenario("B7")
 def test_the_accept_queue_holds_one_more_than_the_backlog(peer: Peer) -> None:
     """B7: what comes then is dropped and counted; the SYN-ACK comes again until there is room."""
     listener = peer.host.listen(80, backlog=1)
@@ -57,6 +59,7 @@ def test_the_accept_queue_holds_one_more_than_the_backlog(peer: Peer) -> None:
     shake_hands([peer])
 
 
+@pytest.mark.scenario("B7")
 def test_a_final_ack_that_finds_the_queue_full(peer: Peer) -> None:
     listener = peer.host.listen(80, backlog=2)
     fill_while_waiting(peer)
@@ -70,6 +73,7 @@ def test_a_final_ack_that_finds_the_queue_full(peer: Peer) -> None:
     assert peer.state() == "ESTABLISHED"
 
 
+@pytest.mark.scenario("B7")
 def test_abort_on_overflow(make: MakePeer) -> None:
     peer = make(tcp_abort_on_overflow=1)
     peer.host.listen(80, backlog=2)
@@ -79,8 +83,9 @@ def test_abort_on_overflow(make: MakePeer) -> None:
     assert peer.state() == "LISTEN"
 
 
-def test_a_cookie_finds_the_queue_full(peer: Peer) -> None:
-    """Backlog 0 has no SYN queue: every SYN gets a cookie, and the accept queue still holds no more than one."""
+def test_a_cookie_finds_the_queue_full(make: MakePeer) -> None:
+    """Backlog 0 accepts one connection, whose SYN got a cookie as well as the next one's."""
+    peer = make(tcp_syncookies=2)
     peer.host.listen(80, backlog=0)
     peer.send(f"S 0 <{SYN_OPTIONS}>")
     peer.expect("S. 0 ack 1")
@@ -107,15 +112,29 @@ def test_a_closed_listener_resets_what_nobody_accepted(peer: Peer) -> None:
 # The SYN queue
 
 
+@pytest.mark.scenario("B8")
 def test_a_full_syn_queue_without_cookies(make: MakePeer) -> None:
     peer = make(tcp_syncookies=0)
     peer.host.listen(80, backlog=4)
-    for one in crowd(peer, 4):
+    for one in crowd(peer, 5):
         one.send(f"S 0 <{SYN_OPTIONS}>")
         one.expect("S. 0 ack 1")
     assert peer.refused(f"S 0 <{SYN_OPTIONS}>") == ["SYN_QUEUE_FULL"]
     peer.expect()
     assert peer.host.count("TCPReqQFullDrop") == 1
+    assert peer.host.count("ListenDrops") == 1
+
+
+@pytest.mark.scenario("B8")
+@pytest.mark.parametrize("backlog", [0, 1, 4])
+def test_the_syn_queue_holds_one_more_than_the_backlog(either: Peer, backlog: int) -> None:
+    """Who comes later has a cookie, and no place."""
+    either.host.listen(either.our_port, backlog=backlog)
+    peers = [Peer(either.host, 20000 + number, either.our_port) for number in range(8)]
+    for one in peers:
+        one.send("S 0 <mss 1460>")
+        one.expect("S. 0 ack 1")
+    assert [one.state() for one in peers].count("SYN_RECEIVED") == backlog + 1
 
 
 def test_the_last_quarter_of_the_backlog_is_for_known_peers(make: MakePeer) -> None:
@@ -127,9 +146,11 @@ def test_the_last_quarter_of_the_backlog_is_for_known_peers(make: MakePeer) -> N
         one.send("S 0 <mss 1460>")
     answered = [len(one.heard()) for one in peers]
     assert answered == [1] * 7 + [0] * 3
+    assert (peer.host.count("ListenDrops"), peer.host.count("TCPReqQFullDrop")) == (3, 0)
 
 
 @pytest.mark.parametrize("mss", [500, 536, 1299, 1300, 1400, 1440, 1460, 9000])
+@pytest.mark.scenario("B8")
 def test_a_cookie_keeps_the_mss(make: MakePeer, mss: int) -> None:
     peer = make(tcp_syncookies=2)
     listener = peer.host.listen(80)
@@ -148,6 +169,7 @@ def test_a_cookie_keeps_the_mss(make: MakePeer, mss: int) -> None:
     assert peer.host.count("SyncookiesSent") == peer.host.count("SyncookiesRecv") == 1
 
 
+@pytest.mark.scenario("B8")
 def test_timestamps_carry_scaling_and_sack_through_a_cookie(make: MakePeer) -> None:
     peer = make(tcp_syncookies=2)
     listener = peer.host.listen(80)
@@ -183,6 +205,7 @@ def test_a_forged_or_old_cookie_is_reset(make: MakePeer) -> None:
     assert peer.host.count("SyncookiesFailed") == 4
 
 
+@pytest.mark.scenario("B8")
 def test_cookies_begin_when_the_queue_is_full(peer: Peer) -> None:
     """B8: a flood of SYNs, and a real client still gets in."""
     listener = peer.host.listen(80, backlog=8)
@@ -190,12 +213,12 @@ def test_cookies_begin_when_the_queue_is_full(peer: Peer) -> None:
     for one in flood:
         one.send(f"S 0 <{SYN_OPTIONS}>")
         one.expect("S. 0 ack 1")
-    assert peer.host.count("SyncookiesSent") == 92
-    assert peer.host.count("TCPReqQFullDoCookies") == 92
+    assert peer.host.count("SyncookiesSent") == 91
+    assert peer.host.count("TCPReqQFullDoCookies") == 91
     shake_hands([peer])
     assert peer.state() == "ESTABLISHED"
     assert peer.host.accept(listener) is not None
-    assert sum(one.state() == "SYN_RECEIVED" for one in flood) == 8
+    assert sum(one.state() == "SYN_RECEIVED" for one in flood) == 9
     peer.host.advance(100 * SECOND)
     assert sum(one.state() == "SYN_RECEIVED" for one in flood) == 0
     for one in flood:

@@ -121,10 +121,10 @@ class Listener(Waiter):
     def _take_syn(self, segment: Segment, iss: int | None, now: int) -> None:
         settings = self.env.settings
         wants_cookie = False
-        if iss is None and (settings.tcp_syncookies == 2 or len(self.requests) >= self.backlog):
+        if iss is None and (settings.tcp_syncookies == 2 or len(self.requests) > self.backlog):  # one more, as Linux
             if not settings.tcp_syncookies:
                 self.env.counters.add("TCPReqQFullDrop")
-                self.env.counters.drop(Drop.SYN_QUEUE_FULL)
+                self._drop_syn()
                 return
             self.env.counters.add("TCPReqQFullDoCookies")
             wants_cookie = True
@@ -133,8 +133,7 @@ class Listener(Waiter):
             return
         most = settings.tcp_max_syn_backlog
         if not wants_cookie and not settings.tcp_syncookies and most - len(self.requests) < most >> 2:
-            self.env.counters.add("TCPReqQFullDrop")
-            self.env.counters.drop(Drop.SYN_QUEUE_FULL)
+            self._drop_syn()
             return
         request = self._request_for(segment, iss, now)
         if wants_cookie:
@@ -144,6 +143,10 @@ class Listener(Waiter):
         if self.deadline == 0 or request.deadline < self.deadline:
             self.deadline = request.deadline
         self._send_syn_ack(request, now)
+
+    def _drop_syn(self) -> None:
+        self.env.counters.add("ListenDrops")
+        self.env.counters.drop(Drop.SYN_QUEUE_FULL)
 
     def _overflow(self) -> None:
         self.env.counters.add("ListenOverflows")
