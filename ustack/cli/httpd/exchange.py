@@ -36,6 +36,7 @@ class Settings(Protocol):
     directory: Path
     read_only: bool
     umask: int
+    most_requests: int
 
     def log(self, line: str) -> None: ...
 
@@ -55,6 +56,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         super().setup()
         self.settings = self.server  # type: ignore[assignment]
         self._piece = bytearray()
+        self._requests = 0
         self._begun = 0
         self._status = 0
         self._moved = 0
@@ -65,7 +67,11 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         self._begun = time.monotonic_ns()
         self._status = 0
         self._moved = 0
-        return super().parse_request()
+        self._requests += 1
+        understood = super().parse_request()
+        if self._requests == self.settings.most_requests:
+            self.close_connection = True
+        return understood
 
     def send_response(self, code: int, message: str | None = None) -> None:
         self._status = code

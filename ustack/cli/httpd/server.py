@@ -31,17 +31,27 @@ class Request(Downloads, Uploads):
 class FileServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
     """Serves ``directory`` on a listening socket; one thread for each connection.
 
-    ``log`` gets one line for each request. :meth:`run` returns after :meth:`stop`.
+    ``log`` gets one line for each request. ``most_requests`` on one connection, then the server closes it (0: no
+    limit). :meth:`run` returns after :meth:`stop`.
     """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, listener: Any, directory: Path, log: Callable[[str], None], *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        listener: Any,
+        directory: Path,
+        log: Callable[[str], None],
+        *,
+        read_only: bool = False,
+        most_requests: int = 0,
+    ) -> None:
         super().__init__(listener.getsockname(), Request)
         self.socket = listener
         self.directory = directory.resolve()
         self.read_only = read_only
+        self.most_requests = most_requests
         self.umask = os.umask(0o022)
         os.umask(self.umask)
         self._log = log
