@@ -2,6 +2,7 @@
 
 ``python tests/rfc/table.py`` writes it, ``--check`` only says whether it is as it should be. A script names its
 requirements in its head (``// requirements: MUST-8, SHLD-1``), a test in its mark (``@pytest.mark.rfc9293("MUST-8")``).
+Scenarios likewise: ``(scenarios B1, C2)`` in a script's head, ``@pytest.mark.scenario("B1")``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ README = HERE / "README.md"
 _DIRECTIVE = re.compile(r"^//[ \t]*([a-z][a-z ]*):[ \t]+(.*?)[ \t]*$", re.MULTILINE)
 _MARK = re.compile(r"rfc9293\(([^)]*)\)[^\n]*\n(?:@[^\n]*\n)*(?:\s*)(?:async )?(?:def|class) (\w+)")
 _ID = re.compile(r"[A-Z]+-\d+")
+_SCENARIO_MARK = re.compile(
+    r"((?:^@.*\n)*)^@pytest\.mark\.scenario\(([^)]*)\)\n((?:^@.*\n)*)^def (\w+)\(([^)]*)\)", re.MULTILINE
+)
+_SCENARIOS = re.compile(r"scenarios? ([A-F]\d+(?:, [A-F]\d+)*)")
+_LIVE_FIXTURES = ("either: ", "small_range: ", "kernel: ")
+"""Of tests that run on the kernel as well."""
 
 HEAD = """\
 # What RFC 9293 asks for, and what shows it
@@ -28,6 +35,10 @@ virtual time, `ustack packetdrill --live tests/rfc` against this machine's Linux
 State: **pass**; **expected failure** with the reason (the script says what the RFC asks for, and ustack does
 otherwise); **policy** where there is nothing to test; **not shown** where neither script nor test names the row yet.
 """
+
+SCENARIO_HEAD = """\
+"What happens if ...?", answered in virtual time. A row says `yes` where a script or test of it runs on this machine's
+kernel as well (`make test-kernel`)."""
 
 
 def directives(path: Path) -> dict[str, str]:
@@ -88,7 +99,46 @@ def table() -> str:
     lines.append(
         ", ".join(f"{count} rows {key}" for key, count in sorted(counts.items(), key=lambda item: -item[1])) + "."
     )
-    return "\n".join(lines + body) + "\n\n" + other_scripts()
+    return "\n".join(lines + body) + "\n\n" + scenarios() + "\n" + other_scripts()
+
+
+def scenarios() -> str:
+    """The rows of opening and closing, and what shows each."""
+    found: dict[str, list[str]] = {}
+    live: set[str] = set()
+    for path in sorted(HERE.rglob("*.pkt")):
+        text = path.read_text(encoding="utf-8")
+        head = " ".join(line for line in text.splitlines() if line.startswith("//"))
+        name = path.relative_to(HERE).as_posix()
+        for row in _named(_SCENARIOS.findall(head)):
+            found.setdefault(row, []).append(f"[{name}]({name})")
+            if "kernel" not in directives(path):
+                live.add(row)
+    for path in sorted(TESTS.rglob("test_*.py")):
+        link = path.relative_to(TESTS).as_posix()
+        for before, ids, after, name, arguments in _SCENARIO_MARK.findall(path.read_text(encoding="utf-8")):
+            is_live = "mark.kernel" in before + after or any(one in arguments for one in _LIVE_FIXTURES)
+            for row in _named([ids]):
+                found.setdefault(row, []).append(f"[{name}](../{link})")
+                if is_live:
+                    live.add(row)
+    lines = [
+        "## The scenarios of opening and closing",
+        "",
+        SCENARIO_HEAD,
+        "",
+        "| id | question | on Linux too | shown by |",
+    ]
+    lines.append("|---|---|---|---|")
+    for entry in (HERE / "scenarios.tsv").read_text(encoding="utf-8").splitlines():
+        row, wants_live, question = entry.split("\t")
+        on_linux = "yes" if row in live else "no: it must" if wants_live else ""
+        lines.append(f"| {row} | {question} | {on_linux} | {', '.join(found.get(row, [])) or 'not shown'} |")
+    return "\n".join(lines) + "\n"
+
+
+def _named(texts: list[str]) -> list[str]:
+    return [row for text in texts for row in re.findall(r"[A-F]\d+", text)]
 
 
 def other_scripts() -> str:

@@ -24,6 +24,7 @@ def is_forgotten(peer: Peer) -> bool:
 # Four segments, three, and crossed
 
 
+@pytest.mark.scenario("C1")
 def test_the_four_way_close_by_us(peer: Peer) -> None:
     call = peer.opens()
     call.close()
@@ -42,6 +43,7 @@ def test_the_four_way_close_by_us(peer: Peer) -> None:
     assert peer.host.count("TcpCurrEstab") == 0
 
 
+@pytest.mark.scenario("C1")
 def test_the_four_way_close_by_the_peer(peer: Peer) -> None:
     call = peer.opens()
     peer.send("F. 1 ack 1")
@@ -58,6 +60,7 @@ def test_the_four_way_close_by_the_peer(peer: Peer) -> None:
     assert is_forgotten(peer)
 
 
+@pytest.mark.scenario("C1")
 def test_three_segments_when_the_passive_side_closes_at_once(peer: Peer) -> None:
     call = peer.opens()
     peer.send("F. 1 ack 1")
@@ -67,6 +70,7 @@ def test_three_segments_when_the_passive_side_closes_at_once(peer: Peer) -> None
     assert is_forgotten(peer)
 
 
+@pytest.mark.scenario("C1")
 def test_three_segments_when_the_peer_closes_at_once(either: Peer) -> None:
     either.opens().close()
     either.expect("F. 1 ack 1")
@@ -75,6 +79,7 @@ def test_three_segments_when_the_peer_closes_at_once(either: Peer) -> None:
     assert either.state() == "TIME_WAIT"
 
 
+@pytest.mark.scenario("C12")
 def test_both_close_at_once(either: Peer) -> None:
     """C12."""
     either.opens().close()
@@ -95,6 +100,7 @@ def test_the_fin_follows_the_text(peer: Peer) -> None:
     assert peer.state() == "FIN_WAIT_2"
 
 
+@pytest.mark.scenario("C13")
 def test_half_close_by_us(peer: Peer) -> None:
     """C13: after shutdown the peer may send for ever, and is acknowledged."""
     call = peer.opens()
@@ -113,6 +119,7 @@ def test_half_close_by_us(peer: Peer) -> None:
     assert peer.state() == "TIME_WAIT"
 
 
+@pytest.mark.scenario("C13")
 def test_half_close_by_the_peer(peer: Peer) -> None:
     call = peer.opens()
     peer.send("F. 1 ack 1")
@@ -169,6 +176,7 @@ def test_close_in_syn_received_sends_fin_when_the_handshake_ends(peer: Peer) -> 
 # What is lost
 
 
+@pytest.mark.scenario("C2")
 def test_a_lost_fin_is_resent_by_shutdown_for_a_long_time(peer: Peer) -> None:
     """C2: an application still holds the socket, so tcp_retries2 counts."""
     call = peer.opens()
@@ -182,6 +190,7 @@ def test_a_lost_fin_is_resent_by_shutdown_for_a_long_time(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize(("knob", "resends"), [(0, 8), (3, 3), (1, 1)])
+@pytest.mark.scenario("C2")
 def test_an_orphan_gives_up_sooner(make: MakePeer, knob: int, resends: int) -> None:
     """tcp_orphan_retries: a time as long as so many doublings from 200 ms take."""
     peer = make(tcp_orphan_retries=knob)
@@ -194,6 +203,7 @@ def test_an_orphan_gives_up_sooner(make: MakePeer, knob: int, resends: int) -> N
     assert len(said) in (resends, resends + 1, resends + 2)
 
 
+@pytest.mark.scenario("C3")
 def test_the_peers_fin_again_is_acknowledged_again_in_close_wait(peer: Peer) -> None:
     """C3: our ACK was lost."""
     peer.opens()
@@ -204,6 +214,7 @@ def test_the_peers_fin_again_is_acknowledged_again_in_close_wait(peer: Peer) -> 
     peer.expect(". 1 ack 2 <sack 1:2>")
 
 
+@pytest.mark.scenario("C4")
 def test_last_ack_resends_its_fin(peer: Peer) -> None:
     """C4."""
     call = peer.opens()
@@ -229,6 +240,7 @@ def test_closing_resends_its_fin(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize(("linger2", "seconds"), [(0, 60), (5, 5), (-1, 0)])
+@pytest.mark.scenario("C3")
 def test_fin_wait_2_of_an_orphan_ends(peer: Peer, linger2: int, seconds: int) -> None:
     """C3: tcp_fin_timeout, or TCP_LINGER2; -1: no FIN-WAIT-2 at all."""
     peer.host.options.linger2_s = linger2
@@ -246,6 +258,7 @@ def test_fin_wait_2_of_an_orphan_ends(peer: Peer, linger2: int, seconds: int) ->
     peer.expect("R 2")
 
 
+@pytest.mark.scenario("C3")
 def test_fin_wait_2_after_shutdown_lasts(peer: Peer) -> None:
     call = peer.opens()
     call.shutdown()
@@ -261,6 +274,7 @@ def test_fin_wait_2_after_shutdown_lasts(peer: Peer) -> None:
 # RST
 
 
+@pytest.mark.scenario("C9")
 def test_linger_zero_resets(peer: Peer) -> None:
     """C9: no TIME-WAIT."""
     call = peer.opens()

@@ -19,6 +19,7 @@ HOUR = 3600 * SECOND
 # The active open
 
 
+@pytest.mark.scenario("B1")
 def test_the_three_way_handshake(peer: Peer) -> None:
     """B1: SYN, SYN-ACK, ACK; what each carries."""
     call = peer.host.connect(peer.port)
@@ -54,6 +55,7 @@ def test_text_written_before_the_handshake_ends_waits(peer: Peer) -> None:
         (0, [1, 3, 7, 15, 31, 63]),
     ],
 )
+@pytest.mark.scenario("B3")
 def test_a_syn_that_nobody_answers(make: MakePeer, linear: int, instants: list[int]) -> None:
     """B3: the same SYN again, the first ones each second (Linux 6.5), then doubling; then ETIMEDOUT."""
     peer = make(tcp_syn_linear_timeouts=linear)
@@ -74,6 +76,7 @@ def test_fewer_syns_by_option(peer: Peer) -> None:
     assert call.error == errno.ETIMEDOUT
 
 
+@pytest.mark.scenario("B10")
 def test_nobody_listens_there(peer: Peer) -> None:
     """B10."""
     call = peer.host.connect(peer.port)
@@ -97,6 +100,7 @@ def test_a_syn_ack_of_another_time_is_reset_and_the_open_goes_on(peer: Peer) -> 
     assert call.error == 0
 
 
+@pytest.mark.scenario("B5")
 def test_a_lost_third_ack_is_sent_when_the_syn_ack_comes_again(peer: Peer) -> None:
     """B5: an ACK is never resent by itself."""
     peer.is_opened()
@@ -117,6 +121,7 @@ def test_the_syn_ack_may_carry_text_and_fin(peer: Peer) -> None:
     assert call.tcb.at_eof()
 
 
+@pytest.mark.scenario("B11")
 def test_both_open_at_once(peer: Peer) -> None:
     """B11, MUST-10: one connection."""
     call = peer.host.connect(peer.port)
@@ -196,6 +201,7 @@ def test_settings_switch_options_off(make: MakePeer) -> None:
     assert dict(answer[TCP].options) == {"MSS": 1460}
 
 
+@pytest.mark.scenario("B1")
 def test_the_third_segment_may_carry_text(either: Peer) -> None:
     listener = either.host.listen(either.our_port)
     either.send(f"S 0 <{SYN_OPTIONS}>")
@@ -207,6 +213,7 @@ def test_the_third_segment_may_carry_text(either: Peer) -> None:
     assert call.read(100) == pattern(1, 11)
 
 
+@pytest.mark.scenario("B4")
 def test_a_syn_ack_that_nobody_answers(peer: Peer) -> None:
     """B4: resent after 1, 2, 4, 8, 16 s, the request gone at 63 s."""
     peer.host.listen(80)
@@ -219,6 +226,7 @@ def test_a_syn_ack_that_nobody_answers(peer: Peer) -> None:
     assert peer.host.stack.next_deadline() is None
 
 
+@pytest.mark.scenario("B5")
 def test_first_data_completes_the_handshake_after_resends(peer: Peer) -> None:
     listener = peer.host.listen(80)
     peer.send(f"S 0 <{SYN_OPTIONS}>")
@@ -238,6 +246,7 @@ def test_a_syn_again_is_answered_with_the_same_syn_ack(either: Peer) -> None:
     either.expect("S. 0 ack 1 win 64240 <mss 1460,sackOK,wscale 10>")
 
 
+@pytest.mark.scenario("B2")
 def test_an_old_syn_first(either: Peer) -> None:
     """B2: the RST of the confused client lets its new SYN win."""
     either.host.listen(either.our_port)
@@ -337,6 +346,7 @@ def test_every_connection_has_its_own_timestamp_offset(peer: Peer) -> None:
     assert values[0] == values[1] != peer.host.now // MS
 
 
+@pytest.mark.scenario("B10")
 def test_an_unlistened_port_is_reset(peer: Peer) -> None:
     assert peer.refused("S 0") == [Drop.NO_SOCKET.name]
     peer.expect("R. zero ack 1")

@@ -20,6 +20,7 @@ MICROSECOND = 1000
 
 
 @pytest.mark.rfc9293("MUST-8")
+@pytest.mark.scenario("B9")
 def test_the_clock_ticks_every_four_microseconds() -> None:
     isn = IsnGenerator(b"s" * 32)
     first = isn.isn(KEY, 0)
@@ -28,6 +29,7 @@ def test_the_clock_ticks_every_four_microseconds() -> None:
     assert isn.isn(KEY, SECOND) == (first + 250_000) & 0xFFFFFFFF
 
 
+@pytest.mark.scenario("B9")
 def test_one_turn_takes_four_and_three_quarter_hours() -> None:
     isn = IsnGenerator(b"s" * 32)
     turn = (1 << 32) * 4 * MICROSECOND
@@ -40,12 +42,14 @@ def test_one_turn_takes_four_and_three_quarter_hours() -> None:
     [flow_key(A, 5001, B, 80), flow_key(A, 5000, B, 81), flow_key(B, 5000, A, 80), flow_key(A, 80, B, 5000)],
 )
 @pytest.mark.rfc9293("SHLD-1")
+@pytest.mark.scenario("B9")
 def test_every_part_of_the_tuple_counts(other: bytes) -> None:
     isn = IsnGenerator(b"s" * 32)
     assert isn.isn(other, 0) != isn.isn(KEY, 0)
 
 
 @pytest.mark.rfc9293("MUST-9")
+@pytest.mark.scenario("B9")
 def test_the_secret_counts() -> None:
     assert IsnGenerator(b"s" * 32).isn(KEY, 0) != IsnGenerator(b"t" * 32).isn(KEY, 0)
     with pytest.raises(ValueError, match="16 to 32"):
@@ -63,6 +67,7 @@ def test_isns_of_neighbours_are_no_series() -> None:
 
 
 @pytest.mark.rfc9293("MUST-8")
+@pytest.mark.scenario("B9")
 def test_the_same_tuple_never_goes_back(peer: Peer) -> None:
     numbers = []
     for _ in range(5):

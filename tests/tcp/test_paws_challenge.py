@@ -119,6 +119,7 @@ def test_the_delayed_duplicate_of_the_first_turn(peer: Peer) -> None:
 # RFC 5961
 
 
+@pytest.mark.scenario("C15")
 def test_a_syn_inside_gets_a_challenge(peer: Peer) -> None:
     """C15: whatever its number."""
     peer.opens()
@@ -131,6 +132,7 @@ def test_a_syn_inside_gets_a_challenge(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("line", ["R 2", "R 60000", "R. 2 ack 1"])
+@pytest.mark.scenario("C15")
 def test_a_reset_inside_the_window_gets_a_challenge(peer: Peer, line: str) -> None:
     call = peer.opens()
     assert peer.refused(line) == ["RST_CHALLENGED"]
@@ -141,6 +143,7 @@ def test_a_reset_inside_the_window_gets_a_challenge(peer: Peer, line: str) -> No
 
 
 @pytest.mark.parametrize("line", ["R 0", "R 70000", "R 2000000000"])
+@pytest.mark.scenario("C15")
 def test_a_reset_outside_is_dropped_silently(peer: Peer, line: str) -> None:
     peer.opens()
     assert peer.refused(line) in (["OLD_SEQUENCE"], ["BEYOND_WINDOW"])

@@ -39,6 +39,7 @@ def test_it_lasts_a_minute(peer: Peer) -> None:
     assert lasts(peer) == 60
 
 
+@pytest.mark.scenario("C5")
 def test_a_fin_again_is_answered_and_starts_it_anew(peer: Peer) -> None:
     """C5."""
     into_time_wait(peer)
@@ -56,6 +57,7 @@ def test_an_ack_in_order_starts_it_anew_without_an_answer(peer: Peer) -> None:
     assert lasts(peer) == 60
 
 
+@pytest.mark.scenario("C6")
 def test_old_text_is_answered(either: Peer) -> None:
     """C6: a delayed segment of the old connection."""
     into_time_wait(either)
@@ -95,6 +97,7 @@ def test_rfc_1337_keeps_it_alive(make: MakePeer) -> None:
 
 
 @pytest.mark.parametrize("start", [3, 100, 1 << 30])
+@pytest.mark.scenario("C14")
 def test_a_syn_with_a_newer_number_opens_a_new_connection(either: Peer, start: int) -> None:
     into_time_wait(either)
     before = either.iss
@@ -107,6 +110,7 @@ def test_a_syn_with_a_newer_number_opens_a_new_connection(either: Peer, start: i
 
 
 @pytest.mark.parametrize("start", [2, 1, 0, -1000])
+@pytest.mark.scenario("C14")
 def test_a_syn_with_an_old_number_is_answered_with_the_last_ack(either: Peer, start: int) -> None:
     into_time_wait(either)
     either.send(f"S {start} <{SYN_OPTIONS}>")
@@ -124,6 +128,7 @@ def test_the_last_ack_lets_a_confused_client_clean_up(either: Peer) -> None:
     either.expect("S. 0 ack -4999")
 
 
+@pytest.mark.scenario("C14")
 def test_a_newer_timestamp_opens_even_with_an_old_number(either: Peer) -> None:
     """SHLD-4, RFC 6191."""
     into_time_wait(either, ts=1000)
@@ -167,6 +172,7 @@ def out_and_into_time_wait(peer: Peer, ts: int | None) -> None:
     assert peer.state() == "TIME_WAIT"
 
 
+@pytest.mark.scenario("C7")
 def test_reuse_after_a_second_with_timestamps(make: MakePeer) -> None:
     peer = make(tcp_tw_reuse=1)
     out_and_into_time_wait(peer, ts=1000)
@@ -184,6 +190,7 @@ def test_reuse_after_a_second_with_timestamps(make: MakePeer) -> None:
 
 
 @pytest.mark.parametrize(("reuse", "ts"), [(0, 1000), (2, 1000), (1, None)])
+@pytest.mark.scenario("C7")
 def test_no_reuse(make: MakePeer, reuse: int, ts: int | None) -> None:
     peer = make(tcp_tw_reuse=reuse)
     out_and_into_time_wait(peer, ts)
@@ -192,6 +199,28 @@ def test_no_reuse(make: MakePeer, reuse: int, ts: int | None) -> None:
         connect_out(peer)
 
 
+@pytest.mark.scenario("C7")
+def test_an_old_reset_gets_into_the_connection_that_took_the_port(make: MakePeer) -> None:
+    """RST is exempt from PAWS (RFC 7323 section 5.2): with the old connection's timestamp text is refused, a RST is
+    believed, if the peer's new numbers happen to lie where the old ones ended."""
+    peer = make(tcp_tw_reuse=1)
+    out_and_into_time_wait(peer, ts=1000)
+    peer.host.advance(SECOND + 1)
+    call = connect_out(peer)
+    peer.expect("S 0")
+    peer.isn += 1  # the old connection ended at 2, the new one is there now
+    peer.ts = 5000
+    peer.send(f"S. 0 ack 1 <{SYN_OPTIONS}>")
+    peer.expect(". 1 ack 1")
+    peer.ts = 1000
+    assert peer.refused("P. 1:11 ack 1") == ["PAWS"]
+    peer.expect(". 1 ack 1")
+    assert peer.state() == "ESTABLISHED"
+    peer.send("R 1")
+    assert (peer.state(), call.error) == ("CLOSED", errno.ECONNRESET)
+
+
+@pytest.mark.scenario("C8")
 def test_too_many_are_skipped(make: MakePeer) -> None:
     """C8: tcp_max_tw_buckets."""
     peer = make(tcp_max_tw_buckets=2)
@@ -217,6 +246,7 @@ def test_no_time_wait_at_all(make: MakePeer) -> None:
 # B12
 
 
+@pytest.mark.scenario("B12")
 def test_ephemeral_ports_run_out(make: MakePeer) -> None:
     peer = make(ip_local_port_range=(40000, 40009))
     stack = peer.host.stack
