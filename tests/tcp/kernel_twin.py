@@ -177,6 +177,19 @@ class KernelHost(VirtualHost):
                     return state.name
         return State.LISTEN.name if listens else State.CLOSED.name
 
+    def count(self, name: str) -> int:
+        """One of ``nstat``'s counters, from /proc/net/snmp, snmp6 and netstat of this namespace."""
+        for path in ("snmp", "netstat"):
+            with open(f"/proc/thread-self/net/{path}", encoding="ascii") as file:
+                lines = file.read().splitlines()
+            for names, values in zip(lines[::2], lines[1::2], strict=True):
+                prefix = names.partition(":")[0].replace("TcpExt", "")
+                for short, value in zip(names.split()[1:], values.split()[1:], strict=True):
+                    if prefix + short == name:
+                        return int(value)
+        with open("/proc/thread-self/net/snmp6", encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.split()[0] == name), 0)
+
 
 @contextlib.contextmanager
 def kernel() -> Iterator[KernelHost]:

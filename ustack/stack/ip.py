@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from hashlib import blake2b
+from typing import Final
 
 from ustack.drops import Drop
 from ustack.errors import MessageTooLong
@@ -36,6 +37,17 @@ DEFAULT_MTU = 1500
 OUTBOX_LIMIT = 10_000
 """Packets that wait for the Stack to take them; more are dropped and counted, as a device's full queue does."""
 _ID_BUCKETS = 1024
+_COUNTED: Final[dict[Drop, tuple[str, ...]]] = {
+    Drop.TCP_TRUNCATED: ("TcpInSegs",),
+    Drop.TCP_DATA_OFFSET: ("TcpInSegs",),
+    Drop.TCP_CHECKSUM: ("TcpInSegs", "TcpInErrs", "TcpInCsumErrors"),
+    Drop.UDP_TRUNCATED: ("UdpInErrors",),
+    Drop.UDP_LENGTH: ("UdpInErrors",),
+    Drop.UDP_CHECKSUM: ("UdpInErrors", "UdpInCsumErrors"),
+    Drop.ICMP_TRUNCATED: ("IcmpInMsgs", "IcmpInErrors"),
+    Drop.ICMP_CHECKSUM: ("IcmpInMsgs", "IcmpInErrors", "IcmpInCsumErrors"),
+}
+"""What Linux counts when a transport's header is wrong: ``nstat``'s names over IPv4 (as measured on Linux 6.18)."""
 
 
 class Ip(Network):
@@ -167,9 +179,19 @@ class Ip(Network):
         self.counters.drop(frame.reason)
         if frame.reason < Drop.TCP_TRUNCATED:
             self.counters.add("Ip6InHdrErrors" if frame.packet and frame.packet[0] >> 4 == 6 else "IpInHdrErrors")
+        elif self.is_local(frame.destination) and self._may_come_from(frame.source, looped):
+            self._count_refused(frame)
         is_for_us = self.is_local(frame.destination) or is_multicast(frame.destination)
         if frame.parameter_code >= 0 and is_for_us and self._may_come_from(frame.source, looped):
             self.icmp.parameter_problem(frame, now)
+
+    def _count_refused(self, frame: Refused) -> None:
+        """Under the names of the transport that would have taken it; those of TCP are the same over IPv6."""
+        v4 = is_v4(frame.source)
+        for name in _COUNTED.get(frame.reason, ()):
+            self.counters.add(name if v4 else name.replace("UdpIn", "Udp6In").replace("IcmpIn", "Icmp6In"))
+        if frame.reason is Drop.TCP_DATA_OFFSET and _has_short_offset(frame.packet, v4):
+            self.counters.add("TcpInErrs")
 
     def _addresses_fit(self, frame: Frame, looped: bool) -> bool:
         """RFC 1122 section 3.2.1.3. Broadcasts are for UDP and ICMP; groups this stack joins none."""
@@ -309,3 +331,9 @@ class Ip(Network):
             self.counters.drop(Drop.IP_REASSEMBLY)
             if queue.first is not None:
                 self.icmp.reassembly_exceeded(queue.first, now)
+
+
+def _has_short_offset(packet: bytes, v4: bool) -> bool:
+    """The data offset is below 5 words: an error to Linux, which drops one that goes on behind the packet uncounted."""
+    at = ((packet[0] & 15) << 2 if v4 else ipv6.HEADER_LENGTH) + 12
+    return at < len(packet) and packet[at] >> 4 < 5

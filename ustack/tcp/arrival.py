@@ -238,6 +238,8 @@ def check_syn(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     ):
         return True
     tcb.env.counters.add("TCPSYNChallenge")
+    if tcb.state is State.ESTABLISHED:
+        tcb.env.counters.add("TcpInErrs")  # Linux's syn_inerr
     tcb.env.counters.drop(Drop.SYN_CHALLENGED)
     challenge(tcb, now)
     return False
