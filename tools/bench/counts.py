@@ -29,6 +29,9 @@ TOLERANCE = 0.04
 SMALLEST = 0.004
 """Share of a unit below which a function has no line of its own."""
 
+UNJUDGED = ("= everything", "* copies", "* others", "* wake-ups and locks")
+"""Lines that depend on the machine as well: the C library copies differently where caches are larger."""
+
 SCENARIOS = {"bulk": (4, 20, "MiB from write() to read_into()"), "ping": (100, 500, "1-byte round trip"),
              "connect": (20, 100, "connection, opened and closed by both")}  # fmt: skip
 
@@ -126,7 +129,7 @@ def _table(text: str) -> dict[str, int]:
 
 def is_worse(sentence: str) -> bool:
     """Of a sentence of compare()."""
-    return "(+" in sentence
+    return "(+" in sentence and not any(f": {line}:" in sentence for line in UNJUDGED)
 
 
 def main() -> int:

@@ -135,7 +135,7 @@ class Listener(Waiter):
         if not wants_cookie and not settings.tcp_syncookies and most - len(self.requests) < most >> 2:
             self._drop_syn()
             return
-        request = self._request_for(segment, iss, now)
+        request = self._request_for(segment, 0 if wants_cookie else iss, now)
         if wants_cookie:
             self._send_cookie(request, segment, now)
             return
