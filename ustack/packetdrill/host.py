@@ -6,9 +6,17 @@ behind a TUN device, the real clock). Times are ns since the script's start.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ustack.packetdrill.calls import Outcome, Prepared
 from ustack.packetdrill.system import System
 from ustack.packetdrill.tree import Script
+
+BLOCKING: Final = (
+    "a call returns at once when its event comes after what it waits for, and with O_NONBLOCK or MSG_DONTWAIT; "
+    "'+0...0.2 read(...) = 10' begins now and must return 0.2 s after its base, the events meanwhile following it"
+)
+"""What to do about a call that blocks, for whoever did not know."""
 
 
 class Pending:

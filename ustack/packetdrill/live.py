@@ -20,7 +20,7 @@ from ustack.packetdrill.calls import Outcome, Prepared
 from ustack.packetdrill.codec import ICMP6, TCP, Seen, pseudo_sum
 from ustack.packetdrill.config import Config
 from ustack.packetdrill.errors import Mismatch, Unsupported
-from ustack.packetdrill.host import Host, Pending
+from ustack.packetdrill.host import BLOCKING, Host, Pending
 from ustack.packetdrill.kernelsystem import KernelSystem
 from ustack.packetdrill.shell import SUITE_DEFAULTS, Effects, understand
 from ustack.packetdrill.symbols import SYMBOLS
@@ -186,7 +186,9 @@ class LiveHost(Host):
         pending = Pending(prepared, self.now())
         self._jobs.put(pending)
         if not self.settle(pending, limit):
-            raise Mismatch(f"{prepared.call.name}() blocks: write 'TIME...END' before a call that does")
+            raise Mismatch(
+                f"{prepared.call.name}() blocks: write 'TIME...END' before a call that does", hints=[BLOCKING]
+            )
         self._read_device()
         if pending.failure is not None:
             raise pending.failure

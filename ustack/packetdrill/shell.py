@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,12 +57,16 @@ class Effects:
     defaults: bool = False
     scripts: list[str] = field(default_factory=list)
     """Paths of helper scripts that were named (they need not exist)."""
+    own_script: str = ""
+    """Path of a shell script that is not one of the well-known: it must exist, and every line of it be understood."""
 
 
 _PRODUCT: Final = re.compile(r"\$\(\(\s*(\d+(?:\s*\*\s*\d+)*)\s*\)\)")
 """``$((15*1024*1024))``."""
 _SEPARATOR: Final = re.compile(r"\n|;|&&")
 _QUIET: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*(?:/dev/null|&[12]))+|\s*\|\|\s*true\b")
+_DISTURBING: Final = frozenset({"netem", "tbf", "ingress", "clsact", "red", "codel", "fq_codel", "htb"})
+"""Queueing disciplines that delay, mark or drop: not to be passed over in silence."""
 _ROUTE_NUMBERS: Final = ("mtu", "advmss", "initcwnd", "initrwnd", "quickack", "rto_min", "reordering", "hoplimit")
 _ROUTE_WORDS: Final = ("via", "dev", "src", "table", "proto", "scope", "metric", "type", "congctl", "features", "from")
 
@@ -96,28 +101,56 @@ def _words(piece: str) -> list[str]:
     return words
 
 
+def _refuse_plumbing(words: list[str]) -> None:
+    """Pipes, redirections and the like do more than what the first command of them says."""
+    echoes = words[0] == "echo" and words[2:3] == [">"] and len(words) == 4
+    for word in [] if echoes else words:
+        if word[0] in "|<>&" or "`" in word or "$(" in word.replace("$((", ""):
+            raise Unsupported(f"command: {' '.join(words)}")
+
+
 def _one(words: list[str], effects: Effects) -> None:
     name = os.path.basename(words[0])
-    if name in ("true", ":", "nstat") or words[:2] == ["tc", "qdisc"]:
+    _refuse_plumbing(words)
+    if name in ("true", ":", "nstat", "set"):
         return
-    if name == "sysctl":
-        _sysctl(words, effects)
-    elif name in ("defaults.sh", "set_sysctls.py") or name.startswith("sysctl_restore_"):
-        effects.scripts.append(words[0])
-        effects.defaults = effects.defaults or name == "defaults.sh"
-        if name == "set_sysctls.py":
-            for assignment in words[1:]:
-                _assign(assignment, words, effects)
-    elif name == "ip":
-        _ip(words, effects)
-    elif name == "sleep" and len(words) == 2:
-        effects.sleep_ns += int(float(words[1]) * 1_000_000_000)
-    elif name == "ethtool":
-        _ethtool(words)
-    elif name == "echo" and words[2:3] == [">"]:
-        _assign(f"{words[-1]}={words[1]}", words, effects)
+    if name.endswith(".sh") or name == "set_sysctls.py" or name.startswith("sysctl_restore_"):
+        _helper(name, words, effects)
+    elif name in _COMMANDS:
+        _COMMANDS[name](words, effects)
     else:
         raise Unsupported(f"command: {' '.join(words)}")
+
+
+def _helper(name: str, words: list[str], effects: Effects) -> None:
+    """The scripts that a suite brings along."""
+    if name.endswith(".sh") and name != "defaults.sh" and not name.startswith("sysctl_restore_"):
+        if len(words) > 1:
+            raise Unsupported(f"command: {' '.join(words)}")
+        effects.own_script = words[0]
+        return
+    effects.scripts.append(words[0])
+    effects.defaults = effects.defaults or name == "defaults.sh"
+    for assignment in words[1:] if name == "set_sysctls.py" else []:
+        _assign(assignment, words, effects)
+
+
+def _tc(words: list[str], effects: Effects) -> None:
+    if words[1:2] != ["qdisc"] or _DISTURBING.intersection(words):
+        raise Unsupported(f"command: {' '.join(words)}")
+
+
+def _sleep(words: list[str], effects: Effects) -> None:
+    try:
+        effects.sleep_ns += int(float(words[1]) * 1_000_000_000)
+    except (IndexError, ValueError):
+        raise Unsupported(f"command: {' '.join(words)}") from None
+
+
+def _echo(words: list[str], effects: Effects) -> None:
+    if words[2:3] != [">"]:
+        raise Unsupported(f"command: {' '.join(words)}")
+    _assign(f"{words[-1]}={words[1]}", words, effects)
 
 
 def _assign(assignment: str, words: list[str], effects: Effects) -> None:
@@ -190,8 +223,18 @@ def _link(rest: list[str], words: list[str], effects: Effects) -> None:
     raise Unsupported(f"command: {' '.join(words)}")
 
 
-def _ethtool(words: list[str]) -> None:
+def _ethtool(words: list[str], effects: Effects) -> None:
     features = words[3:]
     known = {"tso", "gso", "gro", "tx", "rx", "sg", "lro"}
     if words[1:2] != ["-K"] or not features or not set(features[::2]) <= known:
         raise Unsupported(f"command: {' '.join(words)}")
+
+
+_COMMANDS: Final[dict[str, Callable[[list[str], Effects], None]]] = {
+    "sysctl": _sysctl,
+    "ip": _ip,
+    "tc": _tc,
+    "sleep": _sleep,
+    "ethtool": _ethtool,
+    "echo": _echo,
+}

@@ -20,7 +20,7 @@ from ustack.packetdrill.calls import Outcome, Prepared
 from ustack.packetdrill.claims import unclaimed
 from ustack.packetdrill.config import Config
 from ustack.packetdrill.errors import Mismatch, Unsupported
-from ustack.packetdrill.host import Host, Pending
+from ustack.packetdrill.host import BLOCKING, Host, Pending
 from ustack.packetdrill.knobs import apply
 from ustack.packetdrill.shell import Effects, understand
 from ustack.packetdrill.symbols import SYMBOLS
@@ -222,7 +222,7 @@ class VirtualHost(Host):
         if not done:
             self.clock = max(self.clock, limit)
             if deadline is None or deadline > limit:
-                raise Mismatch("the call blocks: write 'TIME...END' before a call that does")
+                raise Mismatch("the call blocks: write 'TIME...END' before a call that does", hints=[BLOCKING])
         return done
 
     def _wake_call(self) -> None:
@@ -284,7 +284,14 @@ class VirtualHost(Host):
     def command(self, text: str, path: str) -> None:
         folder = Path(path).resolve().parent if path else Path.cwd()
         for effects in understand(text):
+            if effects.own_script:
+                self._read_script(folder / effects.own_script, effects.text)
             self._apply(effects, folder)
+
+    def _read_script(self, path: Path, command: str) -> None:
+        if not path.is_file():
+            raise Unsupported(f"command: {command}", "there is no such file")
+        self.command(path.read_text(errors="replace"), str(path))
 
     def _apply(self, effects: Effects, folder: Path) -> None:
         more = [effect for script in effects.scripts for effect in read_defaults(folder / script)]
