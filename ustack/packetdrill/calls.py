@@ -6,12 +6,12 @@ for a long time) and what compares the outcome afterwards.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ustack.packetdrill.config import IPV4, Config
-from ustack.packetdrill.errors import Unsupported
 from ustack.packetdrill.structs import (
     Differences,
     integer,
@@ -19,7 +19,7 @@ from ustack.packetdrill.structs import (
 )
 from ustack.packetdrill.symbols import ERRNO_NAMES, SYMBOLS
 from ustack.packetdrill.system import SocketAddress, System
-from ustack.packetdrill.tree import Application, Expression, Supplied, SystemCall, Text
+from ustack.packetdrill.tree import Application, Expression, Number, Supplied, SystemCall, Text
 
 AF_INET, AF_INET6 = SYMBOLS["AF_INET"], SYMBOLS["AF_INET6"]
 _CONTROL_ROOM: Final = 1024
@@ -64,11 +64,8 @@ class Prepared:
             fits = outcome.value == want or (self.makes_descriptor and min(outcome.value, want) >= 0)
             if not fits:
                 found.append(("result", result_text(want, self.call.errno), outcome_text(outcome)))
-        if self.call.errno is not None and not found:
-            if self.call.errno not in SYMBOLS:
-                raise Unsupported(self.call.errno)
-            if outcome.errno != SYMBOLS[self.call.errno]:
-                found.append(("errno", self.call.errno, outcome_text(outcome)))
+        if self.call.errno is not None and not found and outcome.errno != SYMBOLS[self.call.errno]:
+            found.append(("errno", self.call.errno, outcome_text(outcome)))
         return found or (self.check(outcome) if outcome.value >= 0 else [])
 
 
@@ -82,6 +79,32 @@ def outcome_text(outcome: Outcome) -> str:
     if outcome.value >= 0 or not outcome.errno:
         return str(outcome.value)
     return f"{outcome.value} {ERRNO_NAMES.get(outcome.errno, outcome.errno)}"
+
+
+def compare_address(value: Expression, got: SocketAddress | None, what: str) -> Differences:
+    """What the script says of an address that a call delivered; ``...`` and NULL say nothing."""
+    if isinstance(value, Supplied | Number) or getattr(value, "name", "") == "NULL":
+        return []
+    found: Differences = []
+    host, port = got or ("", 0)
+    for name, given in members(value, "an address").items():
+        if isinstance(given, Supplied):
+            continue
+        if name.endswith("port") and integer(given) != port:
+            found.append((f"{what}.{name}", str(integer(given)), str(port)))
+        elif name.endswith("addr") and not _same_host(host_text(given), host):
+            found.append((f"{what}.{name}", host_text(given), host))
+    return found
+
+
+def _same_host(left: str, right: str) -> bool:
+    """Compared as addresses, an IPv4 address and its mapped form being the same."""
+    try:
+        both = [ipaddress.ip_address(text) for text in (left, right)]
+    except ValueError:
+        return left == right
+    plain = [getattr(address, "ipv4_mapped", None) or address for address in both]
+    return plain[0] == plain[1]
 
 
 class Caller:
@@ -108,7 +131,7 @@ class Caller:
             if name.endswith("port") and not isinstance(given, Supplied):
                 port = integer(given)
             elif name.endswith("addr") and not isinstance(given, Supplied):
-                host = _host(given)
+                host = host_text(given)
         return host, port
 
     def local(self) -> SocketAddress:
@@ -121,7 +144,8 @@ class Caller:
         return f"::ffff:{address}" if self.config.ip_version not in (IPV4, "ipv6") else address
 
 
-def _host(value: Expression) -> str:
+def host_text(value: Expression) -> str:
+    """An address of a script, ``inet_addr("A")`` or a number, as text."""
     if isinstance(value, Application) and value.arguments and isinstance(value.arguments[-1], Text):
         return value.arguments[-1].value
     if isinstance(value, Text):

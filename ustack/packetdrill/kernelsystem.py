@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import ipaddress
 import os
 import select
 import socket
@@ -21,6 +22,15 @@ _EPOLL_EVENT: Final = struct.Struct("=IQ")
 def _failed() -> OSError:
     code = ctypes.get_errno()
     return OSError(code, os.strerror(code))
+
+
+def _read_address(data: bytes) -> SocketAddress | None:
+    """A ``struct sockaddr_in`` or ``sockaddr_in6``; None for what is empty (TCP names no sender)."""
+    if len(data) < 8:
+        return None
+    family, port = struct.unpack_from("=H", data)[0], struct.unpack_from("!H", data, 2)[0]
+    packed = data[4:8] if family == socket.AF_INET else data[8:24]
+    return str(ipaddress.ip_address(packed)), port
 
 
 class KernelSystem(System):
@@ -75,11 +85,12 @@ class KernelSystem(System):
 
     def receive(self, fd: int, size: int, flags: int) -> tuple[bytes, SocketAddress | None]:
         buffer = ctypes.create_string_buffer(max(size, 1))
-        count = _LIBC.recv(fd, buffer, size, flags)
+        name, name_size = ctypes.create_string_buffer(28), ctypes.c_uint32(28)
+        count = _LIBC.recvfrom(fd, buffer, size, flags, name, ctypes.byref(name_size))
         if count < 0:
             raise _failed()
         # MSG_TRUNC makes the result larger than the buffer: what matters to the script is the number.
-        return buffer.raw[:count].ljust(count, b"\0"), None
+        return buffer.raw[:count].ljust(count, b"\0"), _read_address(name.raw[: name_size.value])
 
     def receive_message(
         self, fd: int, size: int, control: int, flags: int

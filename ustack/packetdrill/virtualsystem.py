@@ -11,13 +11,14 @@ from typing import Final
 from ustack.packetdrill.errors import Unsupported
 from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.system import Control, SocketAddress, System
+from ustack.packetdrill.tcpinfo import TCP_INFO_SIZE, read_tcp_info
 from ustack.packetdrill.virtualfiles import File, Pipe, PipeEnd, Zeros
 from ustack.socket.ancillary import control_messages
 from ustack.socket.core import Attachment, Core
 from ustack.socket.datagram import DatagramCore
 from ustack.socket.sockopt import find_option, set_option
 from ustack.socket.stream import StreamCore
-from ustack.wire.address import is_v4, parse_address
+from ustack.wire.address import format_address, is_v4, parse_address
 
 MILLISECOND: Final = 1_000_000
 _DONTWAIT: Final = SYMBOLS["MSG_DONTWAIT"]
@@ -124,8 +125,8 @@ class VirtualSystem(System):
     def accept(self, fd: int) -> tuple[int, SocketAddress]:
         with self.core(fd) as core:
             child = core.accept(self._limit(fd))
-        _, port = child.peer_name() if child.poll() is not None and _has_peer(child) else (b"", 0)
-        return self._add(child), ("", port)
+        address, port = child.peer_name() if child.poll() is not None and _has_peer(child) else (bytes(16), 0)
+        return self._add(child), (format_address(address), port)
 
     def shutdown(self, fd: int, how: int) -> None:
         with self.core(fd) as core:
@@ -162,7 +163,7 @@ class VirtualSystem(System):
                 control, cut = control_messages(core, found, 1024)
                 cut |= SYMBOLS["MSG_TRUNC"] if len(found.data) > size else 0
                 data = found.data if flags & SYMBOLS["MSG_TRUNC"] else found.data[:size]
-                return data, ("", found.source_port), control, cut
+                return data, (format_address(found.source), found.source_port), control, cut
             assert isinstance(core, StreamCore)
             space = bytearray(size)
             with memoryview(space) as view:
@@ -228,10 +229,17 @@ class VirtualSystem(System):
             return core.unread()
         if request == SYMBOLS["SIOCOUTQ"]:
             return core.unsent()
+        if request == SYMBOLS["SIOCOUTQNSD"] and isinstance(core, StreamCore):
+            return self._not_sent(fd)
         if request == SYMBOLS["FIONBIO"]:
             self.flags[fd] = self.flags[fd] & ~_O_NONBLOCK | (_O_NONBLOCK if argument else 0)
             return argument
         raise Unsupported(f"ioctl({request:#x})")
+
+    def _not_sent(self, fd: int) -> int:
+        """Of what waits to be acknowledged, the bytes that have never left."""
+        info = self.get_option(fd, SYMBOLS["SOL_TCP"], SYMBOLS["TCP_INFO"], TCP_INFO_SIZE)
+        return read_tcp_info(info)["tcpi_notsent_bytes"]
 
     # Readiness
 
