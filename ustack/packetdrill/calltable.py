@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ustack.packetdrill.calls import AF_INET, AF_INET6, Caller, Outcome, Prepared
+from ustack.packetdrill.calls import AF_INET, AF_INET6, Caller, Outcome, Prepared, compare_address
 from ustack.packetdrill.config import IPV4
-from ustack.packetdrill.errors import Unsupported
+from ustack.packetdrill.errors import Mismatch, Unsupported
+from ustack.packetdrill.hints import did_you_mean
 from ustack.packetdrill.structs import (
     Differences,
     check_control,
@@ -16,6 +17,7 @@ from ustack.packetdrill.structs import (
     members,
     pack_control,
     pack_value,
+    unknown_name,
 )
 from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.system import SocketAddress
@@ -28,11 +30,14 @@ def prepare(caller: Caller, call: SystemCall) -> Prepared:
     """Raises Unsupported for a call, a constant or a structure that is not offered."""
     make = _CALLS.get(call.name)
     if make is None:
-        raise Unsupported(f"{call.name}()")
+        raise Unsupported(f"{call.name}()", did_you_mean(call.name, _CALLS))
+    if call.errno is not None and call.errno not in SYMBOLS:
+        raise unknown_name(call.errno)
     least, most, build = make
     if not least <= len(call.arguments) <= most:
         wants = str(least) if least == most else f"{least} to {most}"
-        raise Unsupported(f"{call.name}() with {len(call.arguments)} arguments (it takes {wants})")
+        usage = f"; it is written {_USAGE[call.name]}" if call.name in _USAGE else ""
+        raise Mismatch(f"{call.name}() takes {wants} arguments, not {len(call.arguments)}{usage}")
     return build(caller, call)
 
 
@@ -91,7 +96,10 @@ def _accept(caller: Caller, call: SystemCall) -> Prepared:
         made, address = caller.system.accept(fd)
         return Outcome(made, extra=address)
 
-    return Prepared(call, run, makes_descriptor=True)
+    def check(outcome: Outcome) -> Differences:
+        return compare_address(call.arguments[1], outcome.extra, "address")
+
+    return Prepared(call, run, check, makes_descriptor=True)
 
 
 def _sizes(value: Expression) -> list[int]:
@@ -121,10 +129,15 @@ def _receive(caller: Caller, call: SystemCall) -> Prepared:
     fd, size, flags = caller.descriptor(call.arguments[0]), integer(call.arguments[2]), integer(call.arguments[3])
 
     def run() -> Outcome:
-        data, _ = caller.system.receive(fd, size, flags)
-        return Outcome(len(data), extra=data)
+        data, sender = caller.system.receive(fd, size, flags)
+        return Outcome(len(data), extra=(data, sender))
 
-    return Prepared(call, run, _zeros)
+    def check(outcome: Outcome) -> Differences:
+        data, sender = outcome.extra
+        found = _zeros(Outcome(outcome.value, extra=data))
+        return found + (compare_address(call.arguments[4], sender, "address") if call.name == "recvfrom" else [])
+
+    return Prepared(call, run, check)
 
 
 def _receive_message(caller: Caller, call: SystemCall) -> Prepared:
@@ -137,11 +150,13 @@ def _receive_message(caller: Caller, call: SystemCall) -> Prepared:
         return Outcome(len(got[0]), extra=got)
 
     def check(outcome: Outcome) -> Differences:
-        data, control, got_flags, _ = outcome.extra
+        data, control, got_flags, sender = outcome.extra
         found = [] if not any(data) else [("data", "zeros", repr(data[:24]))]
         want = message.get("msg_flags")
         if want is not None and not isinstance(want, Supplied) and integer(want) != got_flags:
             found.append(("msg_flags", hex(integer(want)), hex(got_flags)))
+        if "msg_name" in message:
+            found += compare_address(message["msg_name"], sender, "msg_name")
         if "msg_control" in message:
             found += check_control(message["msg_control"], control, caller.epoch)
         return found
@@ -363,6 +378,24 @@ def _open(caller: Caller, call: SystemCall) -> Prepared:
     mode = integer(call.arguments[2]) if len(call.arguments) > 2 else 0o644
     return Prepared(call, lambda: Outcome(caller.system.open(path, flags, mode)), makes_descriptor=True)
 
+
+_USAGE: Final = {
+    "socket": "socket(..., SOCK_STREAM, IPPROTO_TCP) = 3",
+    "bind": "bind(3, ..., ...) = 0",
+    "listen": "listen(3, 1) = 0",
+    "accept": "accept(3, ..., ...) = 4",
+    "connect": "connect(3, ..., ...) = 0",
+    "read": "read(4, ..., 1000) = 1000",
+    "recv": "recv(4, ..., 1000, 0) = 1000",
+    "write": "write(4, ..., 1000) = 1000",
+    "send": "send(4, ..., 1000, 0) = 1000",
+    "setsockopt": "setsockopt(4, SOL_TCP, TCP_NODELAY, [1], 4) = 0",
+    "getsockopt": "getsockopt(4, SOL_SOCKET, SO_ERROR, [0], [4]) = 0",
+    "poll": "poll([{fd=4, events=POLLIN, revents=POLLIN}], 1, 0) = 1",
+    "epoll_ctl": "epoll_ctl(5, EPOLL_CTL_ADD, 4, {events=EPOLLIN, fd=4}) = 0",
+    "epoll_wait": "epoll_wait(5, {events=EPOLLIN, fd=4}, 1, 0) = 1",
+}
+"""A call with its arguments, for those who left some out."""
 
 _CALLS: Final[dict[str, tuple[int, int, Callable[[Caller, SystemCall], Prepared]]]] = {
     "socket": (3, 3, _socket),

@@ -52,7 +52,8 @@ _PASSED_ON = (
     ("boundaries", "ignore: do not compare PSH and where segments end"),
     ("speed", "accepted, without effect"),
     ("code_sockopt", "accepted, without effect"),
-    ("init_scripts", "accepted, without effect"),
+    ("init_scripts", "shell scripts that run before the first command, between commas"),
+    ("non_fatal", "packet, syscall or both: report what differs there, and go on"),
 )
 _FLAGS = (
     ("tcp_ts_ecr_scaled", "an 'ecr' that was never sent is scaled from the first one"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ustack.packetdrill.errors import ScriptError
+from ustack.packetdrill.hints import did_you_mean
 from ustack.packetdrill.tree import Script
 
 IPV4, MAPPED, IPV6 = "ipv4", "ipv4-mapped-ipv6", "ipv6"
@@ -37,7 +38,10 @@ class Config:
     """ustack's own scripts: no tolerance in virtual time, and nothing may be left unexpected at the end."""
     ignore_boundaries: bool = False
     """``--boundaries=ignore``: PSH and the ends of super-segments are not compared."""
-    non_fatal: bool = False
+    non_fatal: str = ""
+    """``packet``, ``syscall`` or both: what differs there is reported, and the script goes on."""
+    init_scripts: str = ""
+    """Files that run before the init command, between commas."""
     trace: bool = False
     """State, timers and refusals of the stack are noted after every event."""
 
@@ -92,6 +96,12 @@ def _address(text: str) -> str:
     return str(ipaddress.ip_address(text))
 
 
+def _kinds(text: str) -> str:
+    if not set(text.split(",")) <= {"packet", "syscall"}:
+        raise ValueError
+    return text
+
+
 def _boundaries(text: str) -> bool:
     return {"ignore": True, "strict": False}[text]
 
@@ -115,14 +125,15 @@ _OPTIONS: Final[dict[str, tuple[str, Callable[[str], object], str]]] = {
     "exact": ("exact", _flag, "nothing"),
     "boundaries": ("ignore_boundaries", _boundaries, "ignore or strict"),
     "trace": ("trace", _flag, "nothing"),
-    "non_fatal": ("non_fatal", bool, "packet, syscall"),
+    "non_fatal": ("non_fatal", _kinds, "packet, syscall or both between commas"),
+    "init_scripts": ("init_scripts", str, "files between commas"),
 }
 
 # Understood, and without effect here: what they steer does not exist in this runner.
 _ACCEPTED: Final = frozenset(
     {
         "define", "send_omit_free", "speed", "code_sockopt", "code_command", "code_format", "persistent_tun_dev",
-        "no_cleanup", "fm_filename", "verbose", "debug", "dry_run", "init_scripts", "tun_dev", "wire_client",
+        "no_cleanup", "fm_filename", "verbose", "debug", "dry_run", "tun_dev", "wire_client",
         "wire_server", "so_filename", "so_flags", "is_anyip",
     }
 )  # fmt: skip
@@ -146,8 +157,9 @@ def _apply(changes: dict[str, object], name: str, value: str | None, line: int, 
         return
     source = script.text.split("\n")[line - 1] if line else ""
     if name not in _OPTIONS:
-        known = ", ".join(sorted(_OPTIONS))
-        raise ScriptError(f"no option --{name}; expected one of: {known}", line, 1, path=script.path, source=source)
+        near = did_you_mean(name, _OPTIONS)
+        known = near or f"expected one of: {', '.join(sorted(_OPTIONS))}"
+        raise ScriptError(f"no option --{name}; {known}", line, 1, path=script.path, source=source)
     field, read, takes = _OPTIONS[name]
     try:
         changes[field] = read(value or "")

@@ -67,11 +67,11 @@ class Cursor:
 
     # Errors
 
-    def expected(self, what: str) -> NoReturn:
-        """Fail with what was expected here and what is here."""
+    def expected(self, what: str, hint: str = "") -> NoReturn:
+        """Fail with what was expected here, what is here, and perhaps a ``hint`` at the end."""
         found = _SHOWN.match(self.text, self.skip())
         here = f"found '{found.group()}'" if found else "the script ends here"
-        self.fail(f"expected {what}; {here}")
+        self.fail(f"expected {what}; {here}" + (f"; {hint}" if hint else ""))
 
     def fail(self, message: str, at: int | None = None) -> NoReturn:
         line, column = self.place(self.at if at is None else at)

@@ -26,15 +26,20 @@ class ScriptError(Exception):
 class Unsupported(Exception):  # noqa: N818 - the verdict's own name: it is no error of the script or of the stack
     """The script asks for something that is not offered; ``name`` is what."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hint: str = "") -> None:
         super().__init__(f"unsupported: {name}")
         self.name = name
+        self.hint = hint
+        """What the author may have meant: ``"did you mean TCP_NODELAY?"``, or nothing."""
 
 
 class Mismatch(Exception):  # noqa: N818 - likewise a verdict
-    """What came is not what the script says. ``differences`` are (field, expected, got)."""
+    """What came is not what the script says. ``differences`` are (field, expected, got), ``hints`` likely remedies."""
 
-    def __init__(self, summary: str, differences: list[tuple[str, str, str]] | None = None) -> None:
+    def __init__(
+        self, summary: str, differences: list[tuple[str, str, str]] | None = None, hints: list[str] | None = None
+    ) -> None:
         super().__init__(summary)
         self.summary = summary
         self.differences = differences or []
+        self.hints = hints or []

@@ -74,7 +74,10 @@ def _primary(cursor: Cursor) -> Expression:
         return Record(_members(cursor))
     string = cursor.match(_STRING)
     if string is not None:
+        cursor.take("...")  # a text may be cut short with dots, as strace does
         return Text(_ESCAPE.sub(_unescape, string.group(1)))
+    if cursor.looking_at('"'):
+        cursor.fail("a text that is not closed: expected another '\"' on this line")
     name = cursor.match(_NAME)
     if name is None:
         cursor.expected("a value: a number, a NAME, \"text\", '...', [value] or {name=value}")
@@ -143,6 +146,9 @@ def _bare(cursor: Cursor, at: int) -> Member:
 def parse_call(cursor: Cursor, name: str, until: int | None) -> SystemCall:
     """The rest of a system call; its name and the opening parenthesis are behind us."""
     arguments = _sequence(cursor, ")")
+    end = cursor.at
+    if not cursor.looking_at("=") and cursor.place(end)[0] != cursor.place(cursor.at)[0]:
+        cursor.fail(f"expected '=' and the result of {name}() on this line", end)
     cursor.need("=", f"and the result of {name}()")
     cursor.in_result = True
     result = parse_expression(cursor)

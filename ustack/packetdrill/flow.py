@@ -89,9 +89,9 @@ class Flow:
             return self.stamps[value]
         if scaled and self.first_stamp is not None:
             return (value - self.first_stamp[0] + self.first_stamp[1]) & MASK
-        if value == 0 or not packet.has(".") or not self.stamps:
+        if value == 0 or not packet.has("."):
             return value
-        known = ", ".join(map(str, sorted(self.stamps)))
+        known = ", ".join(map(str, sorted(self.stamps))) or "none yet"
         summary = f"'ecr {value}' echoes a timestamp that no expected packet has carried; those had val {known}"
         raise Mismatch(summary)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NoReturn
 
 from ustack.packetdrill.cursor import Cursor
 from ustack.packetdrill.errors import Unsupported
+from ustack.packetdrill.hints import did_you_mean
 from ustack.packetdrill.icmpnames import ICMP_CODES, ICMP_TYPES
 from ustack.packetdrill.tree import (
     Direction,
@@ -52,6 +53,7 @@ _BLOBS: Final = {
     "md5": OptionKind.MD5,
     "raw": OptionKind.RAW,
 }
+_OPTION_WORDS: Final = ("mss", "wscale", "sackOK", "TS val", "sack", "nop", "eol", "FO", "FOEXP", "md5", "ECN", "raw")
 _WORDS: Final = {"sackOK": OptionKind.SACK_OK, "nop": OptionKind.NOP, "eol": OptionKind.EOL}
 NOPS: Final = {"eol": OptionKind.EOL}
 
@@ -105,7 +107,9 @@ def _ip_fields(cursor: Cursor, direction: Direction) -> IpFields:
 
 
 def _tcp(cursor: Cursor, direction: Direction, ip: IpFields, ports: Ports | None) -> TcpPacket:
-    found = cursor.need_match(_FLAGS, "TCP flags: letters of F S R P . E W A U, a digit 0-7, or '-' (or udp, icmp)")
+    found = cursor.match(_FLAGS)
+    if found is None:
+        _no_flags(cursor)
     flags = found.group(1)
     if sum(letter.isdigit() for letter in flags) > 1:
         cursor.fail("only one digit, for the three-bit ACE field, may stand among the flags", found.start())
@@ -116,21 +120,34 @@ def _tcp(cursor: Cursor, direction: Direction, ip: IpFields, ports: Ports | None
     if (seq + length - end) & 0xFFFFFFFF:
         cursor.fail(f"{seq}:{end}({length}) does not add up: from {seq} to {end} are {end - seq} bytes", where)
     packet = TcpPacket(direction, flags, seq, length, ip=ip, ports=ports)
+    end = cursor.at
     while (clause := cursor.match(_CLAUSE)) is not None:
         _clause(cursor, packet, clause)
+        end = cursor.at
     if cursor.take("<"):
         packet.options = parse_options(cursor, direction)
-    elif direction is Direction.INBOUND and packet.window is None:
-        cursor.expected("'win N' (an inbound packet must say its window)")
     if direction is Direction.INBOUND and packet.window is None:
-        cursor.fail("an inbound packet must say its window: 'win N' before the options", where)
+        cursor.fail("an inbound packet must say its window: expected 'win N' here, after ack, before <options>", end)
     return packet
+
+
+def _no_flags(cursor: Cursor) -> NoReturn:
+    """Fail, naming the letter that is none if the word looks like flags."""
+    word = re.compile(r"[A-Za-z.0-9]+").match(cursor.text, cursor.skip())
+    wrong = (
+        next((letter for letter in word.group() if letter not in "FSRP.EWAU01234567"), "") if word is not None else ""
+    )
+    known = "letters of F S R P . E W A U ('.' is ACK), a digit 0-7, or '-' (or udp, icmp)"
+    cursor.expected(f"TCP flags: {known}", f"'{wrong}' is no flag" if wrong else "")
 
 
 def _clause(cursor: Cursor, packet: TcpPacket, clause: re.Match[str]) -> None:
     if clause[1] == "ack":
         if not packet.has("."):
-            cursor.fail("'ack' without the flag '.': write '.' among the flags, or leave 'ack' out", clause.start())
+            ace = " ('A' is AE of Accurate ECN, not ACK)" if packet.has("A") else ""
+            cursor.fail(
+                f"'ack' without the flag '.': write '.' among the flags{ace}, or leave 'ack' out", clause.start()
+            )
         packet.ack = _number(cursor, clause, 2)
     elif clause[1] == "win":
         packet.window = _number(cursor, clause, 2, 0xFFFF)
@@ -183,7 +200,11 @@ def option_size(option: TcpOption) -> int:
 
 
 def _option(cursor: Cursor) -> TcpOption:
-    found = cursor.need_match(_OPTION, _OPTIONS_HELP)
+    found = cursor.match(_OPTION)
+    if found is None:
+        word = _WORD.match(cursor.text, cursor.skip())
+        near = did_you_mean(word.group(), _OPTION_WORDS) if word is not None else ""
+        cursor.expected(_OPTIONS_HELP, near)
     if found["word"]:
         return TcpOption(_WORDS[found["word"]])
     if found["mss"]:

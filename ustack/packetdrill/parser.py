@@ -17,8 +17,9 @@ from ustack.packetdrill.tree import Action, Clock, Code, Command, Direction, Eve
 
 SECOND: Final = 1_000_000_000
 
-_SETTING: Final = re.compile(r"--([A-Za-z]\w*)(?:=(\"[^\"\n]*\"|[^\s]*))?|-D\s*(\w+=[^\s]*)")
-_TIME: Final = re.compile(r"(\+?)(\d+(?:\.(?!\.)\d*)?|\.\d+)")
+_SETTING: Final = re.compile(r"--([A-Za-z]\w*)(?:[ \t]*=[ \t]*(\"[^\"\n]*\"|[^\s]*))?|-D\s*(\w+=[^\s]*)")
+_TIME: Final = re.compile(r"(\+?)[ \t]*(\d+(?:\.(?!\.)\d*)?|\.\d+)")
+_UNIT: Final = re.compile(r"(?:ns|us|ms|s|sec|seconds?|e-?\d+)\b")
 _CALL: Final = re.compile(r"([A-Za-z_]\w*)\s*\(")
 _BACKQUOTED: Final = re.compile(r"`([^`]*)`")
 _CODE: Final = re.compile(r"%\{(.*?)\}%", re.DOTALL)
@@ -140,21 +141,32 @@ def _event(cursor: Cursor) -> Event:
     if time.clock is not Clock.ANY and time.end is None and cursor.text.startswith("...", cursor.at):
         cursor.at += 3
         until = nanoseconds(cursor.need_match(_TIME, "the time at which the call returns, after '...'").group(2))
-    where = cursor.skip()
     outbound = cursor.looking_at(">")
     if not outbound and (time.clock is Clock.ANY or time.end is not None):
         cursor.fail("a range of times, or '*', is for packets that are expected ('>') only", start)
     action = _action(cursor, until)
     if until is not None and not hasattr(action, "until"):
         cursor.fail("only a system call can block: 'TIME...END' stands before one", start)
-    del where
     return Event(time, action, line, column, " ".join(cursor.text[start : cursor.at].split()))
+
+
+def _time_help(cursor: Cursor) -> str:
+    """What to write instead, by what stands where an event should begin."""
+    if cursor.looking_at("--"):
+        return _TIME_HELP + " (options stand at the head of the file, before everything else)"
+    if cursor.looking_at("#"):
+        return _TIME_HELP + " (comments are '// ...' and '/* ... */')"
+    return _TIME_HELP
 
 
 def _time(cursor: Cursor) -> Time:
     if cursor.take("*"):
         return Time(Clock.ANY)
-    found = cursor.need_match(_TIME, _TIME_HELP)
+    found = cursor.match(_TIME)
+    if found is None:
+        cursor.expected(_time_help(cursor))
+    if (unit := _UNIT.match(cursor.text, cursor.at)) is not None:
+        cursor.fail(f"times are seconds without a unit (0.1, not 100ms): found '{unit.group()}'")
     clock = Clock.RELATIVE if found[1] else Clock.ABSOLUTE
     time = Time(clock, nanoseconds(found[2]))
     if cursor.take("~"):

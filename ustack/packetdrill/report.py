@@ -32,6 +32,7 @@ def one_line(result: Result) -> str:
     text = f"{result.path}: {result.verdict.value}"
     if result.verdict is Verdict.UNSUPPORTED:
         text += f": {result.summary}"
+        text += f" (line {result.line}{''.join('; ' + hint for hint in result.hints)})" if result.line else ""
     return text + (f" (not compared: {', '.join(result.relaxed)})" if result.relaxed else "")
 
 
@@ -45,6 +46,8 @@ def explain(result: Result) -> str:
         parts.append(f"  the script, line {result.line}:  {result.source}")
     if result.differences:
         parts.append(_table(result.differences))
+    if result.hints:
+        parts.append("\n".join(f"    {hint}" for hint in result.hints))
     parts.append(_ladder(result.entries, result.script, result))
     if result.state:
         parts.append("  the stack at that moment:\n" + textwrap.indent("\n".join(result.state), "    "))

@@ -42,6 +42,8 @@ class Result:
     source: str = ""
     """The event's text."""
     differences: list[tuple[str, str, str]] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+    """What may help, a sentence each."""
     entries: list[Entry] = field(default_factory=list)
     state: list[str] = field(default_factory=list)
     relaxed: list[str] = field(default_factory=list)
@@ -86,6 +88,8 @@ def run_script(script: Script, config: Config, make_host: HostMaker) -> Result:
         host = make_host(config)
         session = Session(config, host, script.path)
         session.require_supported(script)
+        for path in filter(None, config.init_scripts.split(",")):
+            host.command(path.strip(), script.path)
         if script.init is not None:
             host.command(script.init.text, script.path)
         host.start()
@@ -94,8 +98,10 @@ def run_script(script: Script, config: Config, make_host: HostMaker) -> Result:
         session.run(script)
     except Mismatch as failed:
         result.verdict, result.summary, result.differences = Verdict.FAIL, failed.summary, failed.differences
+        result.hints = failed.hints
     except Unsupported as missing:
         result.verdict, result.summary = Verdict.UNSUPPORTED, missing.name
+        result.hints = [missing.hint] if missing.hint else []
     except Exception as broken:  # the runner's or the stack's own fault: a failure with its trace, and on to the next
         result.verdict = Verdict.FAIL
         result.summary = f"{type(broken).__name__}: {broken}\n{traceback.format_exc()}"

@@ -8,17 +8,17 @@ from typing import Final
 from ustack.packetdrill.asserts import Assertions
 from ustack.packetdrill.calls import Caller, Outcome, Prepared, outcome_text
 from ustack.packetdrill.calltable import prepare
+from ustack.packetdrill.callwatch import CallWatch
 from ustack.packetdrill.codec import TCP, UDP, Seen
 from ustack.packetdrill.config import Config
 from ustack.packetdrill.craft import craft
 from ustack.packetdrill.errors import Mismatch, Unsupported
+from ustack.packetdrill.hints import advise
 from ustack.packetdrill.host import Host, Pending
 from ustack.packetdrill.match import can_join, compare, compare_stamp, halve, join
 from ustack.packetdrill.peers import Peer, Peers
 from ustack.packetdrill.printer import format_call, format_packet, format_seconds
 from ustack.packetdrill.record import Entry, Mark, Window
-from ustack.packetdrill.structs import integer
-from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.tree import (
     Clock,
     Code,
@@ -46,6 +46,7 @@ class Session:
         self.path = path
         self.caller = Caller(host.system, config)
         self.peers = Peers(config)
+        self.calls = CallWatch(self.caller, self.peers)
         self.entries: list[Entry] = []
         self.assertions = Assertions()
         self.pending: Pending | None = None
@@ -81,11 +82,11 @@ class Session:
     def check_silence(self) -> None:
         """Fail for a packet of the socket under test that nobody expected.
 
-        With ``exact`` up to now, else (virtual time) only if something else happened after it: scripts of others often
-        end in the midst of a dialogue."""
+        With ``exact`` up to now, else (virtual time) only if the script went on with a packet after it: scripts of
+        others often end in the midst of a dialogue, or close and count while the stack still resends."""
         if self.host.is_live and not self.config.exact:
             return
-        last = self.entries[-1].at if self.entries else 0
+        last = self._last_word()
         for at, seen in self._untaken():
             mine = any(peer.matches(seen) for peer in self.peers.all if peer.remote_port)
             too_late = at > last if self.config.exact else at >= last - self.config.tolerance_ns
@@ -94,6 +95,13 @@ class Session:
             text = self.shown(seen)
             self._note(at, Mark.OUTBOUND, text)
             raise Mismatch(f"a packet came that the script does not expect, at {format_seconds(at)}: {text}")
+
+    def _last_word(self) -> int:
+        """Up to when silence is asked for: the last event, or (not ``exact``) the last packet in that is no reset."""
+        if self.config.exact:
+            return self.entries[-1].at if self.entries else 0
+        spoken = [entry.at for entry in self.entries if entry.mark is Mark.INBOUND and not entry.text.startswith("R")]
+        return spoken[-1] if spoken else 0
 
     def _untaken(self) -> list[tuple[int, Seen]]:
         return self._held + [(at, Seen(packet)) for at, packet in self.host.waiting()]
@@ -179,7 +187,10 @@ class Session:
     def _expect(self, packet: Packet, event: Event, window: Window) -> None:
         peer = self.peers.for_outbound(packet)
         limit = max(window.end, self.host.now()) + PATIENCE
-        at, seen = self._next(packet, peer, limit, window)
+        found = self._next(packet, peer, limit, window)
+        if found is None:
+            return
+        at, seen = found
         if isinstance(packet, TcpPacket):
             seen = self._joined(packet, peer, seen)
         flow = peer.flow if peer is not None else Peer(TCP).flow
@@ -193,9 +204,8 @@ class Session:
         if differences or timing:
             both = [*differences, *timing]
             names = " and ".join(dict.fromkeys(name for name, _, _ in both))
-            raise Mismatch(
-                f"a packet came, but not the expected one: {names} differ{'s' if len(both) == 1 else ''}", both
-            )
+            summary = f"a packet came, but not the expected one: {names} differ{'s' if len(both) == 1 else ''}"
+            self._refuse("packet", Mismatch(summary, both, self._advice(packet, seen, at)))
         if isinstance(packet, TcpPacket):
             flow.remember(packet, seen, at)
         self._completed = max(self._completed, at)
@@ -221,17 +231,31 @@ class Session:
         self.packets.append(taken)
         return taken[0], Seen(taken[1])
 
-    def _next(self, packet: Packet, peer: Peer | None, limit: int, window: Window) -> tuple[int, Seen]:
-        """The next packet of the socket under test."""
+    def _refuse(self, kind: str, mismatch: Mismatch) -> None:
+        """What came is not what was to come: the end of the script, unless ``--non_fatal`` names its kind."""
+        if kind not in self.config.non_fatal.split(","):
+            raise mismatch
+        place = f"line {self.event.line}: " if self.event is not None else ""
+        self.relaxed.append(f"{place}{mismatch.summary}")
+
+    def _advice(self, packet: Packet, seen: Seen, at: int) -> list[str]:
+        """The line that would have been right, and what explains a usual difference."""
+        if not isinstance(packet, TcpPacket) or seen.protocol != TCP or self.event is None:
+            return []
+        peer = self.peers.for_outbound(packet)
+        came = (peer.flow if peer is not None else Peer(TCP).flow).show(seen)
+        return advise(packet, came, self.event.time.clock, at, self._completed)
+
+    def _next(self, packet: Packet, peer: Peer | None, limit: int, window: Window) -> tuple[int, Seen] | None:
+        """The next packet of the socket under test; None when none came and that is not fatal."""
         while True:
             taken = self._take(limit)
             if taken is None:
                 when = "at any time" if window.any_time else f"at {format_seconds(window.start)}"
                 waited = f"nothing came until {format_seconds(limit)}"
-                raise Mismatch(
-                    f"a packet was expected {when}, but {waited}",
-                    [("packet", format_packet(packet, arrow=False), "none")],
-                )
+                nothing = [("packet", format_packet(packet, arrow=False), "none")]
+                self._refuse("packet", Mismatch(f"a packet was expected {when}, but {waited}", nothing))
+                return None
             at, seen = taken
             if self.peers.owns(packet, peer, seen):
                 return at, seen
@@ -296,7 +320,7 @@ class Session:
         self._settle()
         self.event = event
         prepared = prepare(self.caller, call)
-        self._before(call)
+        self.calls.before(call)
         self._await(window)
         if call.until is not None:
             shift = window.start - event.time.start
@@ -343,57 +367,9 @@ class Session:
         differences = prepared.verify(outcome)
         if differences:
             names = " and ".join(name for name, _, _ in differences)
-            raise Mismatch(f"{prepared.call.name}() gave another {names}", differences)
+            self._refuse("syscall", Mismatch(f"{prepared.call.name}() gave another {names}", differences))
         if outcome.value >= 0:
-            self._after(prepared.call, outcome)
-
-    def _before(self, call: SystemCall) -> None:
-        """What the wire needs to know of a call before its packets come."""
-        peer = (
-            self.peers.labelled(integer(call.arguments[0])) if call.name in ("connect", "sendto", "sendmsg") else None
-        )
-        if peer is None:
-            return
-        if call.name == "connect":
-            self.peers.current = peer
-            peer.remote_port = self.caller.address(call.arguments[1], self.caller.remote())[1]
-        elif not peer.remote_port and not peer.is_child:
-            peer.remote_port = self.config.connect_port
-
-    def _after(self, call: SystemCall, outcome: Outcome) -> None:
-        """What the wire needs to know of a call that worked."""
-        label = integer(call.result) if not isinstance(call.result, Supplied) else outcome.value
-        if call.name in ("socket", "accept", "open", "epoll_create", "epoll_create1"):
-            self.caller.labels[label] = outcome.value
-        if call.name == "socket":
-            kind = integer(call.arguments[1]) & 15
-            peer = self.peers.add(Peer(UDP if kind == SYMBOLS["SOCK_DGRAM"] else TCP))
-            peer.label, peer.fd = label, outcome.value
-        elif call.name == "accept":
-            self._accepted(label, outcome)
-        elif call.name in ("bind", "listen"):
-            self._bound(call, outcome)
-        elif call.name == "close":
-            closed = self.peers.labelled(integer(call.arguments[0]))
-            if closed is not None and closed.listening and self.peers.current is closed:
-                closed.listening = False
-
-    def _accepted(self, label: int, outcome: Outcome) -> None:
-        """Whose connection this is says the client's port; the socket under test becomes it."""
-        port = outcome.extra[1]
-        child = next((p for p in reversed(self.peers.all) if p.is_child and p.remote_port == port), None)
-        child = child or self.peers.newest_child()
-        if child is not None:
-            child.label, child.fd = label, outcome.value
-            self.peers.current = child
-
-    def _bound(self, call: SystemCall, outcome: Outcome) -> None:
-        peer = self.peers.labelled(integer(call.arguments[0]))
-        if peer is not None and peer.fd is not None:
-            peer.local_port = self.host.system.local_port(peer.fd)
-            peer.listening = call.name == "listen"
-            if peer.listening:
-                self.peers.current = peer
+            self.calls.after(prepared.call, outcome)
 
     # Assertions
 

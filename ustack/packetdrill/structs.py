@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ustack.packetdrill.errors import Unsupported
+from ustack.packetdrill.hints import did_you_mean
 from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.tree import (
     Application,
@@ -56,13 +57,18 @@ _OPERATORS: Final[dict[str, Callable[[int, int], int]]] = {
 }
 
 
+def unknown_name(name: str) -> Unsupported:
+    """The refusal of a constant that nobody knows."""
+    return Unsupported(name, did_you_mean(name, SYMBOLS))
+
+
 def integer(value: Expression) -> int:
     """The number that an expression stands for. Raises Unsupported for an unknown NAME."""
     if isinstance(value, Number):
         return value.value
     if isinstance(value, Symbol):
         if value.name not in SYMBOLS:
-            raise Unsupported(value.name)
+            raise unknown_name(value.name)
         return SYMBOLS[value.name]
     if isinstance(value, Binary):
         return _OPERATORS[value.operator](integer(value.left), integer(value.right))
@@ -72,7 +78,16 @@ def integer(value: Expression) -> int:
         return integer(value.arguments[0])
     if isinstance(value, Array) and len(value.items) == 1:
         return integer(value.items[0])
-    raise Unsupported(f"{type(value).__name__.lower()} where a number is needed")
+    raise Unsupported(f"{_KINDS[type(value).__name__]} where a number is needed")
+
+
+_KINDS: Final = {
+    "Supplied": "'...'",
+    "Text": "a text",
+    "Array": "several values",
+    "Record": "a structure",
+    "Application": "a function",
+}
 
 
 def _layout(record: Record) -> tuple[tuple[str, str], ...]:
