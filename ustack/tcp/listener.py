@@ -38,6 +38,8 @@ class Request(opening.HandshakeRecord):
         self.deadline = now + SECOND
         self.answered_at = now
         self.created_at = now
+        self.limited_at = -1
+        """When the last answer left that tcp_invalid_ratelimit limits, ns; -1: none yet."""
         self.saved_syn = b""
         self.acked = False
         """The third ACK came while the accept queue was full, or TCP_DEFER_ACCEPT waits for data."""
@@ -281,7 +283,9 @@ class Listener(Waiter):
         is_old = 0 < behind < 0x80000000
         if segment.seq == request.irs & 0xFFFFFFFF and flags & (SYN | ACK | RST | FIN) == SYN and not is_old:
             self.env.counters.drop(Drop.REQUEST_REPEATED)
-            if now - request.answered_at >= 500 * MILLISECOND or request.answered_at == request.created_at:
+            if not self._is_limited(request, segment, now):
+                request.again += 1
+                request.deadline = now + min(SECOND << request.resends, self.env.settings.rto_max)
                 self._send_syn_ack(request, now)
             return False
         if flags & ACK and segment.ack != (request.iss + 1) & 0xFFFFFFFF:
@@ -330,8 +334,20 @@ class Listener(Waiter):
         if is_old:
             self.env.counters.add("PAWSEstab")
         self.env.counters.drop(Drop.PAWS if is_old else Drop.BEYOND_WINDOW)
-        if not segment.flags & RST:
+        if not segment.flags & RST and not self._is_limited(request, segment, now):
             self._send_ack(request, now)
+
+    def _is_limited(self, request: Request, segment: Segment, now: int) -> bool:
+        """A repeated SYN or an ACK out of window was answered less than tcp_invalid_ratelimit ago (Linux's
+        tcp_oow_rate_limited; SYN-ACKs that the timer sends do not count)."""
+        if segment.payload_length and not segment.flags & SYN:
+            return False
+        least = self.env.settings.tcp_invalid_ratelimit * MILLISECOND
+        if request.limited_at >= 0 and now - request.limited_at < least:
+            self.env.counters.add("TCPACKSkippedSynRecv")
+            return True
+        request.limited_at = now
+        return False
 
     def _send_ack(self, request: Request, now: int) -> None:
         """A bare ACK of the SYN."""
@@ -401,6 +417,7 @@ class Listener(Waiter):
         if not waits_for_text:
             self.env.counters.add("TCPSynRetrans")
             self.env.counters.add("TcpRetransSegs")
+            request.again += 1
             self._send_syn_ack(request, now)
         return True
 

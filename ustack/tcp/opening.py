@@ -28,6 +28,9 @@ class HandshakeRecord:
         self.ts_offset = 0
         self.ecn = False
         self.resends = 0
+        """How often the timer was due."""
+        self.again = 0
+        """SYN-ACKs but the first: the timer's, and answers to repeated SYNs."""
         self.answered_at = 0
         """When the (last) SYN-ACK left, ns; -1: a cookie does not tell."""
 
@@ -147,12 +150,14 @@ def take_request(tcb: Tcb, request: HandshakeRecord, now: int) -> None:
     tcb.rcv_wscale = request.rcv_wscale
     window.settle_scale(tcb)
     tcb.ecn_on = request.ecn
-    tcb.syn_resends = request.resends
+    tcb.syn_resends = request.again
+    tcb.bytes_acked = -1  # the SYN of a passive open is not counted (Linux)
     answered_at = request.answered_at if request.answered_at >= 0 else now
     tcb.board.sent(tcb.iss, tcb.iss + 1, answered_at)
-    if request.resends or request.answered_at < 0:  # Karn: no round trip is measured by this one
+    if request.again or request.answered_at < 0:  # Karn: no round trip is measured by this one
         tcb.board.mark_all_lost()
         tcb.board.resent(tcb.iss, tcb.iss + 1, answered_at)
+        tcb.board.total_retrans = request.again
     tcb.snd_nxt = tcb.iss + 1
 
 
