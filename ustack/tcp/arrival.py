@@ -75,7 +75,8 @@ def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
         _store_ts_recent(tcb, segment, now)
     if not acks.take_ack(tcb, segment, seq, offered, now):
         return False
-    ending.after_ack(tcb, now)
+    if ending.after_ack(tcb, now):
+        return True
     if tcb.state is State.CLOSED or tcb.state is State.TIME_WAIT:
         return False
     return _take_contents(tcb, segment, seq, now)

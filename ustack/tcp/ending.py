@@ -17,12 +17,18 @@ _NEEDS_RST: Final = frozenset(
 """An abort tells the peer in these states (RFC 9293 section 3.10.5; Linux's tcp_need_reset)."""
 
 
-def after_ack(tcb: Tcb, now: int) -> None:
-    """An ACK was taken: if it covers our FIN, the state moves (RFC 9293 section 3.10.7.4, fifth)."""
+def after_ack(tcb: Tcb, now: int) -> bool:
+    """An ACK was taken: if it covers our FIN, the state moves (RFC 9293 section 3.10.7.4, fifth).
+
+    True: a RST answers the segment, as nobody waits for the peer's FIN (TCP_LINGER2 below 0)."""
     if not tcb.fin_queued or tcb.snd_una != tcb.stream_end():
-        return
+        return False
     if tcb.state is State.FIN_WAIT_1:
         tcb.move(Input.FIN_ACKED, now)
+        if tcb.orphan and tcb.options.linger2_s < 0:
+            tcb.env.counters.add("TCPAbortOnLinger")
+            give_up(tcb, 0, now)
+            return True
         if tcb.orphan:
             await_peer(tcb, now)
     elif tcb.state is State.CLOSING:
@@ -30,6 +36,7 @@ def after_ack(tcb: Tcb, now: int) -> None:
     elif tcb.state is State.LAST_ACK:
         tcb.move(Input.FIN_ACKED, now)
         finish(tcb)
+    return False
 
 
 def fin_time(tcb: Tcb) -> int:
