@@ -1,12 +1,13 @@
 """TCP_INFO: what a connection knows about itself, in Linux's fields and units (``include/uapi/linux/tcp.h``).
 
-Times are microseconds (rto, ato, rtt, rttvar, min_rtt) or milliseconds (last_*), windows count segments
-where Linux's do (snd_cwnd, snd_ssthresh, unacked, sacked, lost, retrans).
+Times are microseconds (rto, ato, rtt, rttvar, min_rtt, busy_time, rwnd_limited) or milliseconds (last_*), windows count
+segments where Linux's do (snd_cwnd, snd_ssthresh, unacked, sacked, lost, retrans).
 """
 
 from __future__ import annotations
 
 from ustack.congestion.base import INFINITE_SSTHRESH
+from ustack.tcp import chrono
 from ustack.tcp.tcb import Tcb
 
 OPT_TIMESTAMPS = 1
@@ -68,6 +69,8 @@ class TcpInfo:
         self.tcpi_last_data_sent = (now - (tcb.last_sent_at or tcb.created_at)) // 1_000_000
         self.tcpi_last_ack_sent = 0
         self.tcpi_last_data_recv = (now - (tcb.last_text_at or tcb.created_at)) // 1_000_000
+        self.tcpi_busy_time = chrono.busy(tcb, now) // 1000
+        self.tcpi_rwnd_limited = chrono.rwnd_limited(tcb, now) // 1000
         self.tcpi_last_ack_recv = (now - tcb.ack_at) // 1_000_000
 
     def _fill_windows(self, tcb: Tcb, mss: int) -> None:

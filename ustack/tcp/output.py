@@ -7,12 +7,12 @@ A run is as long as min(cwnd, window, what is written) allows; the device cuts i
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 
 from ustack.recovery.pacing import pacing_rate
 from ustack.seqnum import wrap
 from ustack.sockopts import PMTUDISC_DONT
-from ustack.tcp import delivery, loss, options, window
+from ustack.tcp import chrono, delivery, loss, options, window
 from ustack.tcp.constants import GSO_MAX, MAX_RUN, TSO_RTT_LOG
 from ustack.tcp.state import State
 from ustack.tcp.tcb import CA_OPEN, Tcb
@@ -43,6 +43,8 @@ def next_transmit(tcb: Tcb, now: int) -> Transmit | None:
         transmit = _next_text(tcb, now)
         if transmit is not None:
             return transmit
+    elif tcb.chrono_kind != chrono.IDLE:
+        chrono.move(tcb, chrono.IDLE, now)
     if tcb.probe_owed or tcb.keepalive_owed:
         return _probe(tcb, now)
     if tcb.ack_now and tcb.state is not State.SYN_SENT and tcb.state is not State.CLOSED:
@@ -182,14 +184,27 @@ def _last_again(tcb: Tcb, now: int) -> Transmit | None:
 def _send_new(tcb: Tcb, now: int) -> Transmit | None:
     waiting = tcb.unsent()
     if waiting <= 0:
+        kind = chrono.IDLE if tcb.board.is_empty else chrono.BUSY
+        if kind != tcb.chrono_kind:
+            chrono.move(tcb, kind, now)
         if not tcb.board.rate.app_limited_until and tcb.board.in_flight < tcb.cwnd():
             tcb.board.mark_app_limited()
         return None
     end = _end_of_run(tcb, waiting, now)
+    kind = chrono.BUSY if end > tcb.snd_nxt or _has_window(tcb, waiting) else chrono.WINDOW
+    if kind != tcb.chrono_kind:
+        chrono.move(tcb, kind, now)
     if end <= tcb.snd_nxt:
         loss.arm_probe_if_stuck(tcb, now)
         return None
     return _fresh(tcb, end, now)
+
+
+def _has_window(tcb: Tcb, waiting: int) -> bool:
+    """The peer's window would take a segment; if not, and cwnd would, it is what holds the sender up."""
+    size = min(waiting, segment_size(tcb))
+    in_window = tcb.snd_nxt + size <= tcb.snd_una + tcb.snd_wnd
+    return in_window or tcb.cwnd() - tcb.board.in_flight < size
 
 
 def _end_of_run(tcb: Tcb, waiting: int, now: int) -> int:
@@ -358,10 +373,18 @@ def _probe(tcb: Tcb, now: int) -> Transmit:
         usable = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
         waiting = tcb.unsent()
         if usable > 0 and waiting > 0:
-            return _fresh(tcb, tcb.snd_nxt + min(usable, waiting, segment_size(tcb)), now)
+            return _push(tcb, _fresh(tcb, tcb.snd_nxt + min(usable, waiting, segment_size(tcb)), now))
         tcb.env.counters.add("TCPWinProbe")
     tcb.keepalive_owed = False
     return _segment(tcb, tcb.snd_una - 1, ACK, now)
+
+
+def _push(tcb: Tcb, transmit: Transmit) -> Transmit:
+    """What fills a small window after the probe's time carries PSH, also when resent (Linux's tcp_write_wakeup)."""
+    if transmit.length and not transmit.flags & PSH:
+        transmit.flags |= PSH
+        insort(tcb.pushes, tcb.iss + 1 + transmit.at + transmit.length)
+    return transmit
 
 
 def _segment(tcb: Tcb, seq: int, flags: int, now: int, option_bytes: bytes | None = None) -> Transmit:

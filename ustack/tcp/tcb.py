@@ -114,6 +114,11 @@ class Tcb(Waiter):
         """Ends of runs that left with PSH, ascending, above snd_una: what is resent keeps its PSH."""
         self.last_sent_at: int = 0
         self.cwnd_limited: bool = False
+        self.chrono_kind: int = 0
+        """What :mod:`ustack.tcp.chrono` counts now, since chrono_since."""
+        self.chrono_since: int = 0
+        self.busy_ns: int = 0
+        self.rwnd_limited_ns: int = 0
         self.max_flight: int = 0
         """Most bytes in flight in the current window, while it was not the limit."""
         self.usage_seq: int = iss
