@@ -27,6 +27,8 @@ _NO_OPTIONS: Final = TcpOptions()
 def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
     """Take one segment (or run). True: the sender is owed a RST that names no connection of ours."""
     tcb.total_segs_in += segment.segs
+    if segment.payload_length:
+        tcb.data_segs_in += segment.segs
     if tcb.state is State.SYN_SENT:
         return opening.in_syn_sent(tcb, segment, now)
     if tcb.state is State.CLOSED:

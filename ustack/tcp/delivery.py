@@ -63,7 +63,7 @@ def _take_in_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int) -> 
         _refuse(tcb, Drop.NO_MEMORY)
         return
     tcb.rcv_nxt = start + advanced
-    tcb.bytes_received += end - start
+    tcb.bytes_received += advanced
     if had_gap and not tcb.receive_ring.blocks():
         tcb.ack_now = True  # RFC 5681 section 4.2: a filled gap is acknowledged at once
     event_data_received(tcb, segment, now)
@@ -80,7 +80,7 @@ def _take_out_of_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int)
             extend_dsack(tcb, overlap_start, overlap_end)
     tcb.receive_ring.place(seq - first, segment.payload, 0, end - seq)
     tcb.env.counters.add("TCPOFOQueue", segment.segs)
-    tcb.bytes_received += end - seq
+    tcb.rcv_ooopack += segment.segs
     _remember_block(tcb, seq)
     if not tcb.sack_on:
         tcb.acks_owed += segment.segs
@@ -117,13 +117,12 @@ def held_blocks(tcb: Tcb) -> list[tuple[int, int]]:
 
 def sack_blocks(tcb: Tcb, most: int) -> list[tuple[int, int]]:
     """Up to ``most`` blocks for the next ACK: D-SACK first (RFC 2883), then by recency (RFC 2018 section 4)."""
+    duplicate = [tcb.dsack] if tcb.dsack is not None else []
     chosen: list[tuple[int, int]] = []
-    if tcb.dsack is not None:
-        chosen.append(tcb.dsack)
     blocks = held_blocks(tcb)
     if not blocks:
         tcb.recent_blocks.clear()
-        return chosen
+        return duplicate
     keep: list[int] = []
     for seq in tcb.recent_blocks:
         for block in blocks:
@@ -138,7 +137,7 @@ def sack_blocks(tcb: Tcb, most: int) -> list[tuple[int, int]]:
             break
         if block not in chosen:
             chosen.append(block)
-    return chosen[:most]
+    return (duplicate + chosen)[:most]  # a block that arrived twice as a whole is told twice (RFC 2883 section 4.1.3)
 
 
 def note_dsack(tcb: Tcb, start: int, end: int) -> None:
@@ -159,7 +158,6 @@ def extend_dsack(tcb: Tcb, start: int, end: int) -> None:
 def event_data_received(tcb: Tcb, segment: Segment, now: int) -> None:
     """Text arrived: steer the delayed-ACK engine (Linux's tcp_event_data_recv)."""
     tcb.ack_scheduled = True
-    tcb.data_segs_in += segment.segs
     _measure_rcv_mss(tcb, segment)
     if segment.has_ts and segment.ts_ecr and segment.segment_size >= tcb.rcv_mss:
         elapsed = (tcb.env.timestamp(tcb.ts_offset, now) - segment.ts_ecr) & 0xFFFFFFFF
@@ -289,6 +287,7 @@ def fin_if_due(tcb: Tcb, now: int) -> None:
     if tcb.fin_received or tcb.rcv_fin < 0 or tcb.rcv_nxt != tcb.rcv_fin:
         return
     tcb.rcv_nxt += 1
+    tcb.bytes_received += 1  # as Linux counts
     tcb.fin_received = True
     tcb.ack_scheduled = True
     if tcb.state is State.ESTABLISHED:

@@ -131,6 +131,8 @@ def _retransmission_timeout(tcb: Tcb, now: int) -> None:
         ending.time_out(tcb, now)
         return
     tcb.env.counters.add("TCPTimeouts")
+    tcb.total_rto += 1
+    tcb.total_rto_recoveries += tcb.retransmits == 0
     if tcb.retrans_since == 0:
         tcb.retrans_since = now
     if tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED:

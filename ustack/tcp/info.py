@@ -7,6 +7,7 @@ segments where Linux's do (snd_cwnd, snd_ssthresh, unacked, sacked, lost, retran
 from __future__ import annotations
 
 from ustack.congestion.base import INFINITE_SSTHRESH
+from ustack.recovery.pacing import pacing_rate
 from ustack.tcp import chrono
 from ustack.tcp.tcb import Tcb
 
@@ -15,6 +16,16 @@ OPT_SACK = 2
 OPT_WSCALE = 4
 OPT_ECN = 8
 OPT_ECN_SEEN = 16
+
+
+def _pacing_rate(tcb: Tcb) -> int:
+    """Bytes a second: the algorithm's own rate, else Linux's for those that have none, whether it is used or not."""
+    control = tcb.congestion
+    if control is None or control.pacing_rate:
+        return control.pacing_rate if control is not None else 0
+    knobs = tcb.env.settings
+    ratios = knobs.tcp_pacing_ss_ratio, knobs.tcp_pacing_ca_ratio
+    return min(pacing_rate(control.cwnd, control.ssthresh, tcb.rtt.srtt, *ratios), tcb.options.max_pacing_rate)
 
 
 class TcpInfo:
@@ -83,13 +94,16 @@ class TcpInfo:
         self.tcpi_rcv_space = tcb.rcv_space
         self.tcpi_snd_wnd = tcb.snd_wnd
         self.tcpi_rcv_wnd = tcb.rcv_wnd
-        self.tcpi_pacing_rate = control.pacing_rate if control is not None else 0
+        self.tcpi_pacing_rate = _pacing_rate(tcb)
         self.tcpi_max_pacing_rate = tcb.options.max_pacing_rate
         self.tcpi_notsent_bytes = max(tcb.iss + 1 + tcb.send_ring.end - tcb.snd_nxt, 0)
 
     def _fill_totals(self, tcb: Tcb) -> None:
         self.tcpi_bytes_acked = tcb.bytes_acked
         self.tcpi_bytes_received = tcb.bytes_received
+        self.tcpi_rcv_ooopack = tcb.rcv_ooopack
+        self.tcpi_total_rto = tcb.total_rto
+        self.tcpi_total_rto_recoveries = tcb.total_rto_recoveries
         self.tcpi_bytes_sent = tcb.bytes_sent + tcb.bytes_retrans
         self.tcpi_bytes_retrans = tcb.bytes_retrans
         self.tcpi_segs_out = tcb.total_segs_out

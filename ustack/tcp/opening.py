@@ -151,7 +151,8 @@ def take_request(tcb: Tcb, request: HandshakeRecord, now: int) -> None:
     window.settle_scale(tcb)
     tcb.ecn_on = request.ecn
     tcb.syn_resends = request.again
-    tcb.bytes_acked = -1  # the SYN of a passive open is not counted (Linux)
+    tcb.bytes_acked = -1  # the SYN of a passive open is not counted, the peer's is (Linux)
+    tcb.total_segs_in = 1
     answered_at = request.answered_at if request.answered_at >= 0 else now
     tcb.board.sent(tcb.iss, tcb.iss + 1, answered_at)
     if request.again or request.answered_at < 0:  # Karn: no round trip is measured by this one

@@ -230,6 +230,9 @@ class Tcb(Waiter):
         self.data_segs_out: int = 0
         self.data_segs_in: int = 0
         self.bytes_received: int = 0
+        self.rcv_ooopack: int = 0
+        self.total_rto: int = 0
+        self.total_rto_recoveries: int = 0
         self.bytes_acked: int = 0
         self.bytes_sent: int = 0
         self.bytes_retrans: int = 0
