@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from ustack.packetdrill import command
+from ustack.packetdrill.calls import Caller
+from ustack.packetdrill.calltable import prepare
+from ustack.packetdrill.config import Config
+from ustack.packetdrill.parser import parse_script
 from ustack.packetdrill.runner import Verdict, run_text
 from ustack.packetdrill.shell import understand
 from ustack.packetdrill.virtual import VirtualHost
@@ -33,6 +37,17 @@ def test_python_examples_run():
     for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(code, names)
     names["test_many_segments"]()
+
+
+def test_every_call_of_the_page_is_read_and_prepared():
+    calls = re.search(r"```calls\n(.*?)```", PAGE, re.DOTALL)
+    assert calls is not None
+    host = VirtualHost(Config())
+    caller = Caller(host.system, host.config)
+    events = parse_script(calls.group(1)).events
+    assert len(events) == 16
+    for event in events:
+        assert prepare(caller, event.action).call.name in event.source
 
 
 def test_shell_lines():

@@ -13,7 +13,7 @@ from ustack.packetdrill.virtual import VirtualHost
 
 SUMMARY = "run packetdrill scripts: what goes in at what time, what must come out"
 
-_DESCRIPTION = """\
+_DESCRIPTION = f"""\
 Runs packetdrill scripts against ustack, in this process and in virtual time: a script of two hours takes milliseconds,
 needs no root and no device, and gives the same answer every time. --live runs the same scripts against this
 machine's kernel, in real time, through a TUN device in a network namespace of its own (root).
@@ -30,8 +30,10 @@ A first script, three.pkt: a client connects, and ustack must answer its SYN.
 
 Each line is a time and an action. Times: 0.1 since the start, +0.1 after the line before, a~b a range, * any.
 '<' hands the stack a packet, '>' is a packet that it must send; then flags (F S R P . E W A U), start:end(length),
-ack, win, <options>. Everything else is a system call and what it must return, `a shell command`, or %{ a python
-assertion over tcpi_ variables }%. The whole language: ustack/packetdrill/README.md.
+ack, win, <options>. Everything else is a system call and what it must return, `a shell command`, or %{{ a python
+assertion over tcpi_ variables }}%. Descriptors are names: "socket(...) = 3" makes 3. A packet in says its
+window ('win N'), one with '.' its ack; the first byte of both ends is number 1.
+The whole language: {Path(__file__).with_name("README.md")}
 """
 
 _EPILOG = "Exit status: 0 when no script failed, 1 when one did, 2 for a wrong command line."
@@ -60,7 +62,13 @@ _FLAGS = (
     ("strict_segments", "do not join consecutive segments"),
     ("exact", "no tolerance in virtual time; nothing unexpected may be left at the end"),
     ("send_omit_free", "accepted, without effect"),
+    ("dry_run", "only read the scripts"),
 )
+
+
+# Of Linux's tool, on command lines that are written for it; without effect here.
+_IGNORED_VALUES = ("code_command", "code_format", "so_filename", "so_flags", "tun_dev", "fm_filename")
+_IGNORED_FLAGS = ("verbose", "debug", "no_cleanup", "persistent_tun_dev", "is_anyip")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("options of scripts", "they win over those in the script")
     for name, text in _PASSED_ON:
         options.add_argument(f"--{name}", metavar="VALUE", help=text)
+    for name in _IGNORED_VALUES:
+        options.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    for name in _IGNORED_FLAGS:
+        options.add_argument(f"--{name}", action="store_true", help=argparse.SUPPRESS)
     for name, text in _FLAGS:
         options.add_argument(f"--{name}", action="store_true", help=text)
 

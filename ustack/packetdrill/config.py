@@ -42,6 +42,8 @@ class Config:
     """``packet``, ``syscall`` or both: what differs there is reported, and the script goes on."""
     init_scripts: str = ""
     """Files that run before the init command, between commas."""
+    dry_run: bool = False
+    """Read the script, and no more."""
     trace: bool = False
     """State, timers and refusals of the stack are noted after every event."""
 
@@ -124,6 +126,7 @@ _OPTIONS: Final[dict[str, tuple[str, Callable[[str], object], str]]] = {
     "strict_segments": ("strict_segments", _flag, "nothing"),
     "exact": ("exact", _flag, "nothing"),
     "boundaries": ("ignore_boundaries", _boundaries, "ignore or strict"),
+    "dry_run": ("dry_run", _flag, "nothing"),
     "trace": ("trace", _flag, "nothing"),
     "non_fatal": ("non_fatal", _kinds, "packet, syscall or both between commas"),
     "init_scripts": ("init_scripts", str, "files between commas"),
@@ -133,7 +136,7 @@ _OPTIONS: Final[dict[str, tuple[str, Callable[[str], object], str]]] = {
 _ACCEPTED: Final = frozenset(
     {
         "define", "send_omit_free", "speed", "code_sockopt", "code_command", "code_format", "persistent_tun_dev",
-        "no_cleanup", "fm_filename", "verbose", "debug", "dry_run", "tun_dev", "wire_client",
+        "no_cleanup", "fm_filename", "verbose", "debug", "tun_dev", "wire_client",
         "wire_server", "so_filename", "so_flags", "is_anyip",
     }
 )  # fmt: skip

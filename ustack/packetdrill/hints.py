@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
 
 from ustack.packetdrill.printer import format_packet, format_seconds
 from ustack.packetdrill.tree import Clock, OptionKind, TcpPacket, replace
@@ -16,16 +17,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(by_case[name] for name in near)}?" if near else ""
 
 
+_PUNCTUAL: Final = 4_000_000
+"""ns before the end of the event above that still count as after it, live."""
+
+
 def advise(packet: TcpPacket, came: TcpPacket, clock: Clock, at: int, base: int) -> list[str]:
     """For an expected segment and the one that came (in the script's numbers, at ``at`` ns, the event before having
     ended at ``base``): the line that expects it, and the usual reason of a usual difference."""
     came = replace(came, window=came.window if packet.window is not None else None)
     if packet.options is None:
         came.options = None
-    time = f"+{format_seconds(at - base)}" if clock is Clock.RELATIVE and at >= base else format_seconds(at)
+    earlier = base - at > _PUNCTUAL
+    time = f"+{format_seconds(max(at - base, 0))}" if clock is Clock.RELATIVE and not earlier else format_seconds(at)
     line = f"{'*' if clock is Clock.ANY else time} {format_packet(came)}"
     hints = [f"what came would be expected with:  {line}"]
-    if at < base and clock is not Clock.ANY:
+    if earlier and clock is not Clock.ANY:
         hints = [f"what came was sent before the event above it; there it would be expected with:  {line}"]
     if _scale(packet) not in (None, _scale(came)) and _scale(came) is not None:
         hints.append(
