@@ -56,7 +56,7 @@ def _take_in_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int) -> 
     start = tcb.rcv_nxt
     if seq < start:
         note_dsack(tcb, seq, start)
-    had_gap = bool(tcb.receive_ring.blocks())
+    held = tcb.receive_ring.blocks()
     advanced = tcb.receive_ring.place(start - tcb.irs - 1, segment.payload, start - seq, end - start)
     if advanced == 0:
         tcb.env.counters.add("TCPRcvQDrop")
@@ -64,21 +64,17 @@ def _take_in_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int) -> 
         return
     tcb.rcv_nxt = start + advanced
     tcb.bytes_received += advanced
-    if had_gap and not tcb.receive_ring.blocks():
-        tcb.ack_now = True  # RFC 5681 section 4.2: a filled gap is acknowledged at once
+    if held:
+        _note_overlaps(tcb, held, start, end)
+        if not tcb.receive_ring.blocks():
+            tcb.ack_now = True  # RFC 5681 section 4.2: a filled gap is acknowledged at once
     event_data_received(tcb, segment, now)
     tcb.env.tell(EventKind.READABLE, tcb)
 
 
 def _take_out_of_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int) -> None:
-    blocks = tcb.receive_ring.blocks()
-    first = tcb.irs + 1
-    for block_start, block_end in blocks:
-        overlap_start = max(seq, block_start + first)
-        overlap_end = min(end, block_end + first)
-        if overlap_start < overlap_end:
-            extend_dsack(tcb, overlap_start, overlap_end)
-    tcb.receive_ring.place(seq - first, segment.payload, 0, end - seq)
+    _note_overlaps(tcb, tcb.receive_ring.blocks(), seq, end)
+    tcb.receive_ring.place(seq - tcb.irs - 1, segment.payload, 0, end - seq)
     tcb.env.counters.add("TCPOFOQueue", segment.segs)
     tcb.rcv_ooopack += segment.segs
     _remember_block(tcb, seq)
@@ -86,6 +82,16 @@ def _take_out_of_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int)
         tcb.acks_owed += segment.segs
     tcb.ack_scheduled = True
     event_data_received(tcb, segment, now)
+
+
+def _note_overlaps(tcb: Tcb, held: list[tuple[int, int]], seq: int, end: int) -> None:
+    """What of [seq, end) had come before, out of order (``held``, in bytes of the stream), arrived twice."""
+    first = tcb.irs + 1
+    for block_start, block_end in held:
+        overlap_start = max(seq, block_start + first)
+        overlap_end = min(end, block_end + first)
+        if overlap_start < overlap_end:
+            extend_dsack(tcb, overlap_start, overlap_end)
 
 
 def _remember_block(tcb: Tcb, seq: int) -> None:
