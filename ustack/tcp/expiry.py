@@ -132,7 +132,8 @@ def _retransmission_timeout(tcb: Tcb, now: int) -> None:
         return
     tcb.env.counters.add("TCPTimeouts")
     tcb.total_rto += 1
-    tcb.total_rto_recoveries += tcb.retransmits == 0
+    if tcb.retransmits == 0:
+        tcb.total_rto_recoveries += 1
     if tcb.retrans_since == 0:
         tcb.retrans_since = now
     if tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED:

@@ -24,8 +24,9 @@ def _pacing_rate(tcb: Tcb) -> int:
     if control is None or control.pacing_rate:
         return control.pacing_rate if control is not None else 0
     knobs = tcb.env.settings
-    ratios = knobs.tcp_pacing_ss_ratio, knobs.tcp_pacing_ca_ratio
-    return min(pacing_rate(control.cwnd, control.ssthresh, tcb.rtt.srtt, *ratios), tcb.options.max_pacing_rate)
+    slow_start, avoidance = knobs.tcp_pacing_ss_ratio, knobs.tcp_pacing_ca_ratio
+    rate = pacing_rate(control.cwnd, control.ssthresh, tcb.rtt.srtt, slow_start, avoidance)
+    return min(rate, tcb.options.max_pacing_rate)
 
 
 class TcpInfo:
