@@ -9,7 +9,9 @@ sysctl -q net.ipv4.tcp_frto=2
 sysctl -q net.ipv4.tcp_sack=1
 sysctl -q net.ipv4.tcp_dsack=1
 sysctl -q net.ipv4.tcp_reordering=3
-sysctl -q net.ipv4.tcp_congestion_control=cubic
+# A namespace may not be allowed cubic; and where bbr is the machine's default, sockets that began with it stay paced.
+sysctl -q net.ipv4.tcp_congestion_control=reno
+sysctl -q net.ipv4.tcp_congestion_control=cubic 2>/dev/null
 sysctl -q net.ipv4.tcp_slow_start_after_idle=0
 sysctl -q net.ipv4.tcp_early_retrans=4
 sysctl -q net.ipv4.tcp_recovery=1
