@@ -74,8 +74,8 @@ def test_reordering_distance_raises_the_threshold() -> None:
     sack(board, RTT, 29)
     board.acked(0, [(5 * MSS, 6 * MSS), (29 * MSS, 30 * MSS)], RTT + 1)
     assert board.reordering == 25
-    board.acked(0, [(0, 1 * MSS)], RTT + 2)
-    assert board.reordering == 30
+    board.acked(0, [(1 * MSS, 2 * MSS)], RTT + 2)
+    assert board.reordering == 29
 
 
 def test_dsack_widens_the_window_by_steps_and_sixteen_recoveries_narrow_it() -> None:

@@ -56,9 +56,12 @@ class AckSample:
         self.app_limited: bool = False
         """The delivery rate was taken while the application, not the network, was the limit."""
         self.cwnd_limited: bool = True
-        """The sender used its whole window: only then may cwnd grow (RFC 7661, Linux's tcp_is_cwnd_limited)."""
+        """The sender used its whole window, and this ACK moved SND.UNA: only then may cwnd grow (RFC 7661, Linux's
+        tcp_is_cwnd_limited and tcp_may_raise_cwnd)."""
         self.in_recovery: bool = False
-        """Fast recovery or CWR: PRR owns cwnd. False after an RTO, where slow start runs."""
+        """Fast recovery: seen only by algorithms with ``owns_recovery``. False after an RTO, where slow start runs."""
+        self.after_timeout: bool = False
+        """The episode of an RTO is not over."""
         self.una: int = 0
         """The cumulative acknowledgment, and..."""
         self.nxt: int = 0
@@ -102,7 +105,7 @@ class CongestionControl:
     def on_ack(self, sample: AckSample) -> None:
         """One ACK with news. The base only knows slow start; growth beyond it is the subclass's."""
         if sample.cwnd_limited and not sample.in_recovery:
-            self.slow_start(sample.acked)
+            self.slow_start(sample.delivered)
 
     def on_loss(self, now: int, in_flight: int) -> None:
         """First loss of a window: sets ssthresh, and ssthresh only, and remembers what undo needs."""
@@ -126,8 +129,7 @@ class CongestionControl:
     def on_ecn(self, now: int, in_flight: int) -> None:
         """ECN-Echo, once per window: as a loss, but never undone (RFC 3168 section 6.1.2)."""
         self.on_loss(now, in_flight)
-        self.prior_cwnd = 0
-        self.prior_ssthresh = 0
+        self.forbid_undo()
 
     def on_idle(self, now: int, idle_ns: int, rto: int) -> None:
         """Sending begins with nothing in flight, ``idle_ns`` after the last segment.
@@ -146,6 +148,11 @@ class CongestionControl:
             idle_ns -= rto
         self.cwnd = max(cwnd, restart)
         self.credit = 0
+
+    def forbid_undo(self) -> None:
+        """ECN-Echo: there is congestion for certain, whatever becomes of the doubt about losses."""
+        self.prior_cwnd = 0
+        self.prior_ssthresh = 0
 
     def undo(self, now: int) -> None:
         """The last reduction was spurious: back to what was, never below what is. Without one: nothing."""
@@ -201,16 +208,20 @@ class CongestionControl:
         self.cwnd = min(self.cwnd, MAX_CWND)
 
     def grow_by_bytes(self, sample: AckSample) -> None:
-        """Reno's whole growth: slow start, then one mss per window (RFC 5681 section 3.1)."""
+        """Reno's whole growth: slow start, then one mss per window (RFC 5681 section 3.1).
+
+        What counts is what was delivered, not what was acknowledged: the rest was counted when it was sacked.
+        """
         if not sample.cwnd_limited or sample.in_recovery:
             return
-        acked = self.slow_start(sample.acked)
+        acked = self.slow_start(sample.delivered)
         if acked > 0:
             self.avoid(acked, self.cwnd)
 
     def current_ssthresh(self) -> int:
         """What is known of the path: three quarters of cwnd or ssthresh (Linux's tcp_current_ssthresh)."""
-        return max(self.ssthresh, (self.cwnd >> 1) + (self.cwnd >> 2))
+        segs = self.cwnd // self.mss
+        return max(self.ssthresh, ((segs >> 1) + (segs >> 2)) * self.mss)
 
     def remember(self) -> None:
         """Keep what undo restores."""

@@ -70,7 +70,7 @@ class Cubic(CongestionControl):
             self._note_delay(sample)
         if not sample.cwnd_limited or sample.in_recovery:
             return
-        acked = self.slow_start(sample.acked)
+        acked = self.slow_start(sample.delivered)
         if acked > 0:
             self.avoid(acked, self._per_segment(sample.now, acked))
 
@@ -126,8 +126,8 @@ class Cubic(CongestionControl):
         """W(ticks), bytes."""
         distance = ticks - self.k
         away = min(distance if distance >= 0 else -distance, MAX_TICKS)
-        # segments * 2^20: C * away^3 / TICKS^3 = (C_SCALED * away^3) / 2^40
-        delta = ((C_SCALED * away * away * away) >> 20) * self.mss >> 20
+        # C * away^3 / TICKS^3 = (C_SCALED * away^3) / 2^40, whole segments as in Linux
+        delta = (C_SCALED * away * away * away >> 40) * self.mss
         return self.origin - delta if distance < 0 else self.origin + delta
 
     def _friendly(self, per_segment: int) -> int:

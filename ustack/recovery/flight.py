@@ -28,6 +28,8 @@ class Flight:
         self.enable_sack: bool = True
         self.in_recovery: bool = False
         """The owner sets it in fast recovery and after an RTO: RACK then waits for no reordering never seen."""
+        self.in_loss: bool = False
+        """The owner sets it after an RTO: without SACK a partial ACK then shows no new loss."""
         self.tlp_end: int = -1
         """The owner's TailLossProbe.high_seq: a D-SACK that ends there is the probe's, no sign of reordering."""
         self.sacked_bytes: int = 0
@@ -78,6 +80,19 @@ class Flight:
     def is_clean(self) -> bool:
         """Nothing is sacked, lost or resent: an ACK that moves una needs no look for losses."""
         return self.sacked_bytes == 0 and self.lost_bytes == 0 and self.retransmitted_bytes == 0
+
+    @property
+    def is_certain(self) -> bool:
+        """Clean, and nothing of what is out was ever resent: whatever is acknowledged was sent once."""
+        return self.is_clean and self.una >= self._doubtful
+
+    @property
+    def any_resent(self) -> bool:
+        """A resend is out, or the record at SND.UNA was once resent (Linux's tcp_any_retrans_done)."""
+        if self.retransmitted_bytes:
+            return True
+        record = self.sent_list.first()
+        return record is not None and record.ever_resent
 
     @property
     def delivered(self) -> int:
@@ -137,8 +152,13 @@ class Flight:
         """The application has no more to send while the window is open: rate samples until then are its own."""
         self.rate.app_limited_until = max(self.rate.delivered + self.in_flight, 1)
 
-    def resent(self, start: int, end: int, now: int) -> None:
-        """[start, end) leaves again (lost, or as a probe). Sacked parts are passed over: never send those."""
+    def resent(self, start: int, end: int, now: int, probe: bool = False) -> None:
+        """[start, end) leaves again, because it is lost. Sacked parts are passed over: never send those.
+
+        ``probe``: because nothing was heard; as in Linux the flight does not grow by it (__tcp_retransmit_skb).
+        """
+        if probe:
+            self._doubtful = self.highest_sent
         sent_list = self.sent_list
         records = sent_list.records
         self.last_sent_at = now
@@ -156,22 +176,22 @@ class Flight:
                 record = records[index]
             if record.end > end:
                 sent_list.split(index, end)
-            self._mark_resent(record, now)
+            self._mark_resent(record, now, probe)
             if index > sent_list.head and _same_resend(records[index - 1], record):
                 records[index - 1].end = record.end
                 sent_list.remove(index)
             else:
                 index += 1
 
-    def _mark_resent(self, record: Sent, now: int) -> None:
+    def _mark_resent(self, record: Sent, now: int, probe: bool) -> None:
         length = record.end - record.start
-        if not record.resent:
+        if not record.resent and not probe:
             self.retransmitted_bytes += length
             if record.lost:
                 self._pending -= length
+            record.resent = True
         if record.linked:
             self.sent_list.unlink(record)
-        record.resent = True
         record.ever_resent = True
         record.sent_at = now
         record.segment_size = self.mss  # cut anew

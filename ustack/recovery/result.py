@@ -38,7 +38,8 @@ class AckResult:
         self.prior_in_flight: int = 0
         self.any_new: bool = False
         """The ACK moved SND.UNA or sacked something new."""
-        self._sack_rtt: int = -1
+        self.sack_rtt: int = -1
+        """Of the first record sacked by this ACK that was never resent; -1: none."""
 
     def clear(self) -> None:
         """As new."""
@@ -58,4 +59,4 @@ class AckResult:
         self.prior_delivered = 0
         self.app_limited = False
         self.any_new = False
-        self._sack_rtt = -1
+        self.sack_rtt = -1

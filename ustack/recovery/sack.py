@@ -23,9 +23,13 @@ class SackedFlight(Flight):
             if end <= start or end > self.highest_sent:
                 self.illegal_blocks += 1
                 continue
-            if end <= una or end <= self.una:
+            if end <= una:
                 continue
-            found = self._take_block(max(start, self.una), end, now, echo_at)
+            if start <= una:
+                # What is acknowledged is not sacked as well, and a block that begins at SND.UNA would have moved it.
+                self.illegal_blocks += 1
+                continue
+            found = self._take_block(start, end, now, echo_at)
             if found >= 0 and (lowest < 0 or found < lowest):
                 lowest = found
         if lowest >= 0:
@@ -42,13 +46,13 @@ class SackedFlight(Flight):
             outer_start, outer_end = blocks[1]
             if start < outer_start or end > outer_end:
                 return
-        elif end > una:
-            return  # straddles the acknowledgment: no report of a duplicate
         size = max(self.mss, 1)
         segs = -(-(end - start) // size)
         self.dsack_segs += segs
         if self.dsack_segs > self.total_retrans:
             return  # duplicated by the network, or a lie: we never sent it twice
+        if start < una < end:
+            return  # straddles the acknowledgment: no duplicate of anything
         result = self.result
         result.dsack = True
         result.dsack_start = start
@@ -96,8 +100,8 @@ class SackedFlight(Flight):
         self._fack = max(self._fack, high)
         if not record.ever_resent:
             rtt = now - record.sent_at
-            if result._sack_rtt < 0:
-                result._sack_rtt = rtt
+            if result.sack_rtt < 0:
+                result.sack_rtt = rtt
             result.newest_rtt = rtt
             if result.original_start < 0 or low < result.original_start:
                 result.original_start = low

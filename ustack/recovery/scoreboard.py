@@ -14,9 +14,9 @@ RFC 2018 (SACK), 2883 (D-SACK), 6582 (NewReno), 6675 (pipe), 8985 (RACK-TLP).
 
 from __future__ import annotations
 
-from ustack.recovery.rack import TIMEOUT_MIN
+from ustack.recovery.rack import REO_PERSIST, TIMEOUT_MIN
 from ustack.recovery.result import AckResult
-from ustack.recovery.sack import SackedFlight
+from ustack.recovery.sack import MAX_REORDERING, SackedFlight
 from ustack.recovery.sent import Sent
 
 __all__ = ["AckResult", "Scoreboard"]
@@ -37,7 +37,7 @@ class Scoreboard(SackedFlight):
         result.prior_in_flight = self.in_flight
         self.rate.start_ack()
         una = min(una, self.highest_sent)
-        if not blocks and self.is_clean and self.una >= self._doubtful:
+        if not blocks and self.is_certain:
             if una > self.una:
                 self._advance_clean(una, now, echo_at)
             return result
@@ -46,8 +46,8 @@ class Scoreboard(SackedFlight):
             self._take_blocks(blocks, una, now, echo_at)
         if una > self.una:
             self._advance(una, prior_fack, now, echo_at)
-        if result._sack_rtt >= 0 and (result.rtt < 0 or result.resent_acked):
-            result.rtt = result._sack_rtt
+        if result.sack_rtt >= 0 and (result.rtt < 0 or result.resent_acked):
+            result.rtt = result.sack_rtt
         elif result.resent_acked:
             result.rtt = -1
             result.newest_rtt = -1
@@ -120,7 +120,7 @@ class Scoreboard(SackedFlight):
             if result.resent_acked:
                 lowest_original = -1  # it may have been held behind the hole: no sign of a spurious timeout
         elif lowest_original >= 0 and lowest_original < prior_fack:
-            self._note_reordering(lowest_original, prior_fack)
+            self._note_reordering(lowest_original, self._highest_sack())
         if lowest_original >= 0 and (result.original_start < 0 or lowest_original < result.original_start):
             result.original_start = lowest_original
 
@@ -148,41 +148,52 @@ class Scoreboard(SackedFlight):
 
     def dupack(self, now: int) -> int:
         """A duplicate ACK from a peer without SACK: one more segment has arrived. Returns the bytes so delivered."""
-        size = self.mss
-        most = self.highest_sent - self.una - max(self.lost_bytes, size)
-        grown = min(self.sacked_bytes + size, max(most, 0)) - self.sacked_bytes
-        self.sacked_segs += 1
+        before = self.sacked_bytes
+        self.sacked_bytes += self.mss
+        self._limit_duplicates(0)
+        grown = self.sacked_bytes - before
         if grown <= 0:
             return 0
-        self.sacked_bytes += grown
         self.rate.delivered += grown
         self.rate.delivered_at = now
         return grown
 
+    def _limit_duplicates(self, acked: int) -> None:
+        """One segment at least is missing, and all that are lost; more duplicates than that come of reordering.
+
+        Linux's tcp_check_reno_reordering. ``acked``: bytes that the ACK at hand took off the flight.
+        """
+        flight = self.highest_sent - self.una
+        most = flight - min(max(self.lost_bytes, self.mss), flight)
+        if self.sacked_bytes > most:
+            self.sacked_bytes = most
+            self.reordering = min(-(-(flight + acked) // self.mss), MAX_REORDERING)
+            self.reord_seen += 1
+        self.sacked_segs = -(-self.sacked_bytes // self.mss)
+
     def _eat_duplicates(self, acked: int) -> None:
         """A cumulative ACK without SACK: one segment filled the hole, the rest were the duplicates counted before."""
-        result = self.result
         duplicates = self.sacked_bytes
-        if duplicates == 0:
-            self.sacked_segs = 0
-            return
-        result.delivered = max(acked - duplicates, min(self.mss, acked))
+        self.result.delivered = max(acked - duplicates, min(self.mss, acked))
         self.sacked_bytes = max(duplicates - max(acked - self.mss, 0), 0)
-        self.sacked_bytes = min(self.sacked_bytes, max(self.highest_sent - self.una - self.lost_bytes, 0))
-        self.sacked_segs = -(-self.sacked_bytes // self.mss)
+        self._limit_duplicates(acked)
 
     def forget_duplicates(self) -> None:
         """Without SACK: the duplicate ACKs counted so far say nothing about what is in flight now."""
         self.sacked_bytes = 0
         self.sacked_segs = 0
 
-    def note_delay(self, prior_una: int, most: int) -> None:
-        """Without SACK: what lay at ``prior_una`` was only late, and so many duplicate ACKs show no loss from now on.
+    def note_delay(self, prior_una: int) -> None:
+        """What lay at ``prior_una`` was only late (Linux's tcp_check_sack_reordering in tcp_try_undo_partial).
 
-        ``most``: segments (tcp_max_reordering; Linux's tcp_check_sack_reordering in tcp_try_undo_partial)."""
-        if not self.enable_sack and self.sacked_segs > 0:
-            late = -(-(self.highest_sent - prior_una) // self.mss)
-            self.reordering = max(self.reordering, min(late, most))
+        Without SACK so many duplicate ACKs show no loss from now on."""
+        self._note_reordering(prior_una, self._highest_sack())
+
+    def _highest_sack(self) -> int:
+        """How far the peer's data reach, as known now (Linux's tcp_highest_sack_seq)."""
+        if not self.sacked_bytes:
+            return self.una
+        return self._fack if self.enable_sack else self.highest_sent
 
     def on_partial_ack(self) -> int:
         """The segment at SND.UNA is lost too (RFC 6582 section 3.2): marks it. Bytes newly lost."""
@@ -196,6 +207,8 @@ class Scoreboard(SackedFlight):
         return self.total_lost - before
 
     def _newreno(self) -> int:
+        if self.in_loss:
+            return 0
         if self.in_recovery:
             if self.result.acked == 0:
                 return 0
@@ -246,3 +259,7 @@ class Scoreboard(SackedFlight):
         """A recovery is over: RACK's patience with reordering wears off by one."""
         if self.rack.reo_persist > 0:
             self.rack.reo_persist -= 1
+
+    def bear_reordering(self) -> None:
+        """A recovery was needless: RACK's patience lasts for one more."""
+        self.rack.reo_persist = min(self.rack.reo_persist + 1, REO_PERSIST)

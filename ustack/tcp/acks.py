@@ -15,7 +15,7 @@ from ustack.tcp import loss, options, sendbuffer
 from ustack.tcp.challenge import challenge
 from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.events import EventKind
-from ustack.tcp.tcb import CA_CWR, CA_LOSS, CA_RECOVERY, AckNews, Tcb
+from ustack.tcp.tcb import CA_LOSS, CA_RECOVERY, AckNews, Tcb
 from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ECE, SYN, TcpOptions
@@ -35,16 +35,21 @@ def take_ack(tcb: Tcb, segment: Segment, seq: int, offered: TcpOptions, now: int
             challenge(tcb, now)
             return False
         if offered.sack and tcb.sack_on:
+            tcb.news.is_old = True  # its SACK blocks may be news, but no window moves by it
             _account(tcb, segment, prior_una, offered, now)
+            tcb.news.is_old = False
         return True
     changed = _update_window(tcb, segment, seq, ack)
     tcb.ack_at = now
     tcb.probes_out = 0
     tcb.soft_error = 0  # something came through
+    news = tcb.news
     if tcb.board.is_empty:
+        if offered.sack and tcb.sack_on:
+            news.is_duplicate = False
+            _account(tcb, segment, ack, offered, now)  # a late D-SACK may undo what is over
         _answer_probe(tcb, now)
         return True
-    news = tcb.news
     news.is_duplicate = ack == prior_una and not segment.payload_length and not changed
     if ack == prior_una and not offered.sack and not news.is_duplicate and not segment.flags & ECE:
         return True  # text from the peer that says nothing new about ours
@@ -115,18 +120,16 @@ def _account(tcb: Tcb, segment: Segment, ack: int, offered: TcpOptions, now: int
         tcb.retransmits = 0
         tcb.retrans_since = 0
     _measure(tcb, result, news, now)
-    loss.react(tcb, result, news, now)
-    if result.any_new or news.ece or result.dsack:
+    may_set_timer = loss.react(tcb, result, news, now)
+    if (result.delivered or news.ece) and not news.is_old:
         _control(tcb, result, news, now)
-    if result.acked:
-        loss.after_ack_timer(tcb, now)
-    elif board.rack_deadline and tcb.ca_state != CA_LOSS and tcb.timers.loss is not LossTimer.REORDERING:
-        tcb.timers.arm_loss(LossTimer.REORDERING, board.rack_deadline)
+    if may_set_timer:
+        loss.after_ack_timer(tcb, result, now)
 
 
 def _echo_instant(tcb: Tcb, ts_ecr: int, now: int) -> int:
     """The last instant at which our clock showed ``ts_ecr``; -1 without timestamps or need."""
-    if ts_ecr < 0 or tcb.board.is_clean:
+    if ts_ecr < 0 or tcb.board.is_certain:
         return -1
     elapsed = (tcb.env.timestamp(tcb.ts_offset, now) - ts_ecr) & 0xFFFFFFFF
     if elapsed > 0x7FFFFFFF:
@@ -164,8 +167,6 @@ def _measure(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
             news.rtt = rtt
     if rtt >= 0:
         tcb.rtt.sample(rtt, now, tcb.snd_una, tcb.snd_nxt, news.rtt)
-    elif result.acked and tcb.rtt.backoff and not result.resent_acked:
-        tcb.rtt.reset_backoff()
 
 
 def _control(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
@@ -175,13 +176,11 @@ def _control(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
         return
     board = tcb.board
     in_flight = board.in_flight
-    reducing = tcb.prr.active and tcb.ca_state in (CA_RECOVERY, CA_CWR)
-    if reducing:
+    if tcb.prr.active:
         cwnd = tcb.prr.on_ack(result.delivered, in_flight, news.lost, tcb.snd_una > news.prior_una)
         if cwnd:
             control.cwnd = max(cwnd, tcb.snd_mss)
-        if not control.owns_recovery:
-            return
+        return
     sample = tcb.env.sample
     sample.now = now
     sample.acked = result.acked
@@ -194,8 +193,9 @@ def _control(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
     sample.srtt = tcb.rtt.srtt
     sample.ece = news.ece
     sample.app_limited = result.app_limited
-    sample.cwnd_limited = is_cwnd_limited(tcb)
-    sample.in_recovery = reducing
+    sample.cwnd_limited = _may_raise(tcb, result) and is_cwnd_limited(tcb)
+    sample.in_recovery = tcb.ca_state == CA_RECOVERY
+    sample.after_timeout = tcb.ca_state == CA_LOSS
     sample.una = tcb.snd_una
     sample.nxt = tcb.snd_nxt
     sample.delivery_rate = result.delivery_rate
@@ -206,6 +206,13 @@ def _control(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
     if control.pacing_rate:
         tcb.pacer.rate = min(control.pacing_rate, tcb.options.max_pacing_rate)
     sendbuffer.grow(tcb)
+
+
+def _may_raise(tcb: Tcb, result: AckResult) -> bool:
+    """Only what arrives in order lets the window grow, unless the path is known to reorder (tcp_may_raise_cwnd)."""
+    if tcb.board.reordering > tcb.env.settings.tcp_reordering:
+        return result.any_new
+    return result.acked > 0
 
 
 def is_cwnd_limited(tcb: Tcb) -> bool:

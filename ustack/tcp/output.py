@@ -142,13 +142,19 @@ def _again(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
     loss.before_resend(tcb, end - start, now)
     tcb.board.mss = segment_size(tcb)
     tcb.board.resent(start, end, now)
+    transmit = _copy(tcb, start, end, now)
+    loss.after_resend(tcb, start, now)
+    return transmit
+
+
+def _copy(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
+    """Text that left before."""
     transmit = _text(tcb, start, end, now)
     segs = max(1, -(-transmit.length // transmit.segment_size))
     tcb.env.counters.add("TcpRetransSegs", segs)
     tcb.bytes_retrans += transmit.length
     if tcb.pacer.rate:
         tcb.pacer.on_sent(transmit.length, now)
-    loss.after_resend(tcb, start, now)
     return transmit
 
 
@@ -175,7 +181,9 @@ def _last_again(tcb: Tcb, now: int) -> Transmit | None:
     if start == end:
         return None
     tcb.tlp.sent(tcb.snd_nxt, True)
-    return _again(tcb, start, end, now)
+    tcb.board.mss = segment_size(tcb)
+    tcb.board.resent(start, end, now, probe=True)
+    return _copy(tcb, start, end, now)
 
 
 # What is new
@@ -303,7 +311,7 @@ def _fresh(tcb: Tcb, end: int, now: int) -> Transmit:
     tcb.board.sent(start, end, now)
     tcb.snd_nxt = end
     tcb.last_run = end - start
-    _validate_cwnd(tcb, False)
+    _validate_cwnd(tcb, tcb.board.in_flight + tcb.snd_mss > tcb.cwnd())
     transmit = _text(tcb, start, end, now)
     length = transmit.length
     if length and (length % transmit.segment_size):

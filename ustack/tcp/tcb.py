@@ -43,6 +43,8 @@ class AckNews:
         self.prior_una: int = 0
         self.is_duplicate: bool = False
         """It moved nothing, carried nothing and left the window alone (RFC 5681 section 2)."""
+        self.is_old: bool = False
+        """It was overtaken by one that acknowledged more."""
         self.ts_ecr: int = -1
         self.ece: bool = False
         self.lost: int = 0

@@ -79,6 +79,6 @@ def _send_again(tcb: Tcb, now: int) -> None:
         tcb.undo.clear()
         tcb.prr.leave()
         tcb.ca_state = CA_LOSS
-        tcb.board.in_recovery = True
+        tcb.board.in_recovery = tcb.board.in_loss = True
     loss.rearm_rto(tcb, now)
     tcb.touch()
