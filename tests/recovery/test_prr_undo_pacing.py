@@ -226,6 +226,45 @@ def test_lateness_is_made_good_by_half_a_gap_at_most() -> None:
     assert pacer.next_at == 101 * MS
 
 
+def test_what_a_late_wake_up_lost_is_made_up_for() -> None:
+    pacer = Pacer(MSS)
+    pacer.rate = 1_000_000
+    pacer.unpaced = 0
+    pacer.next_at = 10 * MS
+    pacer.on_sent(2 * MSS, 10 * MS)
+    assert pacer.allowance(10 * MS + 1) == 0
+    now = 17 * MS  # five late
+    sent = 0
+    while allowed := pacer.allowance(now):
+        pacer.on_sent(allowed, now)
+        sent += allowed
+    assert sent == 6 * MSS, "5 ms of the rate, in whole quanta"
+    assert pacer.next_at == 18 * MS, "the pace from before"
+
+
+def test_no_more_than_forty_milliseconds_are_made_up_for() -> None:
+    pacer = Pacer(MSS)
+    pacer.rate = 1_000_000
+    pacer.unpaced = 0
+    pacer.on_sent(2 * MSS, 10 * MS)
+    assert pacer.allowance(10 * MS + 1) == 0
+    pacer.on_sent(2 * MSS, 500 * MS)
+    assert pacer.next_at == 462 * MS
+
+
+def test_a_pause_of_the_application_is_no_lateness() -> None:
+    pacer = Pacer(MSS)
+    pacer.rate = 1_000_000
+    pacer.unpaced = 0
+    pacer.on_sent(2 * MSS, 10 * MS)
+    assert pacer.allowance(10 * MS + 1) == 0
+    pacer.release()
+    pacer.on_sent(2 * MSS, 100 * MS)
+    assert pacer.next_at == 101 * MS
+    pacer.on_sent(2 * MSS, 150 * MS)
+    assert pacer.next_at == 151 * MS
+
+
 def test_quantum_is_a_millisecond_between_two_segments_and_a_run() -> None:
     pacer = Pacer(MSS)
     pacer.rate = 1000

@@ -60,8 +60,6 @@ class AckSample:
         tcp_is_cwnd_limited and tcp_may_raise_cwnd)."""
         self.in_recovery: bool = False
         """Fast recovery: seen only by algorithms with ``owns_recovery``. False after an RTO, where slow start runs."""
-        self.after_timeout: bool = False
-        """The episode of an RTO is not over."""
         self.una: int = 0
         """The cumulative acknowledgment, and..."""
         self.nxt: int = 0

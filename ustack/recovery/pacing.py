@@ -1,7 +1,11 @@
 """Pacing: a rate into instants at which bytes may leave.
 
 As Linux's internal pacing: after a send of ``n`` bytes the next one waits n/rate, less the lateness
-of this one (at most half of the gap, so that a late wake-up does not become a burst).
+of this one (at most half of the gap, so that a pause of the application does not become a burst).
+
+But a process is woken later than a kernel's timer is: where only the pacer held back, what a late wake-up lost is
+made up for. Else each millisecond of lateness lowers the rate for good: an algorithm that measures what is delivered
+(BBR) takes its own pause for the path's.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ MILLISECOND: Final = 1_000_000
 
 MAX_QUANTUM: Final = 512 * 1024
 """Bytes: the longest run."""
+CATCH_UP: Final = 40 * MILLISECOND
+"""Lateness of a wake-up that is made up for: ten slices of a busy machine's scheduler. The bottleneck stood idle
+meanwhile, so the burst finds room, and cwnd bounds it in any case."""
 UNPACED_SEGS: Final = 10
 """The first ten segments of a connection leave unpaced (Linux: data_segs_out >= 10)."""
 
@@ -38,6 +45,10 @@ class Pacer:
         """The instant from which more may leave."""
         self.unpaced: int = UNPACED_SEGS * mss
         """Bytes that still leave without pacing."""
+        self.is_holding: bool = False
+        """Bytes wait for ``next_at``, and for nothing else."""
+        self.late_at: int = 0
+        """The instant at which lateness is being made up for."""
 
     def quantum(self) -> int:
         """Bytes that leave at once: a millisecond of the rate, at least two segments, at most a run."""
@@ -50,8 +61,13 @@ class Pacer:
         if self.rate == 0 or self.unpaced > 0:
             return MAX_QUANTUM
         if now < self.next_at:
+            self.is_holding = True
             return 0
         return self.quantum()
+
+    def release(self) -> None:
+        """Something else holds bytes back now: cwnd, or the application."""
+        self.is_holding = False
 
     def on_sent(self, length: int, now: int) -> None:
         """``length`` bytes left."""
@@ -61,6 +77,12 @@ class Pacer:
         if self.rate == 0:
             return
         gap = length * SECOND // self.rate
+        if self.is_holding:
+            self.is_holding = False
+            self.late_at = now
+        if self.late_at == now:
+            self.next_at = max(self.next_at, now - CATCH_UP) + gap
+            return
         late = now - self.next_at
         if late > 0:
             gap -= min(late, gap >> 1)

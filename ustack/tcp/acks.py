@@ -15,7 +15,7 @@ from ustack.tcp import loss, options, sendbuffer
 from ustack.tcp.challenge import challenge
 from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.events import EventKind
-from ustack.tcp.tcb import CA_LOSS, CA_RECOVERY, AckNews, Tcb
+from ustack.tcp.tcb import CA_RECOVERY, AckNews, Tcb
 from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ECE, SYN, TcpOptions
@@ -195,7 +195,6 @@ def _control(tcb: Tcb, result: AckResult, news: AckNews, now: int) -> None:
     sample.app_limited = result.app_limited
     sample.cwnd_limited = _may_raise(tcb, result) and is_cwnd_limited(tcb)
     sample.in_recovery = tcb.ca_state == CA_RECOVERY
-    sample.after_timeout = tcb.ca_state == CA_LOSS
     sample.una = tcb.snd_una
     sample.nxt = tcb.snd_nxt
     sample.delivery_rate = result.delivery_rate

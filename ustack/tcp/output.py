@@ -122,19 +122,28 @@ def _resend(tcb: Tcb, now: int) -> Transmit | None:
     mss = segment_size(tcb)
     room = tcb.cwnd() - board.in_flight
     if room < mss and board.in_flight > 0:
+        tcb.pacer.release()
         return None
+    if tcb.pacer.rate:
+        room = min(room, _paced(tcb, now))
+        if room <= 0:
+            return None
+    length = _resend_length(tcb, start, end, room, mss)
+    return _again(tcb, start, start + length, now) if length > 0 else None
+
+
+def _resend_length(tcb: Tcb, start: int, end: int, room: int, mss: int) -> int:
+    """Bytes of [start, end) that leave again at once: whole segments, within ``room`` and the window."""
+    right = tcb.snd_una + tcb.snd_wnd
+    if start >= right and start != tcb.snd_una:
+        return 0
     length = end - start
-    if length > mss:
-        most = max(room // mss, 1) * mss
-        length = min(length, most, run_limit(tcb) // mss * mss)
-        right = tcb.snd_una + tcb.snd_wnd
-        if start + length > right:  # the window shrank (RFC 9293 SHLD-16: within it; the first segment always)
-            length = max((right - start) // mss * mss, mss if start == tcb.snd_una else 0)
-    if start >= tcb.snd_una + tcb.snd_wnd and start != tcb.snd_una:
-        return None
-    if length <= 0:
-        return None
-    return _again(tcb, start, start + length, now)
+    if length <= mss:
+        return length
+    length = min(length, max(room // mss, 1) * mss, run_limit(tcb) // mss * mss)
+    if start + length > right:  # the window shrank (RFC 9293 SHLD-16: within it; the first segment always)
+        length = max((right - start) // mss * mss, mss if start == tcb.snd_una else 0)
+    return length
 
 
 def _again(tcb: Tcb, start: int, end: int, now: int) -> Transmit:
@@ -195,6 +204,7 @@ def _send_new(tcb: Tcb, now: int) -> Transmit | None:
         kind = chrono.IDLE if tcb.board.is_empty else chrono.BUSY
         if kind != tcb.chrono_kind:
             chrono.move(tcb, kind, now)
+        tcb.pacer.release()
         if not tcb.board.rate.app_limited_until and tcb.board.in_flight < tcb.cwnd():
             tcb.board.mark_app_limited()
         return None
@@ -269,13 +279,18 @@ def _room(tcb: Tcb, waiting: int, now: int) -> int:
     """Bytes that the congestion window and the pacer let go now: none, or at least a segment (or all that waits)."""
     room = tcb.cwnd() - tcb.board.in_flight
     if room < tcb.snd_mss and room < waiting:
+        tcb.pacer.release()
         _validate_cwnd(tcb, True)
         return 0
-    if tcb.pacer.rate:
-        room = min(room, tcb.pacer.allowance(now))
-        if room <= 0:
-            tcb.timers.arm(Timer.PACING, tcb.pacer.next_at)
-    return room
+    return min(room, _paced(tcb, now)) if tcb.pacer.rate else room
+
+
+def _paced(tcb: Tcb, now: int) -> int:
+    """Bytes that the pacer lets go now; where it is none, the timer will ask again."""
+    allowed = tcb.pacer.allowance(now)
+    if allowed <= 0:
+        tcb.timers.arm(Timer.PACING, tcb.pacer.next_at)
+    return allowed
 
 
 def _holds_back(tcb: Tcb) -> bool:
