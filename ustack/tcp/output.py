@@ -8,20 +8,21 @@ A run is as long as min(cwnd, window, what is written) allows; the device cuts i
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from typing import Final
 
 from ustack.recovery.pacing import pacing_rate
 from ustack.seqnum import wrap
 from ustack.sockopts import PMTUDISC_DONT
-from ustack.tcp import chrono, delivery, loss, options, window
+from ustack.tcp import chrono, delivery, loss, options, usage, window
 from ustack.tcp.constants import GSO_MAX, MAX_RUN, TSO_RTT_LOG
 from ustack.tcp.state import State
-from ustack.tcp.tcb import CA_OPEN, Tcb
+from ustack.tcp.tcb import Tcb
 from ustack.tcp.timers import LossTimer, Timer
 from ustack.wire.address import is_v4
 from ustack.wire.frame import Transmit
 from ustack.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 
-_SENDING = frozenset(
+_SENDING: Final = frozenset(
     {
         State.ESTABLISHED,
         State.CLOSE_WAIT,
@@ -231,7 +232,7 @@ def _end_of_run(tcb: Tcb, waiting: int, now: int) -> int:
     mss = segment_size(tcb)
     stream_end = start + waiting
     if tcb.board.is_empty:
-        _after_idle(tcb, now)
+        usage.after_idle(tcb, now)
     if tcb.fin_queued and waiting == 1:
         return stream_end if stream_end <= tcb.snd_una + tcb.snd_wnd else start
     room = _room(tcb, waiting, now)
@@ -244,7 +245,7 @@ def _end_of_run(tcb: Tcb, waiting: int, now: int) -> int:
             return start  # the silly window: wait for it to open, or for the probe timer
         partial = length % mss
         if length == room:
-            _validate_cwnd(tcb, True)
+            usage.validate_cwnd(tcb, True)
         return start + length - partial
     partial = (length - (1 if tcb.fin_queued else 0)) % mss
     if partial and not tcb.fin_queued and _holds_back(tcb):
@@ -280,7 +281,7 @@ def _room(tcb: Tcb, waiting: int, now: int) -> int:
     room = tcb.cwnd() - tcb.board.in_flight
     if room < tcb.snd_mss and room < waiting:
         tcb.pacer.release()
-        _validate_cwnd(tcb, True)
+        usage.validate_cwnd(tcb, True)
         return 0
     return min(room, _paced(tcb, now)) if tcb.pacer.rate else room
 
@@ -300,24 +301,6 @@ def _holds_back(tcb: Tcb) -> bool:
     return not tcb.options.nodelay and tcb.small_sent > tcb.snd_una and not tcb.board.is_empty
 
 
-def _validate_cwnd(tcb: Tcb, limited: bool) -> None:
-    """Remember for one window whether cwnd was the limit (RFC 7661; Linux's tcp_cwnd_validate)."""
-    flight = tcb.board.highest_sent - tcb.board.una
-    if tcb.snd_una >= tcb.usage_seq or limited or (not tcb.cwnd_limited and flight > tcb.max_flight):
-        tcb.cwnd_limited = limited
-        tcb.max_flight = flight
-        tcb.usage_seq = tcb.snd_nxt
-
-
-def _after_idle(tcb: Tcb, now: int) -> None:
-    control = tcb.congestion
-    if control is not None and tcb.last_sent_at and tcb.env.settings.tcp_slow_start_after_idle:
-        idle = now - tcb.last_sent_at
-        if idle > tcb.rtt.rto and tcb.ca_state == CA_OPEN:
-            control.on_idle(now, idle, tcb.rtt.rto)
-            tcb.last_sent_at = now
-
-
 def _fresh(tcb: Tcb, end: int, now: int) -> Transmit:
     """Send [snd_nxt, end) for the first time."""
     start = tcb.snd_nxt
@@ -326,7 +309,7 @@ def _fresh(tcb: Tcb, end: int, now: int) -> Transmit:
     tcb.board.sent(start, end, now)
     tcb.snd_nxt = end
     tcb.last_run = end - start
-    _validate_cwnd(tcb, tcb.board.in_flight + tcb.snd_mss > tcb.cwnd())
+    usage.validate_cwnd(tcb, tcb.board.in_flight + tcb.snd_mss > tcb.cwnd())
     transmit = _text(tcb, start, end, now)
     length = transmit.length
     if length and (length % transmit.segment_size):
