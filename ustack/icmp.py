@@ -6,6 +6,7 @@ Sans-IO: answers go down through a :class:`ustack.network.Network`. Nothing wait
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from ustack.drops import Drop
 from ustack.errors import AddressInUse, AddressNotAvailable, MessageTooLong, NetworkUnreachable
@@ -17,12 +18,12 @@ from ustack.wire.address import is_any, is_multicast, is_unicast, is_v4
 from ustack.wire.frame import Frame, IcmpMessage, OtherPacket, Refused
 from ustack.wire.icmp_error import IcmpError, IcmpKind, is_about_icmp_error, parse_error
 
-_PEER_BURST = 6
+_PEER_BURST: Final = 6
 """A peer gets so many errors at once, then one each icmp_ratelimit (Linux's XRLIM_BURST_FACTOR)."""
-_MOST_PEERS = 1024
-ECHO_QUEUE = 212_992
+_MOST_PEERS: Final = 1024
+ECHO_QUEUE: Final = 212_992
 """Bytes of replies that an endpoint keeps (rmem_default)."""
-_ECHO_OVERHEAD = 576
+_ECHO_OVERHEAD: Final = 576
 
 
 class EchoReply:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import mypyc_attr
 
 from ustack.counters import Counters
 from ustack.settings import Settings
 from ustack.sockopts import PMTUDISC_WANT
 
-DEFAULTS = Settings()
+DEFAULTS: Final = Settings()
 
 
 class Outgoing:

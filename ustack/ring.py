@@ -4,15 +4,17 @@ The base classes are the readable twins of ``native/ring.c`` and what runs where
 ``ustack.native`` overrides them. Both forms pass the same tests (``tests/test_ring.py``).
 """
 
+from typing import Final
+
 from mypy_extensions import mypyc_attr
 
 from ustack.ranges import RangeSet
 
 # Stretches beyond the in-order end that a receive ring keeps; the newest beyond that is refused. A peer that
 # sends every second byte costs this many records and no more. (Linux bounds the same by the receive buffer.)
-MAX_RANGES = 1024
+MAX_RANGES: Final = 1024
 
-_FIRST_SIZE = 4096  # bytes: the least that is allocated
+_FIRST_SIZE: Final = 4096  # bytes: the least that is allocated
 
 
 class _Window:

@@ -3,9 +3,11 @@
 Unwrapped once where a segment enters, wrapped once where it leaves; between the two, ``<`` means before.
 """
 
-_MASK = 0xFFFFFFFF
-_HALF = 1 << 31
-_TURN = 1 << 32
+from typing import Final
+
+_MASK: Final = 0xFFFFFFFF
+_HALF: Final = 1 << 31
+_TURN: Final = 1 << 32
 
 
 def wrap(n: int) -> int:

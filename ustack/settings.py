@@ -12,10 +12,10 @@ frozen record and swaps it whole, so that a reader never sees half a change:
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Final
 
-MILLISECOND = 1_000_000
-SECOND = 1_000_000_000
+MILLISECOND: Final = 1_000_000
+SECOND: Final = 1_000_000_000
 
 
 @dataclasses.dataclass(frozen=True)

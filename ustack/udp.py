@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from hashlib import blake2b
+from typing import Final
 
 from ustack.drops import Drop
 from ustack.errors import (
@@ -28,7 +29,7 @@ from ustack.wire import udp
 from ustack.wire.address import ANY, ANY_V4, flow_key, is_any, is_multicast, is_v4
 from ustack.wire.frame import Datagram
 
-QUEUE_OVERHEAD = 576
+QUEUE_OVERHEAD: Final = 576
 """Bytes that a queued datagram counts beside its payload: Linux's SKB_TRUESIZE(0) on 64 bits."""
 
 

@@ -6,19 +6,19 @@ A Loop knows no thread and never waits; its driver calls it, one call at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ustack.device.base import Device
 from ustack.tcp.events import Event
 from ustack.wire.frame import RawTransmit, Transmit
 
-SEND_BATCH = 64
+SEND_BATCH: Final = 64
 """Transmits handed to the device in one call: one crossing into C for many small segments."""
 
-RETRY = 1_000_000
+RETRY: Final = 1_000_000
 """A full device that does not say when it has room again is asked after this many ns."""
 
-_CWR = 0x80
+_CWR: Final = 0x80
 
 
 class DeviceError(Exception):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 try:
     from ustack._native import ffi, lib
@@ -12,8 +12,8 @@ from ustack.wire.frame import DESCRIPTOR
 
 __all__ = ["MODE_TRUSTED", "MODE_VNET", "allocate", "checksum", "ffi", "lib", "strerror", "wait"]
 
-MODE_VNET = 1
-MODE_TRUSTED = 2
+MODE_VNET: Final = 1
+MODE_TRUSTED: Final = 2
 
 if ffi.sizeof("struct us_descriptor") != DESCRIPTOR.size:
     raise ImportError("ustack._native was built from other sources than this ustack: install again")

@@ -2,21 +2,21 @@
 
 import errno
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from ustack.native.core import MODE_TRUSTED, MODE_VNET, allocate, ffi, lib, strerror
 from ustack.ring import ReceiveRing
 from ustack.wire.frame import Frame, frames_from_descriptors
 
 # 64 super-frames of 64 KiB, the depth at which a pass of Python over the whole batch costs nothing.
-ARENA_SIZE = 64 * (65536 + 64)
+ARENA_SIZE: Final = 64 * (65536 + 64)
 # Without offload frames are small, and packed tightly: 512 of 1500 bytes stay in the second-level cache.
-FRAMES = 512
+FRAMES: Final = 512
 
-_HANDLE_BITS = 16  # of a handle name the piece, the others the receiver
-_PIECES_MAX = 1 << _HANDLE_BITS
+_HANDLE_BITS: Final = 16  # of a handle name the piece, the others the receiver
+_PIECES_MAX: Final = 1 << _HANDLE_BITS
 
-APART = ("empty", "flags", "ended", "sequence", "hops", "options", "ts_val", "ack", "crowded")
+APART: Final = ("empty", "flags", "ended", "sequence", "hops", "options", "ts_val", "ack", "crowded")
 
 
 class Landing:

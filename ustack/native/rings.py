@@ -1,14 +1,14 @@
 """The rings in C. Their readable twins, with the same tests, are in :mod:`ustack.ring`."""
 
 import errno
-from typing import Any
+from typing import Any, Final
 
 from ustack.native.core import ffi, lib
 from ustack.native.receiver import Landing, landing_of
 from ustack.ring import MAX_RANGES, ReceiveRing, RingMaker, SendRing
 
-_IS_LATE = 0x8000  # in the result of us_ring_place(): native/place.c
-_RANGES_MASK = 0x7FFF
+_IS_LATE: Final = 0x8000  # in the result of us_ring_place(): native/place.c
+_RANGES_MASK: Final = 0x7FFF
 
 
 def _view(ring: Any, span: Any) -> memoryview:

@@ -3,19 +3,19 @@
 import errno
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from ustack.native.core import MODE_VNET, ffi, lib, strerror
 from ustack.native.rings import NativeSendRing
 from ustack.wire.frame import RawTransmit, Transmit
 
-_TRANSMIT_TCP = 1
-_TRANSMIT_RAW = 2
-_FLAG_CWR = 0x80
+_TRANSMIT_TCP: Final = 1
+_TRANSMIT_RAW: Final = 2
+_FLAG_CWR: Final = 0x80
 
 # struct us_transmit of native/cdef.h
-TRANSMIT = struct.Struct("=16s16sHHIIHHHHBBBBIIIB3xQQQ40sII")
-_PROGRESS = struct.Struct("=II")  # its tail: payload bytes and segments that left
+TRANSMIT: Final = struct.Struct("=16s16sHHIIHHHHBBBBIIIB3xQQQ40sII")
+_PROGRESS: Final = struct.Struct("=II")  # its tail: payload bytes and segments that left
 
 if ffi.sizeof("struct us_transmit") != TRANSMIT.size:
     raise ImportError("ustack._native was built from other sources than this ustack: install again")

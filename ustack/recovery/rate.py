@@ -7,9 +7,11 @@ took to leave and the time they took to be acknowledged. Bytes and ns.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ustack.recovery.sent import Sent
 
-SECOND = 1_000_000_000
+SECOND: Final = 1_000_000_000
 
 
 class DeliveryRate:

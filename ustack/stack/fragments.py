@@ -7,18 +7,19 @@ is an attack or a wrapped identification, and costs the whole packet (RFC 5722; 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 from ustack.ranges import RangeSet
 from ustack.wire.address import is_v4
 from ustack.wire.frame import Fragment
 from ustack.wire.ipv4 import with_checksum
 
-FRAGMENT_OVERHEAD = 576
+FRAGMENT_OVERHEAD: Final = 576
 """Bytes that a fragment counts beside its payload (Linux's SKB_TRUESIZE(0)): tiny ones are not free."""
 
 # RFC 3168 section 5.3: which ECN fields were seen, one bit for each of the four values
-_SAW_NOT_ECT = 1
-_SAW_CE = 8
+_SAW_NOT_ECT: Final = 1
+_SAW_CE: Final = 8
 
 
 class Verdict(IntEnum):

@@ -33,10 +33,10 @@ from ustack.wire.address import (
 from ustack.wire.frame import Datagram, Fragment, Frame, IcmpMessage, OtherPacket, RawTransmit, Refused
 from ustack.wire.parse import parse_packet
 
-DEFAULT_MTU = 1500
-OUTBOX_LIMIT = 10_000
+DEFAULT_MTU: Final = 1500
+OUTBOX_LIMIT: Final = 10_000
 """Packets that wait for the Stack to take them; more are dropped and counted, as a device's full queue does."""
-_ID_BUCKETS = 1024
+_ID_BUCKETS: Final = 1024
 _COUNTED: Final[dict[Drop, tuple[str, ...]]] = {
     Drop.TCP_TRUNCATED: ("TcpInSegs",),
     Drop.TCP_DATA_OFFSET: ("TcpInSegs",),

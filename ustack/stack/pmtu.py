@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ustack.settings import SECOND
 from ustack.wire.address import is_v4
 
-EXPIRY = 600 * SECOND
+EXPIRY: Final = 600 * SECOND
 """Linux's ip_rt_mtu_expires and mtu_expires; RFC 1191 section 6.3 asks for ten minutes."""
-MIN_PMTU = 552
+MIN_PMTU: Final = 552
 """Linux's ip_rt_min_pmtu: below it a path is not believed, and routers may fragment instead."""
-MIN_PMTU_V6 = 1280
+MIN_PMTU_V6: Final = 1280
 """RFC 8200 section 5: every link carries this much, so a smaller claim is ignored."""
-MOST_PATHS = 4096
+MOST_PATHS: Final = 4096
 
 
 class _Path:

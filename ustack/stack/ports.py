@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 from hashlib import blake2s
+from typing import Final
 
 from ustack.errors import from_errno
 from ustack.sockopts import SocketOptions
 from ustack.wire.address import ANY, ANY_V4, is_v4
 
-MAX_PORT = 65535
+MAX_PORT: Final = 65535
 
 
 class Reservation:

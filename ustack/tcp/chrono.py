@@ -6,11 +6,13 @@ buffer (tcpi_sndbuf_limited) is not measured.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ustack.tcp.tcb import Tcb
 
-IDLE = 0
-BUSY = 1
-WINDOW = 2
+IDLE: Final = 0
+BUSY: Final = 1
+WINDOW: Final = 2
 
 
 def move(tcb: Tcb, kind: int, now: int) -> None:

@@ -8,6 +8,7 @@ and the Stack's ``poll_transmit`` asks it.
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from ustack.errors import from_errno
 from ustack.sockopts import UNLIMITED
@@ -17,9 +18,9 @@ from ustack.tcp.state import State, may_send_text
 from ustack.tcp.tcb import Tcb
 from ustack.wire.frame import Segment, Transmit
 
-SHUT_RD = 0
-SHUT_WR = 1
-SHUT_RDWR = 2
+SHUT_RD: Final = 0
+SHUT_WR: Final = 1
+SHUT_RDWR: Final = 2
 
 
 class Connection(Tcb):

@@ -6,16 +6,18 @@ segments where Linux's do (snd_cwnd, snd_ssthresh, unacked, sacked, lost, retran
 
 from __future__ import annotations
 
+from typing import Final
+
 from ustack.congestion.base import INFINITE_SSTHRESH
 from ustack.recovery.pacing import pacing_rate
 from ustack.tcp import chrono
 from ustack.tcp.tcb import Tcb
 
-OPT_TIMESTAMPS = 1
-OPT_SACK = 2
-OPT_WSCALE = 4
-OPT_ECN = 8
-OPT_ECN_SEEN = 16
+OPT_TIMESTAMPS: Final = 1
+OPT_SACK: Final = 2
+OPT_WSCALE: Final = 4
+OPT_ECN: Final = 8
+OPT_ECN_SEEN: Final = 16
 
 
 def _pacing_rate(tcb: Tcb) -> int:

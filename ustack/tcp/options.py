@@ -7,6 +7,7 @@ scripts know them: ``mss,sackOK,TS,nop,wscale`` on a SYN, ``nop,nop,TS[,nop,nop,
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from ustack import congestion
 from ustack.tcp import delivery
@@ -15,8 +16,8 @@ from ustack.tcp.tcb import TIMESTAMP_SPACE, Tcb
 from ustack.wire.address import is_v4
 from ustack.wire.tcp import TcpOptions
 
-_TIMESTAMPS = struct.Struct(">III")
-_NOP_NOP_TS = 0x0101080A
+_TIMESTAMPS: Final = struct.Struct(">III")
+_NOP_NOP_TS: Final = 0x0101080A
 
 
 class SynOptions:

@@ -6,6 +6,8 @@ in flight, or the error is an attacker's guess.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ustack.congestion.base import INFINITE_SSTHRESH
 from ustack.drops import Drop
 from ustack.seqnum import unwrap
@@ -16,9 +18,9 @@ from ustack.tcp.state import State
 from ustack.tcp.tcb import CA_LOSS, Tcb
 from ustack.wire.address import is_v4
 
-MIN_PMTU_V4 = 552
+MIN_PMTU_V4: Final = 552
 """Linux's ip_rt_min_pmtu: a smaller one is an attack."""
-MIN_PMTU_V6 = 1280
+MIN_PMTU_V6: Final = 1280
 
 
 def _is_in_flight(tcb: Tcb, wire_seq: int) -> bool:

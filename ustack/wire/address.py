@@ -4,16 +4,17 @@ A flow key is 36 bytes as the wire has them: source 16, destination 16, source p
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
-ANY = bytes(16)
+ANY: Final = bytes(16)
 """``::``: any address of either family."""
-V4_PREFIX = bytes(10) + b"\xff\xff"
-ANY_V4 = V4_PREFIX + bytes(4)
+V4_PREFIX: Final = bytes(10) + b"\xff\xff"
+ANY_V4: Final = V4_PREFIX + bytes(4)
 """``0.0.0.0``."""
-LOOPBACK = bytes(15) + b"\x01"
-BROADCAST = V4_PREFIX + b"\xff\xff\xff\xff"
+LOOPBACK: Final = bytes(15) + b"\x01"
+BROADCAST: Final = V4_PREFIX + b"\xff\xff\xff\xff"
 """``255.255.255.255``, the limited broadcast."""
-NO_PORTS = bytes(4)
+NO_PORTS: Final = bytes(4)
 """The end of the key of a packet without ports."""
 
 

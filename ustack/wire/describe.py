@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from ustack.drops import DROP_RULES
 from ustack.wire import icmp, tcp
@@ -23,7 +24,7 @@ from ustack.wire.records import (
     Transmit,
 )
 
-_FLAG_LETTERS = (
+_FLAG_LETTERS: Final = (
     (tcp.FIN, "F"),
     (tcp.SYN, "S"),
     (tcp.RST, "R"),
@@ -34,10 +35,10 @@ _FLAG_LETTERS = (
     (tcp.AE, "A"),
     (tcp.URG, "U"),
 )
-_ECN_NAMES = ("", "ect1", "ect0", "ce")
-_PROTOCOL_NAMES = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 58: "icmp6"}
+_ECN_NAMES: Final = ("", "ect1", "ect0", "ce")
+_PROTOCOL_NAMES: Final = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 58: "icmp6"}
 
-_ICMP_NAMES = {
+_ICMP_NAMES: Final = {
     0: "echo_reply",
     3: "unreachable",
     4: "source_quench",
@@ -46,7 +47,7 @@ _ICMP_NAMES = {
     11: "time_exceeded",
     12: "parameter_problem",
 }
-_UNREACHABLE_NAMES = {
+_UNREACHABLE_NAMES: Final = {
     0: "net_unreachable",
     1: "host_unreachable",
     2: "protocol_unreachable",
@@ -64,7 +65,7 @@ _UNREACHABLE_NAMES = {
     14: "precedence_violation",
     15: "precedence_cutoff",
 }
-_ICMP6_NAMES = {
+_ICMP6_NAMES: Final = {
     1: "unreachable",
     2: "packet_too_big",
     3: "time_exceeded",
@@ -76,7 +77,7 @@ _ICMP6_NAMES = {
     135: "neighbor_solicitation",
     136: "neighbor_advertisement",
 }
-_UNREACHABLE6_NAMES = {
+_UNREACHABLE6_NAMES: Final = {
     0: "no_route",
     1: "admin_prohibited",
     2: "beyond_scope",
@@ -85,8 +86,8 @@ _UNREACHABLE6_NAMES = {
     5: "source_policy",
     6: "reject_route",
 }
-_MSS = struct.Struct(">H")
-_WORDS = struct.Struct(">I")
+_MSS: Final = struct.Struct(">H")
+_WORDS: Final = struct.Struct(">I")
 
 
 def describe_packet(packet: bytes | memoryview) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Final
 
 from ustack.drops import Drop
 from ustack.wire.parse import parse_packet
@@ -33,16 +33,16 @@ __all__ = [
     "frames_from_descriptors",
 ]
 
-DESCRIPTOR = struct.Struct("=BBBBHHIIIIIIIIHBBIII36s4x")
+DESCRIPTOR: Final = struct.Struct("=BBBBHHIIIIIIIIHBBIII36s4x")
 """``struct us_descriptor`` of native/cdef.h: 96 bytes, native byte order."""
 
 # enum us_kind, enum us_option_bits
-_KIND_TCP = 1
-_KIND_REFUSED = 3
-_OPTION_TS = 1
-_OPTION_OTHER = 2
-_SYN = 0x002
-_TCP = 6
+_KIND_TCP: Final = 1
+_KIND_REFUSED: Final = 3
+_OPTION_TS: Final = 1
+_OPTION_OTHER: Final = 2
+_SYN: Final = 0x002
+_TCP: Final = 6
 
 
 def frames_from_descriptors(descriptors: memoryview, count: int, arena: memoryview) -> list[Frame]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 from enum import IntEnum
+from typing import Final
 
 from ustack.wire import icmp, ipv6
 from ustack.wire.address import V4_PREFIX
 from ustack.wire.records import IcmpMessage
 
-_SKIPPED_HEADERS = frozenset({ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS})
+_SKIPPED_HEADERS: Final = frozenset({ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS})
 
 # Which errno an unreachable code means, and whether it is fatal: Linux's icmp_err_convert, icmpv6_err_convert
 _UNREACHABLE_V4: tuple[tuple[int, bool], ...] = (

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from ustack.wire.checksum import checksum
 
-HEADER_LENGTH = 20
-MAX_PACKET = 65535
-DONT_FRAGMENT = 0x4000
-MORE_FRAGMENTS = 0x2000
-OFFSET_MASK = 0x1FFF
-MINIMUM_MTU = 68
+HEADER_LENGTH: Final = 20
+MAX_PACKET: Final = 65535
+DONT_FRAGMENT: Final = 0x4000
+MORE_FRAGMENTS: Final = 0x2000
+OFFSET_MASK: Final = 0x1FFF
+MINIMUM_MTU: Final = 68
 
-_HEADER = struct.Struct(">BBHHHBBH4s4s")
-_COPIED = 0x80  # an option with this bit goes into every fragment
+_HEADER: Final = struct.Struct(">BBHHHBBH4s4s")
+_COPIED: Final = 0x80  # an option with this bit goes into every fragment
 
 
 def build(

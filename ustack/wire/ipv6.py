@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import struct
+from typing import Final
 
-HEADER_LENGTH = 40
-MAX_PAYLOAD = 65535
-MINIMUM_MTU = 1280
+HEADER_LENGTH: Final = 40
+MAX_PAYLOAD: Final = 65535
+MINIMUM_MTU: Final = 1280
 
 # Next headers (IANA)
-HOP_BY_HOP = 0
-ROUTING = 43
-FRAGMENT = 44
-AUTHENTICATION = 51
-NO_NEXT = 59
-DESTINATION_OPTIONS = 60
+HOP_BY_HOP: Final = 0
+ROUTING: Final = 43
+FRAGMENT: Final = 44
+AUTHENTICATION: Final = 51
+NO_NEXT: Final = 59
+DESTINATION_OPTIONS: Final = 60
 
-_HEADER = struct.Struct(">IHBB16s16s")
-_FRAGMENT = struct.Struct(">BBHI")
+_HEADER: Final = struct.Struct(">IHBB16s16s")
+_FRAGMENT: Final = struct.Struct(">BBHI")
 
 
 def build(

@@ -6,6 +6,7 @@ Nothing here raises, whatever the bytes are: a packet that a rule refuses comes 
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from ustack.drops import Drop
 from ustack.wire import ipv6
@@ -22,20 +23,20 @@ from ustack.wire.records import (
     Segment,
 )
 
-MAX_EXTENSIONS = 8
+MAX_EXTENSIONS: Final = 8
 """Extension headers of one packet; RFC 8504 section 5.3 lets a host bound them."""
 
-_LONGEST = 65535
-_TCP = 6
-_UDP = 17
-_ICMP = 1
-_ICMPV6 = 58
-_TCP_HEADER = struct.Struct(">IIHHHH")  # from the sequence number on
-_TWO_WORDS = struct.Struct(">II")
-_PLAIN_TIMESTAMPS = b"\x01\x01\x08\x0a"
-_OPTION_TIMESTAMPS = 8
-_OFFSET_MASK = 0x1FFF
-_MORE_FRAGMENTS = 0x2000
+_LONGEST: Final = 65535
+_TCP: Final = 6
+_UDP: Final = 17
+_ICMP: Final = 1
+_ICMPV6: Final = 58
+_TCP_HEADER: Final = struct.Struct(">IIHHHH")  # from the sequence number on
+_TWO_WORDS: Final = struct.Struct(">II")
+_PLAIN_TIMESTAMPS: Final = b"\x01\x01\x08\x0a"
+_OPTION_TIMESTAMPS: Final = 8
+_OFFSET_MASK: Final = 0x1FFF
+_MORE_FRAGMENTS: Final = 0x2000
 
 
 class _Header:

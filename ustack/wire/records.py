@@ -6,10 +6,12 @@ Everybody imports them from :mod:`ustack.wire.frame`; they stand here so that th
 
 from __future__ import annotations
 
+from typing import Final
+
 from ustack.drops import Drop
 from ustack.ring import SendRing
 
-NO_KEY = bytes(36)
+NO_KEY: Final = bytes(36)
 """Of a packet whose addresses could not be read."""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ustack.wire import ipv4, ipv6
 from ustack.wire.address import is_v4
 from ustack.wire.records import RawTransmit, Transmit
 from ustack.wire.tcp import CWR, FIN, HEADER_LENGTH, PROTOCOL, PSH, TcpHeader, build_segment
 
-_MAX_PACKET = 65535
+_MAX_PACKET: Final = 65535
 
 
 def cut(transmit: Transmit | RawTransmit) -> list[bytes]:

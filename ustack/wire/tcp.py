@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from ustack.wire.checksum import checksum, pseudo_sum
 
-FIN = 0x001
-SYN = 0x002
-RST = 0x004
-PSH = 0x008
-ACK = 0x010
-URG = 0x020
-ECE = 0x040
-CWR = 0x080
-AE = 0x100
+FIN: Final = 0x001
+SYN: Final = 0x002
+RST: Final = 0x004
+PSH: Final = 0x008
+ACK: Final = 0x010
+URG: Final = 0x020
+ECE: Final = 0x040
+CWR: Final = 0x080
+AE: Final = 0x100
 """Accurate ECN (RFC 9768); was NS."""
-FLAG_MASK = 0xFFF
+FLAG_MASK: Final = 0xFFF
 """With the three bits that are still reserved, as they came."""
 
-PROTOCOL = 6
-HEADER_LENGTH = 20
-MAX_OPTIONS = 40
+PROTOCOL: Final = 6
+HEADER_LENGTH: Final = 20
+MAX_OPTIONS: Final = 40
 
 # Option kinds (IANA)
-EOL = 0
-NOP = 1
-MSS = 2
-WSCALE = 3
-SACK_PERMITTED = 4
-SACK = 5
-TIMESTAMPS = 8
-MD5 = 19
-FAST_OPEN = 34
-ACCECN_0 = 172
-ACCECN_1 = 174
-EXPERIMENT_1 = 253
-EXPERIMENT_2 = 254
-FAST_OPEN_MAGIC = 0xF989
+EOL: Final = 0
+NOP: Final = 1
+MSS: Final = 2
+WSCALE: Final = 3
+SACK_PERMITTED: Final = 4
+SACK: Final = 5
+TIMESTAMPS: Final = 8
+MD5: Final = 19
+FAST_OPEN: Final = 34
+ACCECN_0: Final = 172
+ACCECN_1: Final = 174
+EXPERIMENT_1: Final = 253
+EXPERIMENT_2: Final = 254
+FAST_OPEN_MAGIC: Final = 0xF989
 """RFC 7413 section 4.1.1: Fast Open before its number, as an experiment (RFC 6994)."""
 
-_HEADER = struct.Struct(">HHIIHHHH")
-_TWO_WORDS = struct.Struct(">II")
+_HEADER: Final = struct.Struct(">HHIIHHHH")
+_TWO_WORDS: Final = struct.Struct(">II")
 
 
 class TcpOptions:

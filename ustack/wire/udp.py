@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from ustack.wire.checksum import checksum, pseudo_sum
 
-PROTOCOL = 17
-HEADER_LENGTH = 8
-MAX_PAYLOAD_V4 = 65507
+PROTOCOL: Final = 17
+HEADER_LENGTH: Final = 8
+MAX_PAYLOAD_V4: Final = 65507
 """65535 - 20 - 8; EMSGSIZE above it."""
-MAX_PAYLOAD_V6 = 65527
+MAX_PAYLOAD_V6: Final = 65527
 """65535 - 8: the IPv6 header does not count in its own payload length."""
 
-_HEADER = struct.Struct(">HHHH")
+_HEADER: Final = struct.Struct(">HHHH")
 
 
 def build(source: bytes, destination: bytes, source_port: int, destination_port: int, payload: bytes) -> bytes:
