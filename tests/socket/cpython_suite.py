@@ -119,6 +119,8 @@ def main(arguments: list[str]) -> int:
     pair = MemoryPair()
     with ustack.open_device(pair.left, "10.0.0.1/24", "127.0.0.1/8", "::1/128", "fd00::1/64") as _host:
         suite.socket = module()
+        helper: Any = import_module("test.support.socket_helper")
+        helper.socket = suite.socket  # find_unused_port() must ask this host, not the kernel
         with _host.create_server(("127.0.0.1", 0)) as server:  # starts the guard: the suite counts threads
             _host.create_connection(server.getsockname()).close()
         wanted = [name for name in arguments if not name.startswith("-")] or CLASSES
