@@ -10,6 +10,8 @@ from tools.bench.cases import Line, Result
 
 WIDTH, LABEL, BAR, GAP, HEAD = 960, 330, 16, 5, 34
 COLOURS = {"ustack": "#1f6feb", "peer": "#9aa4b2", "ceiling": "#d29922", "kernel": "#57606a"}
+LEFT, RIGHT = 370, 70
+"""Room beside the drawing for the longest names and figures."""
 LARGEST = 3.0
 """Bars longer than this ratio are cut, with their figure beside them."""
 
@@ -21,12 +23,14 @@ def svg(results: list[Result]) -> str:
     for result in results:
         drawn, y = _case(result, y)
         parts += drawn
+    whole = LEFT + WIDTH + RIGHT
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 10}" width="{WIDTH}" height="{y + 10}"'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{-LEFT} 0 {whole} {y + 10}"'
+            f' width="{whole}" height="{y + 10}"'
             ' font-family="system-ui, sans-serif" font-size="12">',
             "<title>ustack and other stacks, as ratios to the kernel</title>",
-            f'<rect width="{WIDTH}" height="{y + 10}" fill="#ffffff"/>',
+            f'<rect x="{-LEFT}" width="{whole}" height="{y + 10}" fill="#ffffff"/>',
             *parts,
             "</svg>",
             "",
@@ -42,7 +46,7 @@ def _scale(result: Result) -> float:
 def _case(result: Result, y: int) -> tuple[list[str], int]:
     scale = _scale(result)
     better = "shorter is better" if result.lower_is_better else "longer is better"
-    parts = [f'<text x="10" y="{y + 18}" font-size="14" font-weight="bold">'
+    parts = [f'<text x="{10 - LEFT}" y="{y + 18}" font-size="14" font-weight="bold">'
              f"{escape(f'{result.name}  {result.title}')}</text>"
              f'<text x="{WIDTH - 10}" y="{y + 18}" text-anchor="end" fill="#57606a">{better}</text>']  # fmt: skip
     top = y + HEAD - 6
