@@ -175,6 +175,9 @@ class Run:
             for stream in self.streams:
                 stream.look()
         self.stop.set()
+        for stream, thread in zip(self.streams, self._threads, strict=False):
+            if stream.sends:  # what the peer has may not be missing here: a write under way is counted, too
+                thread.join(timeout=2 * PATIENCE)
 
     def close(self) -> None:
         """Closes every stream and waits for the threads."""
