@@ -11,12 +11,14 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import setuptools
 from setuptools import Extension, build_meta
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPILED_FILES = (
@@ -36,6 +38,10 @@ COMPILED_FILES = (
     "socket/stream.py",
     "socket/datagram.py",
 )  # not errors.py (builtin exceptions twice over), nor sockopts.py (setattr with whatever setsockopt got)
+SOURCE_FOLDERS = ("ustack", "native", "tests", "tools", ".ci")
+SOURCE_FILES = ("pyproject.toml", "Makefile", "README.md", "CHANGELOG.md", "LICENSE", ".gitignore")
+"""What building, testing and reading need: a source distribution holds all of it."""
+PRODUCTS = ("*.so", "*.o", "*.py[co]", "*.pcap", "__pycache__", ".*_cache", "node_modules", "target")
 COMPILED_PACKAGES = ("wire", "congestion", "recovery", "tcp", "stack", "native")
 
 
@@ -85,6 +91,25 @@ class BuildExt(build_ext):
         shutil.copy2(infile, fresh)
         os.replace(fresh, target)
         return str(target), 1
+
+
+class SourceDistribution(sdist):
+    """Holds the repository's own files, named by folder; nothing that a build or a test left there."""
+
+    def make_distribution(self) -> None:
+        self.filelist.files = sorted({*self.filelist.files, *source_files()})
+        super().make_distribution()
+
+
+def source_files() -> list[str]:
+    """Every file of a source distribution but the metadata, relative to the repository."""
+    found = [name for name in SOURCE_FILES if (ROOT / name).is_file()]
+    for folder in SOURCE_FOLDERS:
+        for path in (ROOT / folder).rglob("*"):
+            inside = path.relative_to(ROOT)
+            if path.is_file() and not any(fnmatch(part, product) for part in inside.parts for product in PRODUCTS):
+                found.append(str(inside))
+    return found
 
 
 def native_extension(directory: Path) -> Extension:
@@ -151,7 +176,7 @@ class Backend(build_meta._BuildMetaBackend):
     def run_setup(self, setup_script: str = "setup.py") -> None:
         """Runs one setuptools command line; build_meta has put it into ``sys.argv``."""
         if not any(command in sys.argv for command in ("bdist_wheel", "editable_wheel", "build_ext")):
-            setuptools.setup()
+            setuptools.setup(cmdclass={"sdist": SourceDistribution})
             return
         sys.path.insert(0, str(ROOT / "native"))
         with scratch() as directory:

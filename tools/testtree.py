@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("tests", "tools", "native", ".ci")
-FILES = ("pyproject.toml", "README.md", "Makefile", "LICENSE", "CHANGELOG.md", "MANIFEST.in", ".gitignore")
+FILES = ("pyproject.toml", "README.md", "Makefile", "LICENSE", "CHANGELOG.md", ".gitignore")
 JUNK = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", "build")
 
 
