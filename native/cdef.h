@@ -225,6 +225,7 @@ int64_t us_ring_place_run(struct us_ring *ring, uint64_t at, const struct us_rec
                           uint32_t handle, uint64_t skip, uint64_t length);
 int64_t us_ring_read(struct us_ring *ring, uint8_t *out, uint64_t length);
 void us_ring_settle(struct us_ring *ring);
+uint32_t us_ring_find(const struct us_ring *ring, uint64_t at);
 int64_t us_ring_take(struct us_ring *ring, uint64_t length, struct us_span *spans);
 int us_ring_spans(struct us_ring *ring, uint64_t at, uint64_t length, struct us_span *spans);
 struct us_block *us_block_hold(struct us_ring *ring);

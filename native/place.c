@@ -120,6 +120,18 @@ static uint32_t first_reaching(const struct us_ring *ring, uint64_t at)
 }
 
 /**
+ * us_ring_find() - where to look for a byte beyond the in-order end.
+ * @ring: a receive ring.
+ * @at: absolute offset.
+ *
+ * Return: the index of the first range that ends above @at; the count of ranges when none does.
+ */
+uint32_t us_ring_find(const struct us_ring *ring, uint64_t at)
+{
+    return first_reaching(ring, at + 1);
+}
+
+/**
  * room_for_range() - makes sure that one more range can be kept.
  * @ring: a receive ring.
  *

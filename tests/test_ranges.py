@@ -44,6 +44,18 @@ class RangeSetIsASetOfInts(RuleBasedStateMachine):
             gap += 1
         assert self.ranges.first_gap_after(n) == gap
 
+    @rule(start=EDGE, end=EDGE)
+    def ask(self, start: int, end: int) -> None:
+        asked = set(range(start, end))
+        listed = list(self.ranges)
+        cut = [(max(start, low), min(end, high)) for low, high in listed]
+        assert self.ranges.overlap(start, end) == next((part for part in cut if part[0] < part[1]), None)
+        assert self.ranges.range_of(start) == next((one for one in listed if one[0] <= start < one[1]), None)
+        if asked:
+            assert self.ranges.touches(start, end) == any(low <= end and start <= high for low, high in listed)
+        assert self.ranges.first(2) == listed[:2]
+        assert self.ranges.top() == max(self.model, default=-1) + 1
+
     @invariant()
     def ranges_are_sorted_and_apart(self) -> None:
         listed = list(self.ranges)

@@ -236,6 +236,17 @@ def test_receive_views_outlive_the_ring(maker: RingMaker) -> None:
     assert b"".join(views) == b"keep"
 
 
+def ask(ring: ReceiveRing, model: Bitmap, at: int, length: int) -> None:
+    """The questions that no arrival pays for by a walk through all stretches."""
+    blocks = model.blocks()
+    assert ring.has_gap() == bool(blocks)
+    assert ring.top() == (blocks[-1][1] if blocks else model.end)
+    assert ring.first_blocks(3) == blocks[:3]
+    assert ring.block_of(at) == next((block for block in blocks if block[0] <= at < block[1]), None)
+    cut = [(max(at, low), min(at + length, high)) for low, high in blocks]
+    assert ring.overlap(at, at + length) == next((part for part in cut if part[0] < part[1]), None)
+
+
 @MAKERS
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
@@ -271,4 +282,5 @@ def test_receive_ring_is_a_bitmap(maker: RingMaker, data: st.DataObject) -> None
                 ring.resize(model.capacity)
         assert (ring.start, ring.end, ring.readable()) == (model.start, model.end, model.end - model.start)
         assert ring.blocks() == model.blocks()
+        ask(ring, model, data.draw(st.integers(model.start, model.end + capacity)), data.draw(st.integers(0, 50)))
     assert ring.read(1 << 20) == model.take(1 << 20)

@@ -5,7 +5,7 @@ Sans-IO: answers go down through a :class:`ustack.network.Network`. Nothing wait
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Final
 
 from ustack.drops import Drop
@@ -125,7 +125,7 @@ class _Limiter:
     def __init__(self) -> None:
         self._credit = 0
         self._refilled_at = -1
-        self._peers: dict[bytes, tuple[int, int]] = {}  # peer: ns of credit, when that was
+        self._peers: OrderedDict[bytes, tuple[int, int]] = OrderedDict()  # peer: ns of credit, when that was
 
     def allows(self, network: Network, peer: bytes, now: int) -> bool:
         """Whether one more error may go to ``peer`` (icmp_msgs_per_sec, icmp_msgs_burst; icmp_ratelimit)."""
@@ -154,7 +154,7 @@ class _Limiter:
         if allowed:
             credit -= pause
         if len(self._peers) >= _MOST_PEERS:
-            del self._peers[next(iter(self._peers))]  # the one not heard of for longest
+            self._peers.popitem(last=False)  # the one not heard of for longest
         self._peers[peer] = (credit, now)
         return allowed
 

@@ -69,6 +69,35 @@ class RangeSet:
             return self._ends[index]
         return n
 
+    def overlap(self, start: int, end: int) -> tuple[int, int] | None:
+        """The first stretch of ``[start, end)`` that is covered; None when nothing of it is."""
+        index = bisect_right(self._ends, start)  # the first range that ends above start
+        if index == len(self._ends):
+            return None
+        low = max(start, self._starts[index])
+        high = min(end, self._ends[index])
+        return (low, high) if low < high else None
+
+    def range_of(self, n: int) -> tuple[int, int] | None:
+        """The range that covers ``n``, if one does."""
+        index = bisect_right(self._starts, n) - 1
+        if index < 0 or n >= self._ends[index]:
+            return None
+        return self._starts[index], self._ends[index]
+
+    def touches(self, start: int, end: int) -> bool:
+        """Whether a range overlaps ``[start, end)`` or adjoins it: ``add`` would make no new one."""
+        index = bisect_left(self._ends, start)
+        return index < len(self._ends) and self._starts[index] <= end
+
+    def first(self, most: int) -> list[tuple[int, int]]:
+        """The lowest ``most`` ranges, ascending."""
+        return list(zip(self._starts[:most], self._ends[:most], strict=True))
+
+    def top(self) -> int:
+        """One past the highest integer covered; 0 for the empty set."""
+        return self._ends[-1] if self._ends else 0
+
     def clear(self) -> None:
         """Forgets everything."""
         self.total = 0
@@ -76,7 +105,7 @@ class RangeSet:
         self._ends.clear()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(list(zip(self._starts, self._ends, strict=True)))
+        return iter(self.first(len(self._starts)))
 
     def __len__(self) -> int:
         return len(self._starts)

@@ -163,37 +163,31 @@ class ReceiveRing:
             return 0
         if self._window is None:
             self._window = _Window()
-        top = self._top()
+        top = self.top()
         self._window.reserve(self.start, top - self.start, max(high, top), self.capacity)
         self._fill_gaps(low, high, view[skip + low - at : skip + high - at])
         return self._advance(low, high)
 
-    def _top(self) -> int:
-        """One past the last byte that is kept."""
-        top = self.end
-        for _, end in self.blocks():
-            top = end
-        return top
-
     def _refuses(self, low: int, high: int) -> bool:
         """Whether ``[low, high)`` touches nothing and would be one range too many."""
-        if low == self.end or self._beyond is None or len(self._beyond) < MAX_RANGES:
+        beyond = self._beyond
+        if low == self.end or beyond is None or len(beyond) < MAX_RANGES:
             return False
-        return all(high < start or low > end for start, end in self._beyond)
+        return not beyond.touches(low, high)
 
     def _fill_gaps(self, low: int, high: int, view: memoryview) -> None:
         """Copies what no range has yet; ``view`` is ``[low, high)``."""
         window = self._window
         assert window is not None
         at = low
-        for start, end in self.blocks():
-            if start >= high:
-                break
-            if start > at:
-                window.fill(at, view[at - low : start - low])
-            at = max(at, end)
-        if at < high:
-            window.fill(at, view[at - low :])
+        while at < high:
+            here = None if self._beyond is None else self._beyond.overlap(at, high)
+            if here is None:
+                window.fill(at, view[at - low :])
+                return
+            if here[0] > at:
+                window.fill(at, view[at - low : here[0] - low])
+            at = here[1]
 
     def _advance(self, low: int, high: int) -> int:
         """Notes ``[low, high)`` as kept, and moves ``end`` over what is whole now."""
@@ -244,8 +238,28 @@ class ReceiveRing:
         return done
 
     def blocks(self) -> list[tuple[int, int]]:
-        """The stretches beyond ``end``, ascending: what SACK reports."""
-        return [] if self._beyond is None else list(self._beyond)
+        """The stretches beyond ``end``, ascending. They may be a thousand: no arrival asks for all of them."""
+        return self.first_blocks(MAX_RANGES)
+
+    def has_gap(self) -> bool:
+        """Something is kept beyond ``end``."""
+        return self._beyond is not None and len(self._beyond) > 0
+
+    def top(self) -> int:
+        """One past the last byte that is kept: ``end`` without a gap."""
+        return self.end if self._beyond is None else max(self.end, self._beyond.top())
+
+    def first_blocks(self, most: int) -> list[tuple[int, int]]:
+        """The lowest ``most`` of the stretches beyond ``end``, ascending."""
+        return [] if self._beyond is None else self._beyond.first(most)
+
+    def block_of(self, at: int) -> tuple[int, int] | None:
+        """The stretch beyond ``end`` that holds the byte at ``at``, if one does; O(log n)."""
+        return None if self._beyond is None else self._beyond.range_of(at)
+
+    def overlap(self, low: int, high: int) -> tuple[int, int] | None:
+        """The first part of ``[low, high)`` that is kept beyond ``end``, if there is one; O(log n)."""
+        return None if self._beyond is None else self._beyond.overlap(low, high)
 
     def resize(self, capacity: int) -> None:
         """Another capacity; what is kept stays, even beyond it."""
@@ -253,7 +267,7 @@ class ReceiveRing:
 
     def trim(self) -> None:
         """Gives the memory back when nothing is kept."""
-        if self._window is not None and self.start == self.end and not self.blocks():
+        if self._window is not None and self.start == self.end and not self.has_gap():
             self._window.drop()
             self._beyond = None
 

@@ -201,6 +201,7 @@ class UdpTable:
         self._connected: dict[bytes, list[UdpEndpoint]] = {}  # by the key of what arrives
         self._bound: dict[bytes, list[UdpEndpoint]] = {}  # by local address and port
         self._by_port: dict[int, list[UdpEndpoint]] = {}
+        self._by_peer: dict[bytes, list[UdpEndpoint]] = {}  # the connected ones again, for broadcasts
 
     def open(self, address: bytes, port: int, options: SocketOptions, now: int) -> UdpEndpoint:
         """A new endpoint; port 0 is an ephemeral one. Raises AddressInUse, AddressNotAvailable."""
@@ -226,10 +227,14 @@ class UdpTable:
     def insert(self, endpoint: UdpEndpoint) -> None:
         """An endpoint says where it can be found from now on."""
         self._places(endpoint).setdefault(_place_key(endpoint), []).append(endpoint)
+        if endpoint.remote is not None:
+            self._by_peer.setdefault(_peer_key(*endpoint.remote, endpoint.port), []).append(endpoint)
 
     def remove(self, endpoint: UdpEndpoint) -> None:
         """It is no longer there; for good when it is closed."""
         _discard(self._places(endpoint), _place_key(endpoint), endpoint)
+        if endpoint.remote is not None:
+            _discard(self._by_peer, _peer_key(*endpoint.remote, endpoint.port), endpoint)
         if not endpoint.is_open:
             siblings = self._by_port.get(endpoint.port, [])
             siblings.remove(endpoint)
@@ -279,20 +284,19 @@ class UdpTable:
                 found = self._bound.get(ANY_V4 + port)
             if found is None:
                 found = self._bound.get(ANY + port)
-                if found is not None and is_v4(place):
+                if found is not None and is_v4(place) and found[-1].options.v6only:
                     found = [endpoint for endpoint in found if not endpoint.options.v6only]
         return _choose(found, key) if found else None
 
     def _all_takers(self, datagram: Datagram) -> list[UdpEndpoint]:
         """Everybody bound to the broadcast address or to any, and connected to nobody else."""
+        port = datagram.key[34:36]
         takers: list[UdpEndpoint] = []
-        peer = (datagram.source, datagram.source_port)
-        for endpoint in self._by_port.get(datagram.destination_port, []):
-            place = endpoint.bound_address
-            fits = place in (datagram.destination, ANY_V4) or (place == ANY and not endpoint.options.v6only)
-            if fits and endpoint.remote in (None, peer):
-                takers.append(endpoint)
-        return takers
+        for place in (datagram.destination, ANY_V4, ANY):
+            takers += self._bound.get(place + port, ())
+        peer = datagram.source, datagram.source_port
+        takers += self._by_peer.get(_peer_key(*peer, datagram.destination_port), ())
+        return [endpoint for endpoint in takers if _hears_broadcast(endpoint, datagram.destination)]
 
     def icmp_error(self, key: bytes, code: int, is_fatal: bool) -> UdpEndpoint | None:
         """An ICMP error (errno ``code``) quotes a datagram of ours; ``key`` is as *sent*. Returns who got it pending.
@@ -346,6 +350,15 @@ def _place_key(endpoint: UdpEndpoint) -> bytes:
     return flow_key(address, port, endpoint.address, endpoint.port)
 
 
+def _peer_key(address: bytes, port: int, own_port: int) -> bytes:
+    return address + port.to_bytes(2, "big") + own_port.to_bytes(2, "big")
+
+
+def _hears_broadcast(endpoint: UdpEndpoint, destination: bytes) -> bool:
+    place = endpoint.bound_address
+    return place in (destination, ANY_V4) or (place == ANY and not endpoint.options.v6only)
+
+
 def _discard(places: dict[bytes, list[UdpEndpoint]], key: bytes, endpoint: UdpEndpoint) -> None:
     siblings = places.get(key)
     if siblings and endpoint in siblings:
@@ -355,8 +368,10 @@ def _discard(places: dict[bytes, list[UdpEndpoint]], key: bytes, endpoint: UdpEn
 
 
 def _choose(found: list[UdpEndpoint], key: bytes) -> UdpEndpoint:
-    """Of several with one address: by the flow when they share the port as equals, else the latest."""
-    if len(found) > 1 and all(endpoint.options.reuseport for endpoint in found):
+    """Of several with one address: by the flow when they share the port as equals, else the latest.
+
+    SO_REUSEPORT of the first and of the latest stands for all: bind() asks it of both sides."""
+    if len(found) > 1 and found[0].options.reuseport and found[-1].options.reuseport:
         digest = blake2b(key, digest_size=4).digest()
         return found[int.from_bytes(digest, "big") % len(found)]
     return found[-1]

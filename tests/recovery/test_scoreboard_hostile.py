@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ustack.recovery.scoreboard import Scoreboard
+from ustack.recovery.sent import Sent
 
 MSS = 10
 MS = 1_000_000
@@ -54,6 +55,16 @@ def whole(board: Scoreboard, segments: int) -> None:
     hole = board.next_lost()
     waiting = [(r.start, r.end) for r in records if r.lost and not r.resent]
     assert hole == (waiting[0] if waiting else None)
+    assert board._overtake() is last_overtaken(board)
+
+
+def last_overtaken(board: Scoreboard) -> Sent | None:
+    """What the scoreboard remembers between ACKs, found by walking from the oldest."""
+    last = None
+    record = board.sent_list.oldest
+    while record is not None and board.rack.sent_before_newest(record):
+        last, record = record, record.newer
+    return last
 
 
 Action = tuple[str, int, list[tuple[int, int]]]

@@ -6,7 +6,9 @@
 #   make counts                 instructions of the hot functions against tools/bench/COUNTS.txt (callgrind)
 #   make counts-keep            keep new ones, after a look at the diff
 
-.PHONY: bench-peers profile counts counts-keep
+#   make costs                  instructions of an attacker's packet, at rest and at the cap: at most twice as many
+
+.PHONY: bench-peers profile counts counts-keep costs
 
 bench-peers:
 	$(RUN) -m tools.bench --build-peers
@@ -19,3 +21,6 @@ counts: $(VENV)/.installed
 
 counts-keep: $(VENV)/.installed
 	$(RUN) -m tools.bench.counts --write
+
+costs: $(VENV)/.installed
+	$(RUN) -m tools.bench.costs

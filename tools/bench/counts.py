@@ -38,11 +38,15 @@ SCENARIOS = {"bulk": (4, 20, "MiB from write() to read_into()"), "ping": (100, 5
 
 def run_once(scenario: str, times: int, folder: str) -> Counter[tuple[str, str]]:
     """Instructions by (file, function), each alone. Raises CalledProcessError."""
-    out = f"{folder}/{scenario}-{times}"
+    return run(WORK, [scenario, str(times)], f"{folder}/{scenario}-{times}")
+
+
+def run(program: Path, arguments: list[str], out: str) -> Counter[tuple[str, str]]:
+    """The same for any program; `out` is where callgrind's file goes."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(build.OUTPUT / "compiled"), "PYTHONHASHSEED": "0",
                    "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
     words = ["valgrind", "--tool=callgrind", "--dump-line=no", "--compress-pos=no", f"--callgrind-out-file={out}",
-             sys.executable, str(WORK), scenario, str(times)]  # fmt: skip
+             sys.executable, str(program), *arguments]  # fmt: skip
     subprocess.run(words, env=environment, check=True, capture_output=True)
     return parse(Path(out).read_text())
 

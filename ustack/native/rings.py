@@ -160,11 +160,40 @@ class NativeReceiveRing(ReceiveRing):
         self.start += done
         return done
 
-    def blocks(self) -> list[tuple[int, int]]:
+    def has_gap(self) -> bool:
+        return self._block_count > 0
+
+    def top(self) -> int:
         if not self._block_count:
+            return self.end
+        end: int = self._ring.ranges[self._block_count - 1].end
+        return end
+
+    def first_blocks(self, most: int) -> list[tuple[int, int]]:
+        count = min(most, self._block_count)
+        if not count:
             return []
-        ring = self._ring
-        return [(block.start, block.end) for block in ring.ranges[0 : ring.range_count]]
+        return [(block.start, block.end) for block in self._ring.ranges[0:count]]
+
+    def block_of(self, at: int) -> tuple[int, int] | None:
+        found = self._block_above(at)
+        return found if found is not None and found[0] <= at else None
+
+    def overlap(self, low: int, high: int) -> tuple[int, int] | None:
+        found = self._block_above(low)
+        if found is None or found[0] >= high or low >= high:
+            return None
+        return max(low, found[0]), min(high, found[1])
+
+    def _block_above(self, at: int) -> tuple[int, int] | None:
+        """The first stretch beyond the in-order end that ends above ``at``."""
+        if not self._block_count:
+            return None
+        index: int = lib.us_ring_find(self._ring, at)
+        if index == self._block_count:
+            return None
+        block = self._ring.ranges[index]
+        return block.start, block.end
 
     def resize(self, capacity: int) -> None:
         self.capacity = capacity

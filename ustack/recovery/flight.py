@@ -6,6 +6,7 @@ records; what an acknowledgment means is in the layers above it. Bytes, sequence
 
 from __future__ import annotations
 
+from heapq import heappop
 from typing import Final
 
 from ustack.recovery.rack import Rack
@@ -62,7 +63,6 @@ class Flight:
         self._doubtful: int = una
         """Below it a record may have been resent (Karn) though the flight looks clean: an undo took its marks."""
         self._pending: int = 0
-        self._hint: int = una
 
     # What is out there
 
@@ -202,16 +202,19 @@ class Flight:
 
     def next_lost(self) -> tuple[int, int] | None:
         """The lowest range that is lost and not yet resent; None: nothing is. Amortised O(log n)."""
+        sent_list = self.sent_list
+        starts = sent_list.lost_starts
         if self._pending == 0:
+            starts.clear()
             return None
-        records = self.sent_list.records
-        index = self.sent_list.find(self._hint)
-        while index < len(records):
-            record = records[index]
-            if record.lost and not record.resent:
-                self._hint = record.start
-                return record.start, record.end
-            index += 1
+        records = sent_list.records
+        while starts:
+            index = sent_list.find(starts[0])
+            if index < len(records):
+                record = records[index]
+                if record.lost and not record.resent:
+                    return record.start, record.end
+            heappop(starts)
         return None
 
     # Losing
@@ -231,7 +234,7 @@ class Flight:
         self.total_lost += length
         if not self.enable_sack:  # duplicates counted are a guess, and lost ones are not among them
             self.sacked_bytes = min(self.sacked_bytes, self.highest_sent - self.una - self.lost_bytes)
-        self._hint = min(self._hint, record.start)
+        self.sent_list.note_lost(record)
 
     def mark_all_lost(self, now: int = -1) -> int:
         """The RTO fired: all that is unsacked is lost; the bytes newly lost.

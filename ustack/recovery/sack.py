@@ -151,6 +151,7 @@ class SackedFlight(Flight):
         left.ever_resent = left.ever_resent or record.ever_resent
         if high < record.end:
             record.start = high
+            sent_list.note_lost(record)
             return index
         sent_list.remove(index)
         if index < len(records) and records[index].sacked:

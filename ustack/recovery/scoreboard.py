@@ -235,20 +235,31 @@ class Scoreboard(SackedFlight):
         rack.advanced = False
         self.rack_deadline = 0
         before = self.total_lost
+        sent_list = self.sent_list
         patience = rack.rtt + self._reo_wnd(srtt)
-        longest = 0
-        record = self.sent_list.oldest
-        while record is not None and rack.sent_before_newest(record):
+        record = sent_list.oldest
+        while record is not None and record.sent_at + patience <= now and rack.sent_before_newest(record):
             newer = record.newer
-            remaining = record.sent_at + patience - now
-            if remaining <= 0:
-                self._mark_lost(record)
-            elif remaining > longest:
-                longest = remaining
+            self._mark_lost(record)
             record = newer
-        if longest > 0:
-            self.rack_deadline = now + longest + TIMEOUT_MIN
+        latest = self._overtake()
+        if latest is not None:
+            self.rack_deadline = max(latest.sent_at + patience, now) + TIMEOUT_MIN
         return self.total_lost - before
+
+    def _overtake(self) -> Sent | None:
+        """The record that left last before the newest delivered one, and is neither sacked nor lost.
+
+        The newest delivered one never grows older, so the search goes on where it ended: a thousand holes are not
+        walked by every ACK."""
+        sent_list = self.sent_list
+        latest = sent_list.overtaken
+        record = sent_list.oldest if latest is None else latest.newer
+        while record is not None and self.rack.sent_before_newest(record):
+            latest = record
+            record = record.newer
+        sent_list.overtaken = latest
+        return latest
 
     def _reo_wnd(self, srtt: int) -> int:
         if self.reord_seen == 0 and (self.in_recovery or self.sacked_segs >= self.reordering):

@@ -8,6 +8,7 @@ that one from its oldest end. Records that are sacked, or lost and not yet resen
 
 from __future__ import annotations
 
+from heapq import heappush
 from typing import Final
 
 
@@ -54,6 +55,11 @@ class SentList:
         """Index of the first live record: popping moves it, and the list is compacted now and then."""
         self.oldest: Sent | None = None
         self.newest: Sent | None = None
+        self.overtaken: Sent | None = None
+        """RACK knows of this one and all older ones that something newer was delivered; None: of none."""
+        self.lost_starts: list[int] = []
+        """A heap: every record that is lost and not resent begins at one of these, or holds SND.UNA and began at one.
+        Entries that name no such record any more are passed over."""
 
     def __len__(self) -> int:
         return len(self.records) - self.head
@@ -129,6 +135,7 @@ class SentList:
         right.first_sent_at = record.first_sent_at
         record.end = at
         self.records.insert(index + 1, right)
+        self.note_lost(right)
         if record.linked:
             self._link_after(record, right)
 
@@ -144,10 +151,17 @@ class SentList:
             newest.newer = record
         self.newest = record
 
+    def note_lost(self, record: Sent) -> None:
+        """``record`` begins elsewhere now, or is lost now: if it waits for its resend, it must be found."""
+        if record.lost and not record.resent:
+            heappush(self.lost_starts, record.start)
+
     def unlink(self, record: Sent) -> None:
         """Out of the order by time: acknowledged, sacked or lost."""
         older = record.older
         newer = record.newer
+        if self.overtaken is record:
+            self.overtaken = older
         if older is None:
             self.oldest = newer
         else:
@@ -179,7 +193,7 @@ class SentList:
             record.older = record.newer = None
             record.linked = False
             record = newer
-        self.oldest = self.newest = None
+        self.oldest = self.newest = self.overtaken = None
         in_flight = [r for r in self.records[self.head :] if not r.sacked and not (r.lost and not r.resent)]
         in_flight.sort(key=_sent_order)
         for record in in_flight:

@@ -6,6 +6,7 @@ is an attack or a wrapped identification, and costs the whole packet (RFC 5722; 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from enum import IntEnum
 from typing import Final
 
@@ -55,7 +56,7 @@ class Reassembly:
     def __init__(self) -> None:
         self.memory = 0
         self.whole = b""
-        self._queues: dict[bytes, Queue] = {}
+        self._queues: OrderedDict[bytes, Queue] = OrderedDict()  # a plain one finds its first entry by a walk
 
     def __len__(self) -> int:
         return len(self._queues)
@@ -88,7 +89,7 @@ class Reassembly:
         start = fragment.offset
         end = start + len(fragment.payload)
         ends_elsewhere = queue.length >= 0 and (end > queue.length or (not fragment.more and end != queue.length))
-        ends_too_soon = not fragment.more and any(high > end for _, high in queue.ranges)
+        ends_too_soon = not fragment.more and queue.ranges.top() > end
         if ends_elsewhere or ends_too_soon:
             return Verdict.INCONSISTENT
         ranges = queue.ranges

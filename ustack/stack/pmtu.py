@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from ustack.settings import SECOND
@@ -27,7 +28,7 @@ class PathMtus:
     """Learned MTUs; bounded, the oldest is forgotten first. Expiry is looked at when asked: no timer."""
 
     def __init__(self) -> None:
-        self._paths: dict[bytes, _Path] = {}
+        self._paths: OrderedDict[bytes, _Path] = OrderedDict()  # a plain one finds its first entry by a walk
 
     def mtu(self, destination: bytes, link: int, now: int) -> int:
         """What fits on the way to ``destination``: at most ``link``, the device's own."""
@@ -54,7 +55,7 @@ class PathMtus:
             return False
         self._paths.pop(destination, None)
         if len(self._paths) >= MOST_PATHS:
-            del self._paths[next(iter(self._paths))]
+            self._paths.popitem(last=False)
         self._paths[destination] = _Path(mtu, is_locked, now + EXPIRY)
         return mtu < known
 

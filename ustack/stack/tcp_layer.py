@@ -34,6 +34,7 @@ class TcpLayer:
         self.connections: dict[bytes, Connection] = {}
         self.time_waits: dict[bytes, TimeWait] = {}
         self.listeners: dict[int, list[Listener]] = {}
+        self._listening: dict[bytes, list[Listener]] = {}  # the same by address and port: no search for a SYN
 
     # Segments in
 
@@ -122,19 +123,25 @@ class TcpLayer:
 
     def find_listener(self, segment: Segment) -> Listener | None:
         """The listener with the most exact address; of a SO_REUSEPORT group the one that the flow's hash names."""
-        candidates = self.listeners.get(segment.destination_port)
-        if candidates is None:
+        group = self._group_at(segment.destination, segment.key[34:36])
+        if not group:
             return None
-        destination = segment.destination
-        exact = [listener for listener in candidates if listener.address == destination]
-        if not exact:
-            exact = [listener for listener in candidates if _covers(listener, destination)]
-        if not exact:
-            return None
-        if len(exact) == 1:
-            return exact[0]
+        if len(group) == 1:
+            return group[0]
         digest = blake2s(segment.key, digest_size=4, key=self.env.isn.secret, person=b"group")
-        return exact[int.from_bytes(digest.digest(), "big") % len(exact)]
+        return group[int.from_bytes(digest.digest(), "big") % len(group)]
+
+    def _group_at(self, destination: bytes, port: bytes) -> list[Listener] | None:
+        """Who listens at the address itself, else at any IPv4 address, else at any address at all."""
+        group = self._listening.get(destination + port)
+        v4 = is_v4(destination)
+        if group is None and v4:
+            group = self._listening.get(ANY_V4 + port)
+        if group is None:
+            group = self._listening.get(ANY + port)
+            if group is not None and v4 and group[-1].options.v6only:
+                group = [listener for listener in group if not listener.options.v6only]
+        return group
 
     def listen(self, reservation: Reservation, backlog: int, own: SocketOptions) -> Listener:
         """A passive open on a reserved port. Raises EADDRINUSE when somebody listens there."""
@@ -147,6 +154,7 @@ class TcpLayer:
         listener.reservation = reservation
         listener.released = self._forget_listener
         self.listeners.setdefault(reservation.port, []).append(listener)
+        self._listening.setdefault(_place(listener), []).append(listener)
         return listener
 
     def _forget_listener(self, listener: Listener) -> None:
@@ -155,6 +163,10 @@ class TcpLayer:
             group.remove(listener)
             if not group:
                 del self.listeners[listener.port]
+            same = self._listening[_place(listener)]
+            same.remove(listener)
+            if not same:
+                del self._listening[_place(listener)]
         self.deadlines.forget(listener)
         held = listener.reservation
         if isinstance(held, Reservation):
@@ -275,8 +287,5 @@ class TcpLayer:
             self.deadlines.watch(waiting, waiting.deadline)
 
 
-def _covers(listener: Listener, destination: bytes) -> bool:
-    """A wildcard listener takes this address (``::`` takes IPv4 too unless IPV6_V6ONLY)."""
-    if listener.address == ANY:
-        return not (listener.options.v6only and is_v4(destination))
-    return listener.address == ANY_V4 and is_v4(destination)
+def _place(listener: Listener) -> bytes:
+    return listener.address + listener.port.to_bytes(2, "big")

@@ -224,8 +224,7 @@ def _rst_at_sack_edge(tcb: Tcb, seq: int) -> bool:
     """The peer counts what we reported as received: the right edge of the last block is "next" for it."""
     if not tcb.sack_on:
         return False
-    blocks = delivery.held_blocks(tcb)
-    return bool(blocks) and seq == blocks[-1][1]
+    return delivery.has_gap(tcb) and seq == delivery.held_top(tcb)
 
 
 def check_syn(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:

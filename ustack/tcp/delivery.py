@@ -56,7 +56,8 @@ def _take_in_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int) -> 
     start = tcb.rcv_nxt
     if seq < start:
         note_dsack(tcb, seq, start)
-    held = tcb.receive_ring.blocks()
+    had_gap = tcb.receive_ring.has_gap()
+    held = _held_of(tcb, start, end) if had_gap else None
     advanced = tcb.receive_ring.place(start - tcb.irs - 1, segment.payload, start - seq, end - start)
     if advanced == 0:
         tcb.env.counters.add("TCPRcvQDrop")
@@ -64,16 +65,18 @@ def _take_in_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int) -> 
         return
     tcb.rcv_nxt = start + advanced
     tcb.bytes_received += advanced
-    if held:
-        _note_overlaps(tcb, held, start, end)
-        if not tcb.receive_ring.blocks():
-            tcb.ack_now = True  # RFC 5681 section 4.2: a filled gap is acknowledged at once
+    if held is not None:
+        extend_dsack(tcb, held[0], held[1])
+    if had_gap and not tcb.receive_ring.has_gap():
+        tcb.ack_now = True  # RFC 5681 section 4.2: a filled gap is acknowledged at once
     event_data_received(tcb, segment, now)
     tcb.env.tell(EventKind.READABLE, tcb)
 
 
 def _take_out_of_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int) -> None:
-    _note_overlaps(tcb, tcb.receive_ring.blocks(), seq, end)
+    held = _held_of(tcb, seq, end)
+    if held is not None:
+        extend_dsack(tcb, held[0], held[1])
     tcb.receive_ring.place(seq - tcb.irs - 1, segment.payload, 0, end - seq)
     tcb.env.counters.add("TCPOFOQueue", segment.segs)
     tcb.rcv_ooopack += segment.segs
@@ -84,14 +87,13 @@ def _take_out_of_order(tcb: Tcb, segment: Segment, seq: int, end: int, now: int)
     event_data_received(tcb, segment, now)
 
 
-def _note_overlaps(tcb: Tcb, held: list[tuple[int, int]], seq: int, end: int) -> None:
-    """What of [seq, end) had come before, out of order (``held``, in bytes of the stream), arrived twice."""
+def _held_of(tcb: Tcb, seq: int, end: int) -> tuple[int, int] | None:
+    """The first stretch of [seq, end) that had come before, out of order: it arrives twice.
+
+    D-SACK tells of one block only, and stretches that are held apart never make one block."""
     first = tcb.irs + 1
-    for block_start, block_end in held:
-        overlap_start = max(seq, block_start + first)
-        overlap_end = min(end, block_end + first)
-        if overlap_start < overlap_end:
-            extend_dsack(tcb, overlap_start, overlap_end)
+    held = tcb.receive_ring.overlap(seq - first, end - first)
+    return None if held is None else (held[0] + first, held[1] + first)
 
 
 def _remember_block(tcb: Tcb, seq: int) -> None:
@@ -105,45 +107,72 @@ def _remember_block(tcb: Tcb, seq: int) -> None:
 
 def has_gap(tcb: Tcb) -> bool:
     """Something lies beyond rcv_nxt with a hole before it: text, or the peer's FIN."""
-    return bool(tcb.receive_ring.blocks()) or tcb.rcv_fin > tcb.rcv_nxt
+    return tcb.receive_ring.has_gap() or tcb.rcv_fin > tcb.rcv_nxt
 
 
-def held_blocks(tcb: Tcb) -> list[tuple[int, int]]:
-    """What lies beyond the first hole; the FIN counts as one (as Linux sacks it)."""
+def held_top(tcb: Tcb) -> int:
+    """One past the last sequence number that is held; the FIN counts as one (as Linux sacks it)."""
+    if tcb.rcv_fin > tcb.rcv_nxt:
+        return tcb.rcv_fin + 1
+    return tcb.receive_ring.top() + tcb.irs + 1
+
+
+def _held_block(tcb: Tcb, seq: int) -> tuple[int, int] | None:
+    """What is held without a hole around ``seq``, beyond the first hole."""
     first = tcb.irs + 1
-    blocks = [(start + first, end + first) for start, end in tcb.receive_ring.blocks()]
-    fin = tcb.rcv_fin
-    if fin > tcb.rcv_nxt:
-        if blocks and blocks[-1][1] == fin:
-            blocks[-1] = blocks[-1][0], fin + 1
-        else:
-            blocks.append((fin, fin + 1))
+    fin = tcb.rcv_fin if tcb.rcv_fin > tcb.rcv_nxt else -1
+    found = tcb.receive_ring.block_of((fin - 1 if seq == fin else seq) - first)
+    if found is None:
+        return (fin, fin + 1) if seq == fin else None
+    return _with_fin(found[0] + first, found[1] + first, fin)
+
+
+def _with_fin(start: int, end: int, fin: int) -> tuple[int, int]:
+    return (start, end + 1) if end == fin else (start, end)
+
+
+def _lowest_blocks(tcb: Tcb, most: int) -> list[tuple[int, int]]:
+    """The first ``most`` blocks beyond the first hole, ascending."""
+    first = tcb.irs + 1
+    fin = tcb.rcv_fin if tcb.rcv_fin > tcb.rcv_nxt else -1
+    blocks = [_with_fin(start + first, end + first, fin) for start, end in tcb.receive_ring.first_blocks(most)]
+    if fin >= 0 and len(blocks) < most and (not blocks or blocks[-1][1] <= fin):
+        blocks.append((fin, fin + 1))
     return blocks
 
 
 def sack_blocks(tcb: Tcb, most: int) -> list[tuple[int, int]]:
-    """Up to ``most`` blocks for the next ACK: D-SACK first (RFC 2883), then by recency (RFC 2018 section 4)."""
+    """Up to ``most`` blocks for the next ACK: D-SACK first (RFC 2883), then by recency (RFC 2018 section 4).
+
+    A peer can make a thousand ranges: only those of the latest arrivals and the lowest are looked at."""
     duplicate = [tcb.dsack] if tcb.dsack is not None else []
-    chosen: list[tuple[int, int]] = []
-    blocks = held_blocks(tcb)
-    if not blocks:
+    if not has_gap(tcb):
         tcb.recent_blocks.clear()
         return duplicate
+    chosen: list[tuple[int, int]] = []
     keep: list[int] = []
     for seq in tcb.recent_blocks:
-        for block in blocks:
-            if block[0] <= seq < block[1]:
-                keep.append(seq)
-                if block not in chosen:
-                    chosen.append(block)
-                break
-    tcb.recent_blocks = keep or [blocks[-1][0]]  # empty only while there is no gap
-    for block in blocks:
-        if len(chosen) >= most:
-            break
-        if block not in chosen:
+        block = _block_among(chosen, seq)
+        if block is None and len(chosen) < most:
+            block = _held_block(tcb, seq)
+            if block is None:
+                continue
             chosen.append(block)
+        keep.append(seq)
+    if len(chosen) < most:
+        for block in _lowest_blocks(tcb, most):
+            if len(chosen) < most and block not in chosen:
+                chosen.append(block)
+    tcb.recent_blocks = keep or [held_top(tcb) - 1]  # empty only while there is no gap
     return (duplicate + chosen)[:most]  # a block that arrived twice as a whole is told twice (RFC 2883 section 4.1.3)
+
+
+def _block_among(blocks: list[tuple[int, int]], seq: int) -> tuple[int, int] | None:
+    """The one of a few blocks that holds ``seq``."""
+    for block in blocks:
+        if block[0] <= seq < block[1]:
+            return block
+    return None
 
 
 def note_dsack(tcb: Tcb, start: int, end: int) -> None:
@@ -183,7 +212,7 @@ def event_data_received(tcb: Tcb, segment: Segment, now: int) -> None:
         elif gap > tcb.rtt.rto:
             tcb.add_quickacks(MAX_QUICKACKS)
     tcb.last_text_at = now
-    if segment.payload_length >= 128 and (tcb.sack_on or not tcb.receive_ring.blocks()):
+    if segment.payload_length >= 128 and (tcb.sack_on or not tcb.receive_ring.has_gap()):
         # Behind a gap only with SACK: else the window must stand, or the ACK is no duplicate (RFC 5681 section 2).
         window.grow(tcb, segment.payload_length)
 

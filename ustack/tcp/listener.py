@@ -18,6 +18,7 @@ from ustack.tcp.constants import DEFAULT_MSS_V4, DEFAULT_MSS_V6, MILLISECOND, SE
 from ustack.tcp.environment import Environment
 from ustack.tcp.events import EventKind
 from ustack.tcp.options import SynOptions
+from ustack.tcp.requests import Request, RequestTimes
 from ustack.tcp.state import Input
 from ustack.tcp.timers import Waiter
 from ustack.wire.address import is_v4
@@ -25,24 +26,6 @@ from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, CWR, ECE, FIN, RST, SYN, TcpOptions, parse_options
 
 _ECN_SETUP: Final = ECE | CWR
-
-
-class Request(opening.HandshakeRecord):
-    """One SYN that was answered: what the third ACK needs (Linux's request_sock)."""
-
-    def __init__(self, key: bytes, irs: int, iss: int, offer: SynOptions, now: int) -> None:
-        super().__init__(irs, iss, offer)
-        self.key = key
-        self.mss = 0
-        self.window = 0
-        self.deadline = now + SECOND
-        self.answered_at = now
-        self.created_at = now
-        self.limited_at = -1
-        """When the last answer left that tcp_invalid_ratelimit limits, ns; -1: none yet."""
-        self.saved_syn = b""
-        self.acked = False
-        """The third ACK came while the accept queue was full, or TCP_DEFER_ACCEPT waits for data."""
 
 
 class Listener(Waiter):
@@ -57,6 +40,7 @@ class Listener(Waiter):
         self.options = own
         self.owner: object = None
         self.requests: dict[bytes, Request] = {}
+        self._times = RequestTimes(self.requests)
         self.queue: deque[Connection] = deque()
         self.is_open = True
         self.mtu_to: Callable[[bytes, int], int] = _default_mtu
@@ -142,8 +126,8 @@ class Listener(Waiter):
             self._send_cookie(request, segment, now)
             return
         self.requests[segment.key] = request
-        if self.deadline == 0 or request.deadline < self.deadline:
-            self.deadline = request.deadline
+        self._times.watch(request)
+        self.deadline = self._times.earliest()
         self._send_syn_ack(request, now)
 
     def _drop_syn(self) -> None:
@@ -396,13 +380,10 @@ class Listener(Waiter):
         """Resend SYN-ACKs that nobody answered, forget requests that are too old (Linux's reqsk_timer_handler)."""
         settings = self.env.settings
         most = self.options.syncnt or settings.tcp_synack_retries
-        earliest = 0
-        for request in list(self.requests.values()):
-            if request.deadline <= now and not self._resend(request, most, now):
-                continue
-            if earliest == 0 or request.deadline < earliest:
-                earliest = request.deadline
-        self.deadline = earliest
+        while (request := self._times.take_due(now)) is not None:
+            if self._resend(request, most, now):
+                self._times.watch(request)
+        self.deadline = self._times.earliest()
 
     def _resend(self, request: Request, most: int, now: int) -> bool:
         """False: the request was given up."""
