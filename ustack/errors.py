@@ -1,8 +1,6 @@
-# ruff: noqa: N818 - named as the errno reads, like trio's WouldBlock; the builtin beside each has the suffix
-"""What ustack raises: one hierarchy, every member an OSError with the errno that a socket user expects.
+"""What ustack raises: exactly the builtin class that the kernel's sockets raise for an errno, with its text.
 
-Each class is also the builtin that ``except`` clauses name, so code written for the kernel's
-sockets catches ustack's errors unchanged:
+No class of ustack's own stands between, for programs compare types: ``type(error) is BlockingIOError`` (redis-py).
 
 >>> try:
 ...     raise from_errno(errno.ECONNREFUSED)
@@ -14,7 +12,6 @@ sockets catches ustack's errors unchanged:
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
 
 _TEXTS: dict[int, str] = {  # glibc's strerror, errno numbers of Linux
     errno.EPERM: "Operation not permitted",
@@ -69,144 +66,10 @@ def error_text(code: int) -> str:
     return _TEXTS.get(code, f"Unknown error {code}")
 
 
-class UstackError(OSError):
-    """The root. ``UstackError(code)`` fills in the text; a class of its own fills in the code too."""
+def from_errno(code: int) -> OSError:
+    """The error for an errno, to be raised: the builtin class that ``OSError(code, text)`` chooses.
 
-    code: ClassVar[int] = errno.EIO
-
-    def __init__(self, code: int = 0, text: str = "") -> None:
-        number = code or self.code
-        super().__init__(number, text or error_text(number))
-
-
-class WouldBlock(UstackError, BlockingIOError):
-    """EAGAIN: nothing now, on a socket that does not wait."""
-
-    code = errno.EAGAIN
-
-
-class InProgress(UstackError, BlockingIOError):
-    """EINPROGRESS: connect() goes on in the background."""
-
-    code = errno.EINPROGRESS
-
-
-class AlreadyInProgress(UstackError, BlockingIOError):
-    """EALREADY: an earlier connect() still goes on."""
-
-    code = errno.EALREADY
-
-
-class Interrupted(UstackError, InterruptedError):
-    """EINTR."""
-
-    code = errno.EINTR
-
-
-class NotPermitted(UstackError, PermissionError):
-    """EACCES, EPERM: a broadcast without SO_BROADCAST, say, or an answer "administratively prohibited"."""
-
-    code = errno.EACCES
-
-
-class NotFound(UstackError, FileNotFoundError):
-    """ENOENT: no congestion control of that name, say."""
-
-    code = errno.ENOENT
-
-
-class ConnectionRefused(UstackError, ConnectionRefusedError):
-    """ECONNREFUSED: RST in answer to a SYN, or ICMP port unreachable."""
-
-    code = errno.ECONNREFUSED
-
-
-class ConnectionReset(UstackError, ConnectionResetError):
-    """ECONNRESET: RST on an established connection."""
-
-    code = errno.ECONNRESET
-
-
-class ConnectionAborted(UstackError, ConnectionAbortedError):
-    """ECONNABORTED: this side gave the connection up."""
-
-    code = errno.ECONNABORTED
-
-
-class PipeBroken(UstackError, BrokenPipeError):
-    """EPIPE, ESHUTDOWN: writing after the writing side was shut down."""
-
-    code = errno.EPIPE
-
-
-class TimedOut(UstackError, TimeoutError):
-    """ETIMEDOUT: the peer stopped answering (R2 of RFC 9293 section 3.8.3, keepalive, TCP_USER_TIMEOUT)."""
-
-    code = errno.ETIMEDOUT
-
-
-class AddressInUse(UstackError):
-    """EADDRINUSE."""
-
-    code = errno.EADDRINUSE
-
-
-class AddressNotAvailable(UstackError):
-    """EADDRNOTAVAIL: not an address of this stack, or no ephemeral port is left."""
-
-    code = errno.EADDRNOTAVAIL
-
-
-class HostUnreachable(UstackError):
-    """EHOSTUNREACH."""
-
-    code = errno.EHOSTUNREACH
-
-
-class NetworkUnreachable(UstackError):
-    """ENETUNREACH: ICMP said so, or there is no address of that family to send from."""
-
-    code = errno.ENETUNREACH
-
-
-class NotConnected(UstackError):
-    """ENOTCONN."""
-
-    code = errno.ENOTCONN
-
-
-class AlreadyConnected(UstackError):
-    """EISCONN."""
-
-    code = errno.EISCONN
-
-
-class MessageTooLong(UstackError):
-    """EMSGSIZE: a datagram beyond what IP carries, or beyond the path MTU when it must not be fragmented."""
-
-    code = errno.EMSGSIZE
-
-
-class InvalidArgument(UstackError):
-    """EINVAL."""
-
-    code = errno.EINVAL
-
-
-class NotSupported(UstackError):
-    """EOPNOTSUPP."""
-
-    code = errno.EOPNOTSUPP
-
-
-_CLASSES: dict[int, type[UstackError]] = {cls.code: cls for cls in UstackError.__subclasses__()} | {
-    errno.EPERM: NotPermitted,
-    errno.ESHUTDOWN: PipeBroken,
-}
-
-
-def from_errno(code: int) -> UstackError:
-    """The error for a pending errno such as ``Connection.error``, to be raised; ValueError for 0."""
+    ValueError for 0, which is no error."""
     if code == 0:
         raise ValueError("errno 0 is no error")
-    return _CLASSES.get(code, UstackError)(code)
+    return OSError(code, error_text(code))

@@ -5,11 +5,12 @@ Sans-IO: answers go down through a :class:`ustack.network.Network`. Nothing wait
 
 from __future__ import annotations
 
+import errno
 from collections import OrderedDict, deque
 from typing import Final
 
 from ustack.drops import Drop
-from ustack.errors import AddressInUse, AddressNotAvailable, MessageTooLong, NetworkUnreachable
+from ustack.errors import from_errno
 from ustack.network import Network, Outgoing
 from ustack.settings import MILLISECOND, SECOND
 from ustack.sockopts import PMTUDISC_DONT
@@ -68,18 +69,18 @@ class IcmpEndpoint:
         self.drops = 0
 
     def send_echo(self, destination: bytes, sequence: int, data: bytes, now: int) -> None:
-        """One echo request; longer than the MTU it leaves in fragments. Raises NetworkUnreachable, MessageTooLong."""
+        """One echo request; longer than the MTU it leaves in fragments. Raises ENETUNREACH, EMSGSIZE."""
         v4 = is_v4(destination)
         if len(data) > (65507 if v4 else 65527):
-            raise MessageTooLong
+            raise from_errno(errno.EMSGSIZE)
         source = self.address
         if is_any(source):
             chosen = self.icmp.network.source_for(destination)
             if chosen is None:
-                raise NetworkUnreachable
+                raise from_errno(errno.ENETUNREACH)
             source = chosen
         elif is_v4(source) is not v4:
-            raise NetworkUnreachable
+            raise from_errno(errno.ENETUNREACH)
         text = icmp.build_echo_request(source, destination, self.identifier, sequence & 0xFFFF, data)
         protocol = icmp.protocol_of(source)
         outgoing = Outgoing(source, destination, protocol, text, self.ttl, self.tos, self.mtu_discover)
@@ -168,13 +169,13 @@ class Icmp:
         self._limiter = _Limiter()
 
     def open(self, address: bytes, identifier: int, now: int) -> IcmpEndpoint:
-        """An endpoint for ``ping``; identifier 0 is any free one. Raises AddressInUse, AddressNotAvailable."""
+        """An endpoint for ``ping``; identifier 0 is any free one. Raises EADDRINUSE, EADDRNOTAVAIL."""
         if not is_any(address) and not self.network.is_local(address):
-            raise AddressNotAvailable
+            raise from_errno(errno.EADDRNOTAVAIL)
         if identifier == 0:
             identifier = next((n for n in range(1, 65536) if n not in self._endpoints), 0)
         if not 0 < identifier < 65536 or identifier in self._endpoints:
-            raise AddressInUse
+            raise from_errno(errno.EADDRINUSE)
         endpoint = IcmpEndpoint(self, address, identifier)
         self._endpoints[identifier] = endpoint
         return endpoint

@@ -63,4 +63,4 @@ class Network:
         return None
 
     def send(self, outgoing: Outgoing, now: int) -> None:
-        """Queues the packet, or its fragments. Raises MessageTooLong when it is too long and must stay whole."""
+        """Queues the packet, or its fragments. Raises EMSGSIZE when it is too long and must stay whole."""

@@ -12,17 +12,7 @@ from hashlib import blake2b
 from typing import Final
 
 from ustack.drops import Drop
-from ustack.errors import (
-    AddressInUse,
-    AddressNotAvailable,
-    InvalidArgument,
-    MessageTooLong,
-    NetworkUnreachable,
-    NotConnected,
-    NotPermitted,
-    PipeBroken,
-    from_errno,
-)
+from ustack.errors import from_errno
 from ustack.network import Network, Outgoing
 from ustack.sockopts import PMTUDISC_DONT, SocketOptions
 from ustack.wire import udp
@@ -92,7 +82,7 @@ class UdpEndpoint:
         return received
 
     def connect(self, address: bytes, port: int) -> None:
-        """Fixes the peer: only its datagrams are taken, and its ICMP errors are reported. Raises NetworkUnreachable.
+        """Fixes the peer: only its datagrams are taken, and its ICMP errors are reported. Raises ENETUNREACH.
 
         What is queued already stays (as on Linux).
         """
@@ -100,10 +90,10 @@ class UdpEndpoint:
         if is_any(self.bound_address):
             chosen = self.table.network.source_for(address)
             if chosen is None:
-                raise NetworkUnreachable
+                raise from_errno(errno.ENETUNREACH)
             source = chosen
         elif is_v4(source) is not is_v4(address):
-            raise InvalidArgument
+            raise from_errno(errno.EINVAL)
         self.table.remove(self)
         self.address = source
         self.remote = (address, port)
@@ -117,27 +107,27 @@ class UdpEndpoint:
         self.table.insert(self)
 
     def send(self, data: bytes, now: int) -> None:
-        """To the connected peer; NotConnected without one."""
+        """To the connected peer; EDESTADDRREQ without one."""
         if self.remote is None:
-            raise NotConnected(errno.EDESTADDRREQ)
+            raise from_errno(errno.EDESTADDRREQ)
         self.send_to(data, self.remote[0], self.remote[1], now)
 
     def send_to(self, data: bytes, address: bytes, port: int, now: int) -> None:
-        """Hands one datagram to IP. Raises the pending error; MessageTooLong beyond 65507 (65527 over IPv6) bytes or
-        beyond the path MTU when it must not be fragmented; NetworkUnreachable, NotPermitted (a broadcast
-        without SO_BROADCAST), InvalidArgument (port 0)."""
+        """Hands one datagram to IP. Raises the pending error; EMSGSIZE beyond 65507 (65527 over IPv6) bytes or
+        beyond the path MTU when it must not be fragmented; ENETUNREACH, EACCES (a broadcast
+        without SO_BROADCAST), EINVAL (port 0)."""
         if not self.is_open:
-            raise PipeBroken(errno.EBADF)
+            raise from_errno(errno.EBADF)
         self._raise_pending()
         v4 = is_v4(address)
         if port == 0:
-            raise InvalidArgument
+            raise from_errno(errno.EINVAL)
         if len(data) > (udp.MAX_PAYLOAD_V4 if v4 else udp.MAX_PAYLOAD_V6):
-            raise MessageTooLong
+            raise from_errno(errno.EMSGSIZE)
         source = self._source_to(address)
         options = self.options
         if self.table.network.is_broadcast(address) and not options.broadcast:
-            raise NotPermitted
+            raise from_errno(errno.EACCES)
         outgoing = Outgoing(
             source,
             address,
@@ -159,11 +149,11 @@ class UdpEndpoint:
     def _source_to(self, address: bytes) -> bytes:
         if not is_any(self.address) and not is_multicast(self.address):
             if is_v4(self.address) is not is_v4(address):
-                raise NetworkUnreachable
+                raise from_errno(errno.ENETUNREACH)
             return self.address
         chosen = self.table.network.source_for(address)
         if chosen is None:
-            raise NetworkUnreachable
+            raise from_errno(errno.ENETUNREACH)
         return chosen
 
     def enqueue(self, datagram: Datagram, now: int) -> bool:
@@ -204,14 +194,14 @@ class UdpTable:
         self._by_peer: dict[bytes, list[UdpEndpoint]] = {}  # the connected ones again, for broadcasts
 
     def open(self, address: bytes, port: int, options: SocketOptions, now: int) -> UdpEndpoint:
-        """A new endpoint; port 0 is an ephemeral one. Raises AddressInUse, AddressNotAvailable."""
+        """A new endpoint; port 0 is an ephemeral one. Raises EADDRINUSE, EADDRNOTAVAIL."""
         free = is_any(address) or is_multicast(address) or options.freebind or options.transparent
         if not free and not self.network.is_local(address) and not self.network.is_broadcast(address):
-            raise AddressNotAvailable
+            raise from_errno(errno.EADDRNOTAVAIL)
         if port == 0:
             port = self._ephemeral(address, options)
         elif self._conflicts(address, port, options):
-            raise AddressInUse
+            raise from_errno(errno.EADDRINUSE)
         endpoint = UdpEndpoint(self, address, port, options)
         self.insert(endpoint)
         self._by_port.setdefault(port, []).append(endpoint)
@@ -330,7 +320,7 @@ class UdpTable:
         return False
 
     def _ephemeral(self, address: bytes, options: SocketOptions) -> int:
-        """A free port of ip_local_port_range, from a keyed random place on; AddressInUse when all are taken."""
+        """A free port of ip_local_port_range, from a keyed random place on; EADDRINUSE when all are taken."""
         low, high = self.network.settings().ip_local_port_range
         span = high - low + 1
         self._draws += 1
@@ -340,7 +330,7 @@ class UdpTable:
             port = low + (start + step) % span
             if port not in self._by_port or not self._conflicts(address, port, options):
                 return port
-        raise AddressInUse
+        raise from_errno(errno.EADDRINUSE)
 
 
 def _place_key(endpoint: UdpEndpoint) -> bytes:

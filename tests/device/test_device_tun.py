@@ -13,7 +13,7 @@ import pytest
 from ustack import native
 from ustack.device.link import add_route, configure, kernel_side
 from ustack.device.namespace import Namespace
-from ustack.device.tun import TunDevice, TunError
+from ustack.device.tun import TunDevice
 from ustack.wire import ipv4, udp
 from ustack.wire.address import format_address, parse_address
 from ustack.wire.frame import Datagram, Frame, RawTransmit, Segment
@@ -107,17 +107,16 @@ def test_two_queues_of_one_interface() -> None:
 @pytest.mark.usefixtures("namespace")
 def test_what_goes_wrong_is_said_in_one_sentence() -> None:
     device = TunDevice("us0")
-    with pytest.raises(TunError, match="us0 is in use by another program") as caught:
+    with pytest.raises(OSError, match="us0 is in use by another program") as caught:
         TunDevice("us0")
+    assert type(caught.value) is OSError
     assert caught.value.errno == errno.EBUSY
-    with pytest.raises(TunError, match="lo exists and is no TUN interface"):
+    with pytest.raises(OSError, match="lo exists and is no TUN interface"):
         TunDevice("lo")
-    with pytest.raises(TunError, match="too long"):
-        TunDevice("a-very-long-interface-name")
     device.close()
     os.seteuid(65534)
     try:
-        with pytest.raises(TunError, match="no permission to open us1: run as root"):
+        with pytest.raises(PermissionError, match="no permission to open us1: run as root"):
             TunDevice("us1")
     finally:
         os.seteuid(0)
@@ -129,8 +128,43 @@ def test_without_the_driver_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPat
         raise OSError(errno.ENOENT, "No such file")
 
     monkeypatch.setattr("pytun.TunTapDevice", refuse)
-    with pytest.raises(TunError, match="modprobe tun"):
+    with pytest.raises(FileNotFoundError, match="modprobe tun"):
         TunDevice()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a-very-long-interface-name", "too long for the name of an interface: at most 15 bytes"),
+        ("tün-tün-tün-tün", "too long"),
+        ("a/b", "no '/', ':', '%' or space may be in it"),
+        ("a b", "no '/'"),
+        ("a:b", "no '/'"),
+        ("tun%s", "no '/'"),
+        ("tun%d%d", "no '/'"),
+        ("a\0b", "no '/'"),
+        ("..", "cannot be the name"),
+        ("10.0.0.2/24", "is an address: the name of the interface comes first"),
+        ("fd00::2", "is an address"),
+    ],
+)
+def test_what_cannot_be_a_name(name: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        TunDevice(name)
+
+
+@pytest.mark.parametrize("mtu", [-1, 1, 67, 65536, 1 << 40])
+def test_what_cannot_be_an_mtu(mtu: int) -> None:
+    with pytest.raises(ValueError, match=f"an MTU of {mtu} is not possible: it is between 68 and 65535 bytes"):
+        TunDevice("us0", mtu=mtu)
+
+
+@pytest.mark.usefixtures("namespace")
+def test_the_least_and_the_largest_mtu() -> None:
+    for mtu in (68, 65535):
+        device = TunDevice("us0", mtu=mtu)
+        assert device.mtu == mtu
+        device.close()
 
 
 @pytest.mark.usefixtures("namespace")

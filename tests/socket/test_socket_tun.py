@@ -71,3 +71,19 @@ def test_names(host: ustack.Host) -> None:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, host.device_name.encode())
         with pytest.raises(OSError, match="No such device"):
             found.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"other0")
+
+
+@pytest.mark.tun
+def test_what_open_tun_says_when_it_cannot(host: ustack.Host) -> None:
+    for arguments, mtu, reason in (
+        (("10.0.0.2/24",), 0, "'10.0.0.2/24' is an address: the name of the interface comes first"),
+        (("tun7", "10.0.0.999/24"), 0, "does not appear to be an IPv4 or IPv6"),
+        (("tun7", "198.18.0.2/24", "fd07::2/64"), 1279, "an MTU of 1279 is too small for IPv6, which needs 1280"),
+        (("tun7", "198.18.0.2/24"), 67, "an MTU of 67 is not possible"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            ustack.open_tun(*arguments, mtu=mtu)
+    with pytest.raises(OSError, match=f"{host.device_name} is in use by another program"):
+        ustack.open_tun(host.device_name, "198.18.0.2/24")
+    with ustack.open_tun("tun7", "198.18.0.2/24", mtu=576) as small:
+        assert small.stack.mtu == 576

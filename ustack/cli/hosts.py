@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from rich.console import Console
 
 import ustack
-from ustack.cli.complaint import about_file, about_tun
+from ustack.cli.complaint import Complaint, about_file, about_tun
 from ustack.cli.ladder import LadderDevice, Watcher, show
 from ustack.cli.lifelines import Lifeline
 from ustack.cli.text import host_text
@@ -70,6 +70,8 @@ def open_host(options: argparse.Namespace, addresses: list[Interface], console: 
     """A host as the network options want it. Raises Complaint; closes everything at the end."""
     try:
         tun = TunDevice(options.tun, mtu=options.mtu, queue_length=QUEUE_LENGTH)
+    except ValueError as error:
+        raise Complaint(f"{error}.", 2) from None
     except OSError as error:
         raise about_tun(options.tun, error) from None
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import ipaddress
 import os
 import struct
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ import pytun
 from ustack import native
 from ustack.device.base import RECEIVE_BATCH, Device
 from ustack.device.link import change_link
-from ustack.errors import UstackError
 from ustack.wire.frame import Frame, RawTransmit, Transmit
 
 # linux/if_tun.h
@@ -32,14 +32,41 @@ VNET_LENGTH = 10
 """struct virtio_net_hdr, linux/virtio_net.h."""
 
 IFNAMSIZ = 16
+MIN_MTU, MAX_MTU = 68, 65535
 _FRAME_MAX = 65535 + VNET_LENGTH
 
 
-class TunError(UstackError):
-    """A TUN interface cannot be opened; the text says why and what to do."""
+def check_name(name: str) -> None:
+    """Raises ValueError, with the reason, for what cannot be the name of an interface (Linux's dev_valid_name)."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an interface is a str, not {type(name).__name__}")
+    if _is_address(name):
+        raise ValueError(f"{name!r} is an address: the name of the interface comes first, as in 'tun0', {name!r}")
+    bare = name.replace("%d", "", 1)
+    if len(name.encode()) >= IFNAMSIZ:
+        raise ValueError(f"{name!r} is too long for the name of an interface: at most {IFNAMSIZ - 1} bytes")
+    if "/" in name or ":" in name or "%" in bare or "\0" in name or any(letter.isspace() for letter in name):
+        raise ValueError(f"{name!r} cannot be the name of an interface: no '/', ':', '%' or space may be in it")
+    if name in {".", ".."}:
+        raise ValueError(f"{name!r} cannot be the name of an interface")
 
 
-def _explained(error: OSError, name: str) -> TunError:
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_interface(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_mtu(mtu: int) -> None:
+    """Raises ValueError for what no TUN interface can have (linux/if_ether.h: ETH_MIN_MTU; 16 bits of IP's length)."""
+    if not MIN_MTU <= mtu <= MAX_MTU:
+        raise ValueError(f"an MTU of {mtu} is not possible: it is between {MIN_MTU} and {MAX_MTU} bytes")
+
+
+def _explained(error: OSError, name: str) -> OSError:
+    """The same error with a sentence: why the interface cannot be opened, and what to do."""
     code = error.errno or errno.EINVAL
     shown = name or "a TUN interface"
     if code in {errno.EPERM, errno.EACCES}:
@@ -55,7 +82,16 @@ def _explained(error: OSError, name: str) -> TunError:
         text = f"{shown} exists and is no TUN interface, or it was made with another multi_queue: choose another name"
     else:
         text = f"cannot open {shown}: {os.strerror(code)}"
-    return TunError(code, text)
+    return OSError(code, text)
+
+
+def _explained_change(error: OSError, name: str, mtu: int) -> OSError:
+    """The same error with a sentence: the interface is open, but it cannot be set up."""
+    code = error.errno or errno.EINVAL
+    wanted = f"an MTU of {mtu}" if mtu else "its queue length"
+    if code in {errno.EPERM, errno.EACCES}:
+        return OSError(code, f"no permission to give {name} {wanted}: run as root or with CAP_NET_ADMIN")
+    return OSError(code, f"cannot give {name} {wanted}: {os.strerror(code)}")
 
 
 class TunDevice(Device):
@@ -63,15 +99,16 @@ class TunDevice(Device):
 
     ``mtu`` 0 leaves the MTU as it is. ``multi_queue``: further devices may open the same name, each a queue of its own.
     ``queue_length``: packets that the kernel keeps for us, 0 for its default of 500. ``offload`` False for whole wire
-    packets only. Raises TunError.
+    packets only. Raises ValueError for a name or an MTU that cannot be, OSError with a sentence about what is wrong.
     """
 
     def __init__(
         self, name: str = "", *, mtu: int = 0, multi_queue: bool = False, queue_length: int = 0, offload: bool = True
     ) -> None:
         super().__init__()
-        if len(name) >= IFNAMSIZ:
-            raise TunError(errno.EINVAL, f"{name!r} is too long for an interface: at most {IFNAMSIZ - 1} letters")
+        check_name(name)
+        if mtu:
+            check_mtu(mtu)
         flags = pytun.IFF_TUN | pytun.IFF_NO_PI | (pytun.IFF_MULTI_QUEUE if multi_queue else 0)
         self._tun: Any  # pytun ships no types
         self._tun = None
@@ -79,12 +116,16 @@ class TunDevice(Device):
         try:
             self._open(name, flags, offload)
             self.name = str(self._tun.name)
+        except OSError as error:
+            self.close()
+            raise _explained(error, name) from error
+        try:
             if mtu or queue_length:
                 change_link(self.name, mtu=mtu, queue_length=queue_length)
             self.mtu = self._tun.mtu
         except OSError as error:
             self.close()
-            raise _explained(error, name) from error
+            raise _explained_change(error, self.name, mtu) from error
 
     def _open(self, name: str, flags: int, offload: bool) -> None:
         if offload:

@@ -43,9 +43,7 @@ _NEW_EDGE: Final = {
 
 
 def failure(code: int) -> OSError:
-    """The error for ``code``, also of the builtin class that the standard library would raise."""
-    if code == errno.ENOENT:
-        return FileNotFoundError(code, os.strerror(code))
+    """The error for ``code``: of the builtin class that the standard library raises."""
     return from_errno(code)
 
 

@@ -19,6 +19,7 @@ from ustack.settings import Settings
 from ustack.socket.host import Host
 from ustack.stack.stack import Stack
 from ustack.wire.address import parse_address
+from ustack.wire.ipv6 import MINIMUM_MTU
 
 ENTROPY = 64
 """Bytes of randomness a Stack gets: the source of all its secrets."""
@@ -51,11 +52,15 @@ def open_tun(
     ``Host.device_name``).
 
     ``configure``: bring the interface up and give the kernel an address in each network of ``addresses``, so that it
-    and the host can talk at once. ``offload`` False: whole wire packets only. Raises OSError with the reason: EPERM
-    without CAP_NET_ADMIN, EBUSY, ENOENT without /dev/net/tun."""
+    and the host can talk at once. ``offload`` False: whole wire packets only. Raises ValueError for a name, an address
+    or an MTU that cannot be, and OSError with the reason: EPERM without CAP_NET_ADMIN, EBUSY, ENOENT without
+    /dev/net/tun."""
+    wants_ipv6 = any(interface.version == 6 for interface in map(ip_interface, addresses))
     device = TunDevice(name, mtu=mtu, offload=offload)
     with contextlib.ExitStack() as undo:
         undo.callback(device.close)
+        if wants_ipv6 and device.mtu < MINIMUM_MTU:
+            raise ValueError(f"an MTU of {device.mtu} is too small for IPv6, which needs {MINIMUM_MTU} (RFC 8200)")
         if configure:
             _configure(device, addresses, mtu)
         host = open_device(device, *addresses, settings=settings)

@@ -6,12 +6,13 @@ Sans-IO. In: :meth:`Ip.accept` for whatever did not find a TCP connection by its
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from hashlib import blake2b
 from typing import Final
 
 from ustack.drops import Drop
-from ustack.errors import MessageTooLong
+from ustack.errors import from_errno
 from ustack.icmp import Icmp
 from ustack.network import Network, Outgoing
 from ustack.settings import SECOND, Settings
@@ -240,7 +241,7 @@ class Ip(Network):
     # Out
 
     def send(self, outgoing: Outgoing, now: int) -> None:
-        """Puts the packet, or its fragments, in ``outbox``. Raises MessageTooLong when it is too long and must stay
+        """Puts the packet, or its fragments, in ``outbox``. Raises EMSGSIZE when it is too long and must stay
         whole (PMTUDISC_DO, PMTUDISC_PROBE)."""
         packets = self.datagram(outgoing, now)
         prefix = "Ip" if is_v4(outgoing.source) else "Ip6"
@@ -269,7 +270,7 @@ class Ip(Network):
         stays_whole = mode in (PMTUDISC_DO, PMTUDISC_PROBE)
         if (too_long and stays_whole) or length > 65535 + (0 if v4 else ipv6.HEADER_LENGTH):
             self.counters.add("IpFragFails" if v4 else "Ip6FragFails")
-            raise MessageTooLong
+            raise from_errno(errno.EMSGSIZE)
         ttl = outgoing.ttl if outgoing.ttl >= 0 else self.env.settings.ip_default_ttl
         if not v4:
             packet = ipv6.build(outgoing.source, destination, outgoing.protocol, outgoing.payload, ttl, outgoing.tos)
