@@ -8,7 +8,7 @@ from ustack.cli.lifelines import Lifeline, Lifelines
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, parse_address
 from ustack.wire.frame import Segment
@@ -69,7 +69,9 @@ class Pair:
     @staticmethod
     def _state(stack: Stack, connection: Connection) -> State:
         waits = [(wait.local_port, wait.remote_port) for wait in stack.tcp.time_waits.values()]
-        return State.TIME_WAIT if (connection.local_port, connection.remote_port) in waits else connection.state
+        return (
+            State.TIME_WAIT if (connection.flow.local_port, connection.flow.remote_port) in waits else connection.state
+        )
 
 
 @pytest.mark.parametrize("first", ["client", "server"])

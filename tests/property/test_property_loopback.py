@@ -11,7 +11,7 @@ from tools.fuzz.text import text
 from ustack.settings import SECOND, Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, parse_address
 
@@ -58,7 +58,7 @@ def test_both_ends_on_one_stack(seed: int) -> None:
         which = rng.randrange(2)
         end = ends[which]
         if rng.random() < 0.5:
-            end.write(text(end.send_ring.end, rng.choice((1, 1000, 70_000))), now)
+            end.write(text(end.sender.send_ring.end, rng.choice((1, 1000, 70_000))), now)
         else:
             data = end.read(rng.choice((10, 1 << 20)), now)
             assert data == text(heard[which], len(data))

@@ -12,7 +12,7 @@ from tools.fuzz.hostile import Setup, World
 from tools.fuzz.invariants import check_stack
 from ustack.device.impairment import Impairment
 from ustack.settings import SECOND
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.wire import ipv4
 from ustack.wire.tcp import ACK, FIN, PSH, SYN, TcpHeader, build_segment
 
@@ -22,12 +22,21 @@ SYN_OPTIONS = b"\x02\x04\x05\xb4\x04\x02\x01\x03\x03\x07"
 
 def spoofed(rng: random.Random, victim: Connection) -> bytes:
     """A segment for ``victim`` that its peer never sent, near enough to be taken seriously."""
-    seq = rng.choice((victim.rcv_nxt, victim.rcv_nxt + 1, victim.rcv_nxt - 1, victim.rcv_nxt + 70_000))
-    ack = rng.choice((victim.snd_nxt, victim.snd_una, victim.snd_nxt + 1, victim.snd_una - 1))
+    seq = rng.choice(
+        (
+            victim.receiver.rcv_nxt,
+            victim.receiver.rcv_nxt + 1,
+            victim.receiver.rcv_nxt - 1,
+            victim.receiver.rcv_nxt + 70_000,
+        )
+    )
+    ack = rng.choice(
+        (victim.sender.snd_nxt, victim.sender.snd_una, victim.sender.snd_nxt + 1, victim.sender.snd_una - 1)
+    )
     flags = rng.choice((ACK, ACK, ACK | PSH, ACK | FIN, SYN, SYN | ACK))
     length = rng.choice((0, 1, 100))
-    header = TcpHeader(victim.remote_port, victim.local_port, seq & MASK, ack & MASK, flags, 500)
-    source, destination = victim.remote_address, victim.local_address
+    header = TcpHeader(victim.flow.remote_port, victim.flow.local_port, seq & MASK, ack & MASK, flags, 500)
+    source, destination = victim.flow.remote_address, victim.flow.local_address
     return wrap(source, destination, 6, build_segment(source, destination, header, b"", bytes(length)))
 
 

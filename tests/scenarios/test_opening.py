@@ -18,7 +18,7 @@ from ustack.device.namespace import Namespace
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.listing import sockets
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.wire.address import parse_address
 from ustack.wire.frame import Segment
 from ustack.wire.parse import parse_packet
@@ -124,7 +124,7 @@ def test_with_cookies_real_clients_get_in_at_once(
     client.sendall(b"x" * 100_000)
     hosts.settle()
     found = admitted(hosts)
-    assert (found.peer_mss, found.sack_on, found.snd_wscale, found.wscale_on) == kept
+    assert (found.agreed.peer_mss, found.agreed.sack_on, found.agreed.snd_wscale, found.agreed.wscale_on) == kept
     assert found.unread() > 60_000
     assert hosts.far.stack.counters["SyncookiesRecv"] == 1
     assert waiting(hosts) == 129
@@ -139,7 +139,7 @@ def test_cookies_always(flooded: Flooded) -> None:
     assert hosts.far.stack.counters["SyncookiesSent"] == 1000
     hosts.connect()
     hosts.settle()
-    assert admitted(hosts).sack_on
+    assert admitted(hosts).agreed.sack_on
     assert hosts.far.stack.counters["SyncookiesRecv"] == 1
 
 
@@ -229,13 +229,13 @@ def test_the_default_range_has_28232_ports(make_hosts: MakeHosts) -> None:
     stack, now = hosts.near.stack, hosts.network.now
     ours, theirs = parse_address(CLIENT), parse_address(SERVER)
     own = SocketOptions()
-    ports = {stack.connect(ours, 0, theirs, 80, own, now).local_port for _ in range(28232)}
+    ports = {stack.connect(ours, 0, theirs, 80, own, now).flow.local_port for _ in range(28232)}
     assert (min(ports), max(ports), len(ports)) == (32768, 60999, 28232)
     with pytest.raises(OSError, match="assign requested address") as caught:
         stack.connect(ours, 0, theirs, 80, own, now)
     assert caught.value.errno == errno.EADDRNOTAVAIL
-    assert stack.connect(ours, 0, theirs, 81, own, now).local_port in ports
-    assert stack.connect(ours, 0, parse_address("10.0.0.3"), 80, own, now).local_port in ports
+    assert stack.connect(ours, 0, theirs, 81, own, now).flow.local_port in ports
+    assert stack.connect(ours, 0, parse_address("10.0.0.3"), 80, own, now).flow.local_port in ports
 
 
 # B13

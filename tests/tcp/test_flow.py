@@ -43,7 +43,7 @@ def test_the_window_scale_applies_to_every_segment_but_the_syn(peer: Peer) -> No
     peer.send(". 1 ack 1 win 500")
     call = peer.host.accept(listener)
     assert call is not None
-    assert call.tcb.snd_wnd == 4000
+    assert call.tcb.sender.snd_wnd == 4000
     call.write(1, 8001)
     assert len(peer.heard()) == 4
 
@@ -51,12 +51,12 @@ def test_the_window_scale_applies_to_every_segment_but_the_syn(peer: Peer) -> No
 def test_a_window_scale_beyond_fourteen_is_fourteen(peer: Peer) -> None:
     """RFC 7323 section 2.3."""
     call = established(peer, "mss 1000,nop,wscale 15")
-    assert call.tcb.snd_wscale == 14
+    assert call.tcb.agreed.snd_wscale == 14
 
 
 def test_a_window_field_is_unsigned(peer: Peer) -> None:
     call = established(peer, "mss 1000", window=65535)
-    assert call.tcb.snd_wnd == 65535
+    assert call.tcb.sender.snd_wnd == 65535
 
 
 @pytest.mark.rfc9293("REC-1")
@@ -64,8 +64,8 @@ def test_windows_are_kept_in_full(peer: Peer) -> None:
     """The largest that 16 bits and a shift of 14 can say, both ways."""
     peer.host.options.rcvbuf = 2 << 30
     call = established(peer, "mss 1000,nop,wscale 14", window=65535)
-    assert call.tcb.snd_wnd == call.tcb.max_window == 65535 << 14 == 1_073_725_440
-    assert call.tcb.rcv_wscale == 14
+    assert call.tcb.sender.snd_wnd == call.tcb.sender.max_window == 65535 << 14 == 1_073_725_440
+    assert call.tcb.agreed.rcv_wscale == 14
     offered = 0
     for _ in range(40):  # the receive window opens as the peer fills it
         peer.send(*(f". r+{at}:r+{at + 32000} ack 1 win 65535" for at in range(0, 960_000, 32000)))
@@ -75,7 +75,7 @@ def test_windows_are_kept_in_full(peer: Peer) -> None:
         for packet in peer.heard():
             offered = max(offered, packet[TCP].window << 14)
     assert offered > 1 << 24
-    assert call.tcb.rcv_wnd > 1 << 24
+    assert call.tcb.receiver.rcv_wnd > 1 << 24
 
 
 def test_nagle(peer: Peer) -> None:
@@ -164,7 +164,7 @@ def test_an_old_window_does_not_count(peer: Peer) -> None:
     peer.send("P. 1:11 ack 2001 win 3000")
     peer.expect(". 2001 ack 11")
     peer.send(". 11 ack 1001 win 100")
-    assert call.tcb.snd_wnd == 3000
+    assert call.tcb.sender.snd_wnd == 3000
 
 
 # Receiving
@@ -240,7 +240,7 @@ def test_the_window_closes_and_its_opening_is_told(peer: Peer) -> None:
     call = established(peer, "mss 1000")
     edge = 0
     at = 1
-    while call.tcb.receive_window() >= 1000:
+    while call.tcb.receiver.receive_window() >= 1000:
         peer.send(f". {at}:{at + 1000} ack 1")
         at += 1000
         peer.host.settle()

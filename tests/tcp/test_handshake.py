@@ -174,7 +174,7 @@ def test_what_the_syn_ack_says(peer: Peer) -> None:
     assert peer.host.count("TcpPassiveOpens") == 1
     call = peer.host.accept(listener)
     assert call is not None
-    assert call.tcb.snd_wscale == 7
+    assert call.tcb.agreed.snd_wscale == 7
 
 
 def test_an_option_that_was_not_offered_is_not_in_the_answer(peer: Peer) -> None:

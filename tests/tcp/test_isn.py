@@ -96,7 +96,7 @@ def test_who_sees_all_segments_of_one_host_cannot_tell_the_next_number() -> None
         stack.add_address(A, 24)
         numbers.append([])
         for port in range(5000, 5010):
-            numbers[-1].append(stack.connect(A, port, B, 80, SocketOptions(), 0).iss)
+            numbers[-1].append(stack.connect(A, port, B, 80, SocketOptions(), 0).sender.iss)
     differences = {(first - second) & 0xFFFFFFFF for first, second in zip(*numbers, strict=True)}
     assert len(differences) == 10
     assert 0 not in differences

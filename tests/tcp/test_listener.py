@@ -164,8 +164,8 @@ def test_a_cookie_keeps_the_mss(make: MakePeer, mss: int) -> None:
     call = peer.host.accept(listener)
     assert call is not None
     assert call.read(100) == pattern(1, 11)
-    assert call.tcb.peer_mss == max([size for size in MSS_V4 if size <= mss], default=536)
-    assert (call.tcb.sack_on, call.tcb.wscale_on) == (False, False)
+    assert call.tcb.agreed.peer_mss == max([size for size in MSS_V4 if size <= mss], default=536)
+    assert (call.tcb.agreed.sack_on, call.tcb.agreed.wscale_on) == (False, False)
     assert peer.host.count("SyncookiesSent") == peer.host.count("SyncookiesRecv") == 1
 
 
@@ -179,8 +179,13 @@ def test_timestamps_carry_scaling_and_sack_through_a_cookie(make: MakePeer) -> N
     peer.send(". 1 ack 1 win 100")
     call = peer.host.accept(listener)
     assert call is not None
-    assert (call.tcb.sack_on, call.tcb.snd_wscale, call.tcb.rcv_wscale, call.tcb.ts_on) == (True, 7, 10, True)
-    assert call.tcb.snd_wnd == 12800
+    assert (call.tcb.agreed.sack_on, call.tcb.agreed.snd_wscale, call.tcb.agreed.rcv_wscale, call.tcb.agreed.ts_on) == (
+        True,
+        7,
+        10,
+        True,
+    )
+    assert call.tcb.sender.snd_wnd == 12800
     call.write(1, 101)
     (packet,) = peer.expect("P. 1:101 ack 1")
     assert dict(packet[TCP].options)["Timestamp"][1] == 1000

@@ -158,11 +158,11 @@ def test_a_path_that_holds_less(peer: Peer) -> None:
     call = peer.opens("mss 1460,nop,wscale 7")
     call.write(1, 2921)
     packets = peer.expect(". 1:1461 ack 1", "P. 1461:2921 ack 1")
-    cwnd = call.tcb.cwnd()
+    cwnd = call.tcb.sender.cwnd()
     peer.host.inject(complaint(peer, packets[0], 3, 4, mtu=1000))
     assert sizes(peer)[:1] == [960]
-    assert call.tcb.cwnd() == pytest.approx(cwnd, rel=0.5)
-    assert call.tcb.path_mtu == 1000
+    assert call.tcb.sender.cwnd() == pytest.approx(cwnd, rel=0.5)
+    assert call.tcb.sender.path_mtu == 1000
     peer.send(". 1 ack 2921")
     call.write(2921, 4841)
     assert sizes(peer) == [960, 960]

@@ -105,13 +105,13 @@ def test_the_delayed_duplicate_of_the_first_turn(peer: Peer) -> None:
     """E1: the numbers have wrapped once, and the old segment fits the window: with timestamps it is refused."""
     call = peer.opens_with_timestamps(1000)
     old = peer.packet("P. 101:201 ack 1")
-    tcb = call.tcb
+    receiver = call.tcb.receiver
     turn = 1 << 32
-    tcb.rcv_nxt += turn
-    tcb.rcv_wup += turn
-    tcb.last_ack_sent += turn
-    tcb.irs += turn
-    tcb.ts_recent = 5000
+    receiver.rcv_nxt += turn
+    receiver.rcv_wup += turn
+    receiver.last_ack_sent += turn
+    receiver.irs += turn
+    receiver.ts_recent = 5000
     assert peer.host.new_drops(lambda: peer.host.inject(old)) == ["PAWS"]
     peer.expect(". 1 ack 1")
 

@@ -87,7 +87,7 @@ def test_what_is_beyond_the_window_is_cut_off(peer: Peer) -> None:
     edge = peer.names["w"]
     peer.send(f"P. {edge - 100}:{edge + 100} ack 1")
     peer.expect(f". 1 ack 1 <sack {edge - 100}:{edge}>")
-    assert call.tcb.receive_ring.blocks() == [(edge - 101, edge - 1)]
+    assert call.tcb.receiver.receive_ring.blocks() == [(edge - 101, edge - 1)]
 
 
 def test_the_last_byte_of_the_sequence_space(either: Peer) -> None:

@@ -43,7 +43,7 @@ def test_three_duplicates_make_a_fast_retransmit(peer: Peer) -> None:
     assert peer.host.count("TCPRenoRecovery") == 1
     peer.send(". 1 ack 10001")
     assert peer.timeline(10 * SECOND) == []
-    assert call.tcb.cwnd() < 10000
+    assert call.tcb.sender.cwnd() < 10000
 
 
 def test_a_partial_ack_resends_the_next_hole(peer: Peer) -> None:
@@ -128,7 +128,7 @@ def test_after_a_timeout_slow_start(peer: Peer) -> None:
     call = in_flight(peer, PLAIN)
     ((_, line),) = peer.timeline(220 * MS)
     assert line == ". 1:1001 ack 1"
-    assert call.tcb.cwnd() == 1000
+    assert call.tcb.sender.cwnd() == 1000
     peer.host.advance(RTT)
     peer.send(". 1 ack 1001")
     assert len(said(peer)) == 2
@@ -139,15 +139,15 @@ def test_a_spurious_timeout_is_undone(peer: Peer) -> None:
     call = in_flight(peer, SACK)
     call.write(10001, 20001)
     peer.heard()
-    before = call.tcb.cwnd()
+    before = call.tcb.sender.cwnd()
     peer.timeline(600 * MS)
-    assert call.tcb.ca_state == 4
+    assert call.tcb.sender.ca_state == 4
     peer.send(". 1 ack 2001")
     new = said(peer)
     assert all(int(part.split(":")[0]) >= 10001 for part in new)
     peer.send(". 1 ack 4001")
-    assert call.tcb.ca_state == 0
-    assert call.tcb.cwnd() >= before
+    assert call.tcb.sender.ca_state == 0
+    assert call.tcb.sender.cwnd() >= before
     peer.heard()
 
 
@@ -253,7 +253,7 @@ def test_an_echo_halves_the_window_once_and_cwr_says_so(peer: Peer) -> None:
     call = with_ecn(peer)
     call.write(1, 10001)
     assert len(peer.heard()) == 10
-    before = call.tcb.cwnd()
+    before = call.tcb.sender.cwnd()
     peer.send(".E 1 ack 1001", ".E 1 ack 2001", ".E 1 ack 3001")
     call.write(10001, 20001)
     peer.host.settle()
@@ -262,4 +262,4 @@ def test_an_echo_halves_the_window_once_and_cwr_says_so(peer: Peer) -> None:
     packets = peer.heard()
     assert sum(bool(packet[TCP].flags.C) for packet in packets) == 1
     assert packets[0][TCP].flags.C
-    assert before // 2 <= call.tcb.cwnd() < before
+    assert before // 2 <= call.tcb.sender.cwnd() < before

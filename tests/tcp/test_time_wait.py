@@ -254,7 +254,7 @@ def test_ephemeral_ports_run_out(make: MakePeer) -> None:
     ours, theirs = parse_address(OURS[4]), parse_address(THEIRS[4])
 
     def connect(remote_port: int) -> int:
-        return stack.connect(ours, 0, theirs, remote_port, SocketOptions(), peer.host.now).local_port
+        return stack.connect(ours, 0, theirs, remote_port, SocketOptions(), peer.host.now).flow.local_port
 
     assert {connect(80) for _ in range(10)} == set(range(40000, 40010))
     with pytest.raises(OSError, match="address") as caught:

@@ -12,7 +12,7 @@ from tests.tcp.conftest import MakePeer
 from tests.tcp.peer import Peer
 from tests.tcp.world import MS, OURS, SECOND, Call, pattern
 from ustack.stack.pmtu import EXPIRY
-from ustack.tcp.info import TcpInfo
+from ustack.tcp.connection.info import TcpInfo
 
 HOUR = 3600 * SECOND
 
@@ -83,12 +83,12 @@ def test_the_connection_goes_on_after_the_cable_is_back(peer: Peer) -> None:
 def test_karn_a_resent_segment_measures_nothing(peer: Peer) -> None:
     """MUST-18: the backed-off RTO stays until something new is acknowledged."""
     call, at = with_rtt(peer)
-    srtt = call.tcb.rtt.srtt
+    srtt = call.tcb.sender.rtt.srtt
     call.write(at, at + 100)
     peer.expect(f"P. {at}:{at + 100} ack 1")
     assert len(peer.timeline(SECOND)) == 2
     peer.send(f". 1 ack {at + 100}")
-    assert call.tcb.rtt.srtt == srtt
+    assert call.tcb.sender.rtt.srtt == srtt
     call.write(at + 100, at + 200)
     peer.expect(f"P. {at + 100}:{at + 200} ack 1")
     assert peer.timeline(750 * MS) == []
@@ -103,8 +103,8 @@ def test_with_timestamps_a_resent_segment_measures(peer: Peer) -> None:
     (only,) = peer.timeline(300 * MS)
     assert only[1] == "P. 1:101 ack 1"
     peer.send(". 1 ack 101")
-    assert call.tcb.rtt.backoff == 0
-    assert call.tcb.rtt.srtt == 100 * MS // 8  # 300 ms minus the resend at 200 ms; the handshake took no time
+    assert call.tcb.sender.rtt.backoff == 0
+    assert call.tcb.sender.rtt.srtt == 100 * MS // 8  # 300 ms minus the resend at 200 ms; the handshake took no time
 
 
 @pytest.mark.rfc9293("MUST-20", "SHLD-10")
@@ -121,9 +121,9 @@ def test_at_r1_the_path_is_looked_up_anew(peer: Peer) -> None:
     call.write(1461, 2921)
     peer.expect(". 1461:2621 ack 1", "P. 2621:2921 ack 1")
     assert [when for when, _ in peer.timeline(5 * SECOND)] == [0.2, 0.6, 1.4, 3.0]
-    assert call.tcb.path_mtu == 1200
+    assert call.tcb.sender.path_mtu == 1200
     assert [when for when, _ in peer.timeline(5 * SECOND)] == [1.2]
-    assert call.tcb.path_mtu == 1500
+    assert call.tcb.sender.path_mtu == 1500
     peer.send(". 1 ack 2921")
     call.write(2921, 4381)
     peer.expect("P. 2921:4381 ack 1")
@@ -139,7 +139,7 @@ def test_what_has_not_expired_stays_at_r1(peer: Peer) -> None:
     peer.host.inject(IP(src="10.0.0.99", dst=OURS[4]) / about / bytes(packet)[:28])
     peer.expect(". 1:1161 ack 1", "P. 1161:1461 ack 1")
     assert len(peer.timeline(10 * SECOND)) == 5
-    assert call.tcb.path_mtu == 1200
+    assert call.tcb.sender.path_mtu == 1200
 
 
 @pytest.mark.rfc9293("SHLD-9")
@@ -307,15 +307,15 @@ def test_a_zero_window_still_takes_acks_resets_and_urgent(peer: Peer) -> None:
     """MUST-66, RFC 9293 section 3.10.7.4."""
     peer.host.options.rcvbuf = 4096
     call = peer.opens("mss 500")
-    while call.tcb.receive_window():
-        peer.send(f"P. r:r+{min(500, call.tcb.receive_window())} ack 1")
+    while call.tcb.receiver.receive_window():
+        peer.send(f"P. r:r+{min(500, call.tcb.receiver.receive_window())} ack 1")
         peer.host.settle()
         peer.heard()
-    edge = peer.names["r"] = 1 + call.tcb.bytes_received
+    edge = peer.names["r"] = 1 + call.tcb.receiver.totals.bytes_received
     call.write(1, 11)
     peer.expect(f"P. 1:11 ack {edge} win 0")
     peer.send("U. r ack 11 urg 1")
-    assert call.tcb.snd_una == call.tcb.iss + 11
+    assert call.tcb.sender.snd_una == call.tcb.sender.iss + 11
     assert call.events()[-1] == "URGENT"
     assert peer.refused("P. r:r+1 ack 11") == ["ZERO_WINDOW"]
     peer.expect(f". 11 ack {edge} win 0")

@@ -13,7 +13,7 @@ from ustack.drops import Drop
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
 from ustack.wire.address import flow_key, parse_address

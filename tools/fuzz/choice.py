@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.fuzz.flows import CONNECT_PORT, LISTEN_PORT, OURS, THEIRS, Flow, Forged, ForgedError
 from tools.fuzz.hostile import START, Operation, Setup, World
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.wire import ipv4, ipv6
 from ustack.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 
@@ -205,7 +205,7 @@ class Chooser:
             if rng.random() < 0.7:
                 return Forged(SYN, window=rng.choice((65535, 1000, 0)), options=rng.choice(SYN_OPTIONS), ts=now)
             return Forged(rng.choice((ACK, ACK | FIN, RST)), 1, 1, ts=now)
-        if connection.irs == 0 and connection.rcv_nxt == 0:  # SYN-SENT
+        if connection.receiver.irs == 0 and connection.receiver.rcv_nxt == 0:  # SYN-SENT
             if rng.random() < 0.15:
                 return Forged(SYN, options=rng.choice(SYN_OPTIONS), ts=now)
             return Forged(SYN | ACK, 0, 1, rng.choice((65535, 1000)), options=rng.choice(SYN_OPTIONS), ts=now)
@@ -213,17 +213,17 @@ class Chooser:
 
     def _established(self, connection: Connection, flow: Flow, ts: tuple[int, int] | None) -> Forged:
         rng = self.rng
-        una, nxt = connection.snd_una - connection.iss, connection.snd_nxt - connection.iss
-        seq = _relative(connection.rcv_nxt, flow)
+        una, nxt = connection.sender.snd_una - connection.sender.iss, connection.sender.snd_nxt - connection.sender.iss
+        seq = _relative(connection.receiver.rcv_nxt, flow)
         ack = rng.choice((nxt, nxt, una, rng.randint(una, nxt)))
         window = rng.choice((65535, 65535, 10_000, 1000, 1, 0))
         if self.is_steady and rng.random() < 0.97:
             window = 65535
-            ack = rng.choice((una, una, una, nxt, min(una + connection.snd_mss, nxt)))
+            ack = rng.choice((una, una, una, nxt, min(una + connection.sender.snd_mss, nxt)))
         length = rng.choice((0, 0, 1, 100, 1000, 1448, 1460))
         flags = ACK | (PSH if rng.random() < 0.3 else 0)
         sack: tuple[tuple[int, int], ...] = ()
-        if rng.random() < (0.3 if connection.fin_queued else 0.04):
+        if rng.random() < (0.3 if connection.sender.fin_queued else 0.04):
             flags |= FIN
         elif rng.random() < (0.6 if self.is_steady else 0.3):
             length = 0
@@ -287,7 +287,7 @@ class Chooser:
         seq = rng.choice(_ack_edges(connection, Forged(ACK))) + rng.choice((-1, 0, 0, 1))
         mtu = rng.choice((0, 1, 68, 552, 576, 1000, 1280, 1400, 65535))
         if connection is not None and rng.random() < 0.5:
-            seq = connection.snd_una - connection.iss
+            seq = connection.sender.snd_una - connection.sender.iss
         if flow.family == 4:
             kind, code = rng.choice(((3, rng.randrange(16)), (3, 4), (3, 4), (11, 0), (12, 0), (4, 0), (5, 0)))
         else:
@@ -339,17 +339,21 @@ def _seq_edges(connection: Connection | None, flow: Flow, forged: Forged) -> lis
     edges = [0, 1, forged.seq, forged.seq + (1 << 31), forged.seq - 65535]
     if connection is not None:
         numbers = [
-            connection.rcv_nxt,
-            connection.rcv_nxt - forged.length,
-            connection.rcv_wup + connection.rcv_wnd,
-            connection.rcv_nxt + connection.receive_window() - forged.length,
-            connection.irs,
-            connection.irs + 1,
+            connection.receiver.rcv_nxt,
+            connection.receiver.rcv_nxt - forged.length,
+            connection.receiver.rcv_wup + connection.receiver.rcv_wnd,
+            connection.receiver.rcv_nxt + connection.receiver.receive_window() - forged.length,
+            connection.receiver.irs,
+            connection.receiver.irs + 1,
         ]
-        if connection.rcv_fin >= 0:
-            numbers.append(connection.rcv_fin)
-        for start, end in connection.receive_ring.blocks()[:4]:
-            numbers += [connection.irs + 1 + start, connection.irs + 1 + end, connection.irs + 1 + end - forged.length]
+        if connection.receiver.rcv_fin >= 0:
+            numbers.append(connection.receiver.rcv_fin)
+        for start, end in connection.receiver.receive_ring.blocks()[:4]:
+            numbers += [
+                connection.receiver.irs + 1 + start,
+                connection.receiver.irs + 1 + end,
+                connection.receiver.irs + 1 + end - forged.length,
+            ]
         edges += [_relative(number, flow) for number in numbers]
     return edges
 
@@ -357,12 +361,19 @@ def _seq_edges(connection: Connection | None, flow: Flow, forged: Forged) -> lis
 def _ack_edges(connection: Connection | None, forged: Forged) -> list[int]:
     edges = [0, 1, forged.ack, forged.ack + (1 << 31), forged.ack - 70_000]
     if connection is not None:
-        board = connection.board
-        una, nxt = connection.snd_una, connection.snd_nxt
-        numbers = [una, nxt, connection.stream_end(), una + connection.snd_mss, (una + nxt) // 2, nxt + 100_000]
+        board = connection.sender.scoreboard
+        una, nxt = connection.sender.snd_una, connection.sender.snd_nxt
+        numbers = [
+            una,
+            nxt,
+            connection.sender.stream_end(),
+            una + connection.sender.snd_mss,
+            (una + nxt) // 2,
+            nxt + 100_000,
+        ]
         for record in board.sent_list.live()[:6]:
             numbers += [record.start, record.end, (record.start + record.end) // 2]
-        edges += [number - connection.iss for number in numbers]
+        edges += [number - connection.sender.iss for number in numbers]
     return edges
 
 

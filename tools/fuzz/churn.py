@@ -9,7 +9,7 @@ from ustack.settings import Settings
 from ustack.sim.network import SimHost, SimNetwork
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
-from ustack.tcp.connection import SHUT_WR, Connection
+from ustack.tcp.connection.connection import SHUT_WR, Connection
 from ustack.tcp.events import Event
 from ustack.tcp.listener import Listener
 from ustack.wire.address import ANY, parse_address
@@ -42,7 +42,7 @@ class Caller:
         word = connection.read(100, now)
         if connection.error or (connection.at_eof() and not self.calls):
             self._leave(connection)
-        elif self.calls and not connection.send_ring.end and connection.writable():
+        elif self.calls and not connection.sender.send_ring.end and connection.writable():
             connection.write(b"word", now)
         elif word and not self.calls:
             connection.write(word, now)

@@ -10,7 +10,7 @@ import struct
 
 from tools.fuzz.text import wire_text
 from ustack.stack.stack import Stack
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Request
 from ustack.wire import icmp, ipv4, ipv6
 from ustack.wire.address import flow_key, is_v4, parse_address
@@ -58,11 +58,15 @@ class Flow:
         known = self.connection(stack) or self.request(stack) or stack.tcp.time_waits.get(self.key)
         if known is None:
             return 0
-        return known.iss if isinstance(known, (Connection, Request)) else known.snd_nxt
+        if isinstance(known, Connection):
+            return known.sender.iss
+        return known.iss if isinstance(known, Request) else known.snd_nxt
 
     def our_clock(self, stack: Stack, now: int) -> int:
         """The Stack's timestamp clock on this flow."""
         known = self.connection(stack) or self.request(stack) or stack.tcp.time_waits.get(self.key)
+        if isinstance(known, Connection):
+            return stack.env.timestamp(known.agreed.ts_offset, now)
         return stack.env.timestamp(known.ts_offset if known else 0, now)
 
 

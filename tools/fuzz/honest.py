@@ -20,7 +20,7 @@ from ustack.settings import Settings
 from ustack.sim.network import SimHost, SimLink, SimNetwork
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
-from ustack.tcp.connection import SHUT_WR, Connection
+from ustack.tcp.connection.connection import SHUT_WR, Connection
 from ustack.tcp.events import Event
 from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
@@ -307,7 +307,11 @@ class Play:
             connection = person.connection
             if person.is_over or connection is None or self.case.kind != "wild":
                 continue
-            require(connection.board.is_empty and connection.unsent() == 0, "waits with work to do", self.describe())
+            require(
+                connection.sender.scoreboard.is_empty and connection.sender.unsent() == 0,
+                "waits with work to do",
+                self.describe(),
+            )
             require(not connection.options.keepalive, "keepalive does not end it", self.describe())
             person.is_over = person.lost_patience = True
             connection.close(self.network.now)
@@ -332,7 +336,9 @@ class Play:
     def _check_efficiency(self) -> None:
         case, network = self.case, self.network
         mss = min(case.mtus)
-        resent = sum(person.connection.bytes_retrans for person in self.people() if person.connection is not None)
+        resent = sum(
+            person.connection.sender.totals.bytes_retrans for person in self.people() if person.connection is not None
+        )
         slow = any(manners.read_pause for manners in case.manners)
         has_sack = all(dict(settings).get("tcp_sack", 1) for settings in case.settings)
         if case.kind == "clean":

@@ -19,7 +19,7 @@ from ustack.seqnum import unwrap
 from ustack.settings import SECOND, Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, reverse_key
@@ -54,7 +54,7 @@ class Watch:
     """What was seen of one connection so far."""
 
     def __init__(self, connection: Connection) -> None:
-        self.iss = connection.iss
+        self.iss = connection.sender.iss
         self.right = 0
         """The furthest that the peer ever let us send, as the Stack took it."""
         self.offered = -1
@@ -161,9 +161,9 @@ class World:
         if connection is None:
             return
         data = connection.read(size, self.now)
-        at = connection.receive_ring.start - len(data)
+        at = connection.receiver.receive_ring.start - len(data)
         isn = self._isn(connection)
-        good = wire_text(connection.irs + 1 - isn + at, len(data))
+        good = wire_text(connection.receiver.irs + 1 - isn + at, len(data))
         require(data == good, "delivered bytes that nobody sent", (connection, at, len(data)))
 
     def _do_skip(self, index: int, size: int) -> None:
@@ -193,16 +193,16 @@ class World:
             repr(connection)
 
     def _isn(self, connection: Connection) -> int:
-        return Flow(4, connection.remote_port, connection.local_port).isn
+        return Flow(4, connection.flow.remote_port, connection.flow.local_port).isn
 
     def _do_write(self, index: int, size: int, urgent: bool = False) -> None:
         connection = self._held(index)
         if connection is None:
             return
-        at = connection.send_ring.end
+        at = connection.sender.send_ring.end
         try:
             if urgent:
-                connection.urgent_follows(min(size, connection.send_ring.free()))
+                connection.urgent_follows(min(size, connection.sender.send_ring.free()))
             taken = connection.write(text(at, size), self.now)
         except OSError:
             return
@@ -281,7 +281,7 @@ class World:
     def _watch_windows(self) -> None:
         for connection in self.stack.tcp.connections.values():
             watch = self._watch(connection)
-            watch.right = max(watch.right, connection.snd_una + connection.snd_wnd)
+            watch.right = max(watch.right, connection.sender.snd_una + connection.sender.snd_wnd)
         if len(self.watches) > 4 * len(self.stack.tcp.connections) + 64:
             alive = {id(connection) for connection in self.stack.tcp.connections.values()}
             self.watches = {key: pair for key, pair in self.watches.items() if key in alive}
@@ -314,27 +314,29 @@ class World:
             self.bare_acks_sent += 1
         if connection is None or connection.state is State.CLOSED:
             return
-        if segment.flags & SYN and segment.seq != connection.iss & MASK:
+        if segment.flags & SYN and segment.seq != connection.sender.iss & MASK:
             return  # the answer to a SYN that came in the same batch, before the ACK of an older cookie
         watch = self._watch(connection)
-        seq = unwrap(segment.seq, connection.snd_una)
+        seq = unwrap(segment.seq, connection.sender.snd_una)
         end = seq + segment.payload_length + (1 if segment.flags & FIN else 0)
         if not segment.flags & RST:
-            require(end <= connection.snd_nxt, "sends what is not counted as sent", (connection, segment.flags))
+            require(end <= connection.sender.snd_nxt, "sends what is not counted as sent", (connection, segment.flags))
         if segment.payload_length:
-            wanted = text(seq - connection.iss - 1, segment.payload_length)
+            wanted = text(seq - connection.sender.iss - 1, segment.payload_length)
             require(segment.payload == wanted, "wrong bytes sent", connection)
             require(end <= watch.right, "beyond the peer's window", (connection, end - watch.right))
-            require(segment.payload_length <= max(connection.peer_mss, 48), "a segment longer than the peer's MSS")
+            require(
+                segment.payload_length <= max(connection.agreed.peer_mss, 48), "a segment longer than the peer's MSS"
+            )
         if segment.flags & ACK and not segment.flags & (SYN | RST):
             self._check_ack(connection, watch, segment)
 
     def _check_ack(self, connection: Connection, watch: Watch, segment: Segment) -> None:
-        ack = unwrap(segment.ack, connection.rcv_nxt)
-        right = ack + (segment.window << connection.rcv_wscale)
+        ack = unwrap(segment.ack, connection.receiver.rcv_nxt)
+        right = ack + (segment.window << connection.agreed.rcv_wscale)
         require(ack >= watch.acked, "the ACK goes back", (ack, watch.acked))
         require(right >= watch.offered, "the right edge is taken back", (connection, right - watch.offered))
-        require(ack <= connection.rcv_nxt, "acknowledges what is not here")
+        require(ack <= connection.receiver.rcv_nxt, "acknowledges what is not here")
         watch.acked, watch.offered = ack, right
 
     # The end

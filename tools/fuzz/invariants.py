@@ -9,7 +9,8 @@ from collections import Counter
 
 from ustack.recovery.sent import Sent
 from ustack.stack.stack import Stack
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
+from ustack.tcp.owed import OWE_ACK, OWE_KEEPALIVE, OWE_RST, OWE_SYN, OWE_WINDOW_PROBE
 from ustack.tcp.state import State
 from ustack.tcp.timers import OFF, Timer
 
@@ -37,7 +38,7 @@ def check_stack(stack: Stack, now: int) -> None:
     require(not stack.env.touched, "touched queue not empty", stack.env.touched)
     require(not stack.env.replies and not stack.ip.outbox and not stack.looped, "output left behind")
     for key, connection in tcp.connections.items():
-        require(connection.key == key, "a connection under a wrong key")
+        require(connection.flow.key == key, "a connection under a wrong key")
         check_connection(connection)
         deadline = connection.next_deadline()
         if deadline:
@@ -66,7 +67,7 @@ def check_counts(stack: Stack) -> None:
     for queues in (stack.ip._v4, stack.ip._v6):
         require(queues.memory <= settings.ipfrag_high_thresh + 65536 + 576, "fragments beyond the bound")
         require(len(queues) * 576 <= queues.memory or not len(queues), "fragment queues that cost nothing")
-    users: Counter[int] = Counter(c.local_port for c in connections)
+    users: Counter[int] = Counter(c.flow.local_port for c in connections)
     users.update(int.from_bytes(key[34:36], "big") for key in tcp.time_waits)
     for port, count in stack.ports.users.items():
         require(0 < count <= users[port], "port used by nobody", port)
@@ -90,15 +91,33 @@ def check_connection(connection: Connection) -> None:
     """One connection that has nothing to send now."""
     c = connection
     require(c.state not in (State.CLOSED, State.TIME_WAIT, State.LISTEN), "a dead connection in the table", c)
-    require((not c.is_touched and not c.ack_now) or c.state is State.SYN_SENT, "an ACK is owed and nobody sends it", c)
-    require(not (c.syn_owed or c.rst_owed or c.probe_owed or c.keepalive_owed), "owed and not sent", c)
-    require(c.iss <= c.snd_una <= c.snd_nxt <= c.stream_end(), "send sequence", _sequence(c))
-    require(c.board.una == c.snd_una and c.board.highest_sent == c.snd_nxt, "board and connection differ", _sequence(c))
-    require(c.rcv_wnd >= 0 and c.receive_window() >= 0, "negative window")
-    require(1 <= c.snd_mss <= 65535, "senseless MSS", c.snd_mss)
+    require(
+        (not c.is_touched and not c.owed.has(OWE_ACK)) or c.state is State.SYN_SENT,
+        "an ACK is owed and nobody sends it",
+        c,
+    )
+    require(
+        not (c.owed.has(OWE_SYN) or c.owed.has(OWE_RST) or c.owed.has(OWE_WINDOW_PROBE) or c.owed.has(OWE_KEEPALIVE)),
+        "owed and not sent",
+        c,
+    )
+    require(
+        c.sender.iss <= c.sender.snd_una <= c.sender.snd_nxt <= c.sender.stream_end(), "send sequence", _sequence(c)
+    )
+    require(
+        c.sender.scoreboard.una == c.sender.snd_una and c.sender.scoreboard.highest_sent == c.sender.snd_nxt,
+        "board and connection differ",
+        _sequence(c),
+    )
+    require(c.receiver.rcv_wnd >= 0 and c.receiver.receive_window() >= 0, "negative window")
+    require(1 <= c.sender.snd_mss <= 65535, "senseless MSS", c.sender.snd_mss)
     if c.state is not State.SYN_SENT:
-        require(c.prr.mss == c.pacer.mss == c.snd_mss, "not everybody knows the MSS", (c.snd_mss, c.pacer.mss))
-    control = c.congestion
+        require(
+            c.sender.prr.mss == c.sender.pacer.mss == c.sender.snd_mss,
+            "not everybody knows the MSS",
+            (c.sender.snd_mss, c.sender.pacer.mss),
+        )
+    control = c.sender.congestion
     require(control is None or control.cwnd >= 1, "empty congestion window", control)
     check_rings(c)
     check_board(c)
@@ -106,22 +125,23 @@ def check_connection(connection: Connection) -> None:
 
 
 def _sequence(c: Connection) -> str:
-    board = c.board
+    sender, board = c.sender, c.sender.scoreboard
+    iss = sender.iss
     return (
-        f"{c} una {c.snd_una - c.iss} nxt {c.snd_nxt - c.iss} end {c.stream_end() - c.iss}"
-        f" board {board.una - c.iss}..{board.highest_sent - c.iss}"
+        f"{c} una {sender.snd_una - iss} nxt {sender.snd_nxt - iss} end {sender.stream_end() - iss}"
+        f" board {board.una - iss}..{board.highest_sent - iss}"
     )
 
 
 def check_rings(c: Connection) -> None:
     """The rings hold what the sequence numbers say, within their capacity."""
-    send, receive = c.send_ring, c.receive_ring
-    require(send.free() >= 0 or send.end - send.start <= 2 * c.env.settings.tcp_wmem[2], "send ring overflows")
+    send, receive = c.sender.send_ring, c.receiver.receive_ring
+    require(send.free() >= 0 or send.end - send.start <= 2 * c.host.settings.tcp_wmem[2], "send ring overflows")
     if c.state is not State.SYN_SENT and c.state is not State.SYN_RECEIVED:
-        wanted = min(max(c.snd_una - c.iss - 1, 0), send.end)
+        wanted = min(max(c.sender.snd_una - c.sender.iss - 1, 0), send.end)
         require(send.start == wanted, "send ring and snd_una differ", (send.start, wanted))
-        advanced = c.irs + 1 + receive.end + (1 if c.fin_received else 0)
-        require(c.rcv_nxt == advanced, "receive ring and rcv_nxt differ", (c.rcv_nxt, advanced))
+        advanced = c.receiver.irs + 1 + receive.end + (1 if c.receiver.fin_received else 0)
+        require(c.receiver.rcv_nxt == advanced, "receive ring and rcv_nxt differ", (c.receiver.rcv_nxt, advanced))
     fits = receive.readable() <= receive.capacity or c.options.rcvbuf  # a buffer made smaller keeps what it has
     require(bool(fits), "receive ring overflows", receive.readable())
     top = receive.end
@@ -130,14 +150,14 @@ def check_rings(c: Connection) -> None:
         fits = end <= receive.start + receive.capacity or c.options.rcvbuf
         require(bool(fits), "text beyond the receive ring", receive.blocks())
         top = end
-    require(len(c.recent_blocks) <= 64, "recent blocks unbounded")
-    require(bool(c.recent_blocks) or not receive.blocks(), "a gap that SACK forgot", receive.blocks())
-    require(len(c.pushes) <= c.snd_nxt - c.snd_una, "pushes unbounded", len(c.pushes))
+    require(len(c.receiver.recent_blocks) <= 64, "recent blocks unbounded")
+    require(bool(c.receiver.recent_blocks) or not receive.blocks(), "a gap that SACK forgot", receive.blocks())
+    require(len(c.sender.pushes) <= c.sender.snd_nxt - c.sender.snd_una, "pushes unbounded", len(c.sender.pushes))
 
 
 def check_board(c: Connection) -> None:
     """The scoreboard's counts are those of its records."""
-    board = c.board
+    board = c.sender.scoreboard
     records = board.sent_list.live()
     at = board.una
     for record in records:
@@ -176,14 +196,14 @@ def _check_time_order(record: Sent | None, records: list[Sent]) -> None:
 def check_timers(c: Connection) -> None:
     """A connection that waits for something has a timer that ends the waiting."""
     timers = c.timers
-    if not c.board.is_empty:
+    if not c.sender.scoreboard.is_empty:
         require(timers.is_armed(Timer.RETRANSMIT), "in flight without a timer", c)
-    elif c.unsent() > 0 and c.state in SENDING:
+    elif c.sender.unsent() > 0 and c.state in SENDING:
         armed = timers.is_armed(Timer.RETRANSMIT) or timers.is_armed(Timer.PACING)
-        require(armed, "unsent text without a timer", (c, c.unsent(), c.snd_wnd))
+        require(armed, "unsent text without a timer", (c, c.sender.unsent(), c.sender.snd_wnd))
     if c.state is State.FIN_WAIT_2 and c.orphan:
         require(timers.at[Timer.LINGER] != OFF, "an orphan in FIN-WAIT-2 for ever", c)
-    if c.ack_scheduled and c.state is not State.SYN_SENT:
+    if c.receiver.acks.scheduled and c.state is not State.SYN_SENT:
         require(timers.is_armed(Timer.DELAYED_ACK), "an ACK is scheduled and no timer runs", c)
     if c.options.keepalive and c.state in OPEN:
         require(timers.is_armed(Timer.KEEPALIVE), "keepalive without a timer", c)

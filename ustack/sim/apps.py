@@ -8,7 +8,7 @@ from ustack.settings import Settings
 from ustack.sim.network import SimHost
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
-from ustack.tcp.connection import SHUT_WR, Connection
+from ustack.tcp.connection.connection import SHUT_WR, Connection
 from ustack.tcp.events import Event
 from ustack.tcp.listener import Listener
 from ustack.wire.address import ANY

@@ -76,7 +76,7 @@ class WindowClamp(Number):
     def get(self, core: Core) -> bytes:
         assert isinstance(core, StreamCore)
         chosen = core.options.window_clamp
-        return pack_int(chosen or (core.connection.window_clamp if core.connection is not None else 0))
+        return pack_int(chosen or (core.connection.receiver.window_clamp if core.connection is not None else 0))
 
 
 class Congestion(Option):
@@ -157,12 +157,12 @@ class _IdleInfo:
 
 
 def _quickack(core: StreamCore) -> int:
-    return int(core.options.quickack if core.connection is None else not core.connection.in_pingpong())
+    return int(core.options.quickack if core.connection is None else not core.connection.receiver.in_pingpong())
 
 
 def _timestamp(core: StreamCore) -> int:
     """TCP_TIMESTAMP: the clock of the timestamp option, ms, with the connection's offset."""
-    offset = core.connection.ts_offset if core.connection is not None else 0
+    offset = core.connection.agreed.ts_offset if core.connection is not None else 0
     return (core.now() // 1_000_000 + offset) & 0xFFFFFFFF
 
 

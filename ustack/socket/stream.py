@@ -12,7 +12,7 @@ from ustack.socket.core import RCV_SHUTDOWN, SEND_SHUTDOWN, Attachment, failure
 from ustack.socket.readiness import ERR, HUP, IN, OUT, PRI, RDHUP
 from ustack.socket.text import TextCore, is_opening
 from ustack.stack.ports import Reservation
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, ANY_V4, LOOPBACK, is_any, is_v4
 
@@ -239,7 +239,7 @@ class StreamCore(TextCore):
         connection = self.connection
         if connection is None:
             return 0
-        return connection.rcv_buffer if field == "rcvbuf" else connection.send_ring.capacity
+        return connection.receiver.rcv_buffer if field == "rcvbuf" else connection.sender.send_ring.capacity
 
     def option_changed(self, name: str) -> None:
         if self.connection is not None:

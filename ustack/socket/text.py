@@ -8,7 +8,7 @@ import socket
 from typing import Final
 
 from ustack.socket.core import RCV_SHUTDOWN, SEND_SHUTDOWN, Attachment, Core, failure
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
 
@@ -157,7 +157,7 @@ class TextCore(Core):
         connection = self._await_connection(limit)
         if flags & MSG_OOB and data:
             connection.urgent_follows(len(data))
-        connection.more = bool(flags & MSG_MORE)
+        connection.sender.more = bool(flags & MSG_MORE)
         return self._write(connection, data, limit)
 
     def _write(self, connection: Connection, data: memoryview, limit: int | None) -> int:
@@ -206,7 +206,7 @@ class TextCore(Core):
         code = self.take_error()
         connection = self.connection
         if not code and connection is not None:
-            code, connection.soft_error = connection.soft_error, 0
+            code, connection.sender.soft_error = connection.sender.soft_error, 0
         return code
 
 

@@ -23,7 +23,7 @@ from ustack.stack.ip import Ip
 from ustack.stack.ports import Ports, Reservation
 from ustack.stack.tcp_layer import TcpLayer
 from ustack.stack.timewait import TimeWait
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.environment import Environment
 from ustack.tcp.events import Event, EventKind
 from ustack.tcp.isn import IsnGenerator
@@ -133,13 +133,12 @@ class Stack:
                 break
             if isinstance(waiter, Connection):
                 waiter.on_deadline(now)
-                if waiter.negative_advice:
-                    self.tcp.take_advice(waiter, now)
             elif isinstance(waiter, Listener):
                 waiter.on_deadline(now)
                 self.deadlines.watch(waiter, waiter.deadline)
             elif isinstance(waiter, TimeWait):
                 self.tcp.expire_time_wait(waiter, now)
+        self.tcp.look_up_doubted_paths(now)
         self.ip.on_deadline(now)
 
     # Out

@@ -13,10 +13,12 @@ from ustack.stack.deadlines import Deadlines
 from ustack.stack.ip import Ip
 from ustack.stack.ports import Ports, Reservation
 from ustack.stack.timewait import TimeWait, Verdict
-from ustack.tcp import opening, options, replies, unreachable
-from ustack.tcp.connection import Connection
+from ustack.tcp import replies
+from ustack.tcp.connection import handshake, icmp_errors
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.environment import Environment
 from ustack.tcp.listener import Listener
+from ustack.tcp.sender import mss
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, ANY_V4, flow_key, is_loopback, is_v4, reverse_key
 from ustack.wire.frame import Segment
@@ -95,22 +97,25 @@ class TcpLayer:
         if connection is None:
             self.env.counters.drop(Drop.ICMP_UNMATCHED)
         elif error.kind is IcmpKind.TOO_BIG:
-            if unreachable.take_too_big(connection, error.seq, error.mtu, now):
-                self.ip.learn_mtu(connection.remote_address, error.mtu, now)
+            if icmp_errors.take_too_big(connection, error.seq, error.mtu, now):
+                self.ip.learn_mtu(connection.flow.remote_address, error.mtu, now)
         else:
-            unreachable.take_unreachable(connection, error.seq, error.code_errno, now)
+            icmp_errors.take_unreachable(connection, error.seq, error.code_errno, now)
         if connection is not None:
             connection.touch()
 
-    def take_advice(self, connection: Connection, now: int) -> None:
-        """TCP doubts the path (R1, RFC 9293 section 3.8.3): IP looks it up anew, as after Linux's dst_negative_advice.
+    def look_up_doubted_paths(self, now: int) -> None:
+        """TCP doubts some paths (R1, RFC 9293 section 3.8.3): IP looks them up anew (Linux's dst_negative_advice).
 
         One device and no gateways leave only the path's MTU to doubt: what has expired counts no more."""
-        connection.negative_advice = False
-        mtu = self.ip.mtu_to(connection.remote_address, now)
-        if mtu != connection.path_mtu:
-            connection.path_mtu = mtu
-            options.settle_mss(connection)
+        doubted = self.env.doubted_paths
+        while doubted:
+            connection = doubted.popleft()
+            assert isinstance(connection, Connection)
+            mtu = self.ip.mtu_to(connection.flow.remote_address, now)
+            if mtu != connection.sender.path_mtu:
+                connection.sender.path_mtu = mtu
+                mss.settle_mss(connection.sender)
 
     def refuse(self, segment: Segment) -> None:
         """Answer with a RST, if the segment is none itself."""
@@ -176,8 +181,8 @@ class TcpLayer:
 
     def adopt(self, connection: Connection) -> None:
         """A new connection has its place in the table."""
-        self.connections[connection.key] = connection
-        connection.holds_port = self.ports.use(connection.local_port, connection.options)
+        self.connections[connection.flow.key] = connection
+        connection.holds_port = self.ports.use(connection.flow.local_port, connection.options)
         connection.touch()
 
     def connect(self, local: tuple[bytes, int], remote: tuple[bytes, int], own: SocketOptions, now: int) -> Connection:
@@ -199,10 +204,10 @@ class TcpLayer:
             self.env.counters.add("TCPTimeWaitReused")
         connection = Connection(self.env, key, own, iss, now)
         if recycled is not None:
-            connection.ts_recent = recycled.ts_recent
-            connection.ts_recent_at = recycled.ts_recent_at
+            connection.receiver.ts_recent = recycled.ts_recent
+            connection.receiver.ts_recent_at = recycled.ts_recent_at
         self.adopt(connection)
-        opening.open_actively(connection, self.ip.mtu_to(peer, now), now)
+        handshake.open_actively(connection, self.ip.mtu_to(peer, now), now)
         return connection
 
     def _ephemeral_key(self, address: bytes, peer: bytes, peer_port: int, now: int) -> bytes:
@@ -245,11 +250,11 @@ class TcpLayer:
 
     def _drop(self, connection: Connection) -> bool:
         """False: it had gone before."""
-        if self.connections.get(connection.key) is not connection:
+        if self.connections.get(connection.flow.key) is not connection:
             return False
-        del self.connections[connection.key]
+        del self.connections[connection.flow.key]
         if connection.holds_port:
-            self.ports.leave(connection.local_port)
+            self.ports.leave(connection.flow.local_port)
         if connection.is_counted_orphan:
             self.env.orphans -= 1
         connection.timers.stop_all()
@@ -266,8 +271,8 @@ class TcpLayer:
             return
         waiting = TimeWait(connection, now)
         waiting.restart(self.env, now)
-        self.time_waits[connection.key] = waiting
-        waiting.holds_port = self.ports.use(connection.local_port, connection.options)
+        self.time_waits[connection.flow.key] = waiting
+        waiting.holds_port = self.ports.use(connection.flow.local_port, connection.options)
         self.deadlines.watch(waiting, waiting.deadline)
 
     def forget_time_wait(self, waiting: TimeWait) -> None:

@@ -11,9 +11,9 @@ from enum import IntEnum
 
 from ustack.seqnum import unwrap
 from ustack.settings import MILLISECOND, SECOND
-from ustack.tcp import options, replies
+from ustack.tcp import emit, replies
+from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.environment import Environment
-from ustack.tcp.tcb import Tcb
 from ustack.tcp.timers import Waiter
 from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, RST, SYN
@@ -36,15 +36,15 @@ class TimeWait(Waiter):
 
     def __init__(self, tcb: Tcb, now: int) -> None:
         self.queued_at = 0
-        self.key = tcb.key
-        self.rcv_nxt = tcb.rcv_nxt
-        self.snd_nxt = tcb.snd_nxt
-        self.window = tcb.receive_window()
-        self.rcv_wscale = tcb.rcv_wscale
-        self.ts_on = tcb.ts_on
-        self.ts_recent = tcb.ts_recent
-        self.ts_recent_at = tcb.ts_recent_at
-        self.ts_offset = tcb.ts_offset
+        self.key = tcb.flow.key
+        self.rcv_nxt = tcb.receiver.rcv_nxt
+        self.snd_nxt = tcb.sender.snd_nxt
+        self.window = tcb.receiver.receive_window()
+        self.rcv_wscale = tcb.agreed.rcv_wscale
+        self.ts_on = tcb.agreed.ts_on
+        self.ts_recent = tcb.receiver.ts_recent
+        self.ts_recent_at = tcb.receiver.ts_recent_at
+        self.ts_offset = tcb.agreed.ts_offset
         self.since = now
         self.deadline = 0
         self.answered_at = 0
@@ -104,6 +104,6 @@ class TimeWait(Waiter):
         """The ACK that ended the connection, once more."""
         encoded = b""
         if self.ts_on:
-            encoded = options.timestamp_bytes(env.timestamp(self.ts_offset, now), self.ts_recent)
+            encoded = emit.timestamp_bytes(env.timestamp(self.ts_offset, now), self.ts_recent)
         field = min(self.window >> self.rcv_wscale, 65535)
         return replies.answer(segment, self.snd_nxt, self.rcv_nxt, ACK, field, encoded)

@@ -1,1 +1,1 @@
-"""Floor 3: TCP (RFC 9293). ``state.py`` is the machine, ``arrival.py`` the way in, ``output.py`` the way out."""
+"""Floor 3: TCP (RFC 9293). ``sender`` and ``receiver`` are its halves, ``connection`` the whole."""

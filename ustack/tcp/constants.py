@@ -12,6 +12,9 @@ DEFAULT_MSS_V4: Final = 536
 DEFAULT_MSS_V6: Final = 1220
 """The same for IPv6."""
 
+TIMESTAMP_SPACE: Final = 12
+"""NOP NOP TS on every segment takes this much of the MSS (RFC 7323 appendix A)."""
+
 MAX_WINDOW: Final = 65535
 MAX_WSCALE: Final = 14
 """RFC 7323 section 2.3."""

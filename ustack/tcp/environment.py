@@ -28,6 +28,8 @@ class Environment:
         """Segments without a connection: SYN-ACKs of requests, resets, TIME-WAIT's ACKs."""
         self.sample = AckSample()
         """Filled anew for each ACK: connections take turns."""
+        self.doubted_paths: deque[object] = deque()
+        """Connections that reached R1: IP is to look their paths up anew (RFC 9293 section 3.8.3)."""
         self.orphans: int = 0
         self.challenge_second: int = -1
         self.challenges: int = 0

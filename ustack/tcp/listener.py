@@ -12,12 +12,14 @@ from typing import Final
 
 from ustack.drops import Drop
 from ustack.sockopts import SocketOptions
-from ustack.tcp import cookies, ending, opening, options, replies, window
-from ustack.tcp.connection import Connection
+from ustack.tcp import cookies, emit, replies
+from ustack.tcp.connection import closing, handshake
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.constants import DEFAULT_MSS_V4, DEFAULT_MSS_V6, MILLISECOND, SECOND
 from ustack.tcp.environment import Environment
 from ustack.tcp.events import EventKind
 from ustack.tcp.options import SynOptions
+from ustack.tcp.receiver import window
 from ustack.tcp.requests import Request, RequestTimes
 from ustack.tcp.state import Input
 from ustack.tcp.timers import Waiter
@@ -72,7 +74,7 @@ class Listener(Waiter):
         while self.queue:
             connection = self.queue.popleft()
             connection.in_accept_queue = False
-            ending.abort(connection, now)
+            closing.abort(connection, now)
             connection.touch()
         if self.released is not None:
             self.released(self)
@@ -337,7 +339,7 @@ class Listener(Waiter):
         """A bare ACK of the SYN."""
         encoded = b""
         if request.offer.ts_val >= 0:
-            encoded = options.timestamp_bytes(self.env.timestamp(request.ts_offset, now), request.ts_recent)
+            encoded = emit.timestamp_bytes(self.env.timestamp(request.ts_offset, now), request.ts_recent)
         field = min(request.window >> request.rcv_wscale, 65535)
         self.env.replies.append(self._transmit(request, request.iss + 1, ACK, field, encoded))
 
@@ -360,11 +362,11 @@ class Listener(Waiter):
     def _complete(self, request: Request, segment: Segment, now: int) -> None:
         """The handshake is complete: a Connection, at once in the accept queue."""
         connection = Connection(self.env, request.key, self.options.copy(), request.iss, now)
-        connection.path_mtu = self.mtu_to(connection.remote_address, now)
+        connection.sender.path_mtu = self.mtu_to(connection.flow.remote_address, now)
         connection.move(Input.LISTENING, now)
-        opening.prepare(connection, connection.path_mtu, now)
+        handshake.prepare(connection, connection.sender.path_mtu, now)
         connection.move(Input.SYN_RECEIVED, now)
-        opening.take_request(connection, request, now)
+        handshake.take_request(connection, request, now)
         connection.saved_syn = request.saved_syn
         self.env.counters.add("TcpPassiveOpens")
         connection.in_accept_queue = True

@@ -5,15 +5,16 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from ustack.tcp import opening
+from ustack.tcp.connection import handshake
 from ustack.tcp.constants import SECOND
 from ustack.tcp.options import SynOptions
 
 _MOST_STALE: Final = 64
+
 """This many entries of requests that have gone do no harm."""
 
 
-class Request(opening.HandshakeRecord):
+class Request(handshake.HandshakeRecord):
     """One SYN that was answered: what the third ACK needs (Linux's request_sock)."""
 
     def __init__(self, key: bytes, irs: int, iss: int, offer: SynOptions, now: int) -> None:

@@ -1,6 +1,6 @@
 """The timers of one connection: an enum and an array; the deadline is their minimum; nothing ticks.
 
-Timers never send. When one expires, ``expiry.py`` changes state and ``output.py`` looks at the state.
+Timers never send. When one expires, ``timeouts.py`` changes state and output looks at the state.
 As in Linux, the four that repair losses (RTO, zero-window probe, tail-loss probe, reordering) share one slot:
 at most one of them runs.
 """
@@ -61,6 +61,12 @@ class Timers:
         """Arm the shared loss timer; what it meant before is forgotten."""
         self.loss = meaning
         self.at[Timer.RETRANSMIT] = at if at > 0 else 1
+
+    def take_loss(self) -> LossTimer:
+        """What the shared loss timer meant, which has just fired."""
+        meaning = self.loss
+        self.loss = LossTimer.NONE
+        return meaning
 
     def stop_loss(self) -> None:
         self.loss = LossTimer.NONE

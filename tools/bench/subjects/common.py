@@ -73,7 +73,8 @@ def _open_host(options: argparse.Namespace) -> Any:
 
 def form() -> str:
     """`compiled` or `interpreted`: what this process really runs, whatever it was meant to."""
-    from ustack.tcp import connection  # noqa: PLC0415
+
+    from ustack.tcp.connection import connection  # noqa: PLC0415
 
     return "compiled" if str(connection.__file__).endswith(".so") else "interpreted"
 

@@ -17,7 +17,7 @@ from ustack import native
 from ustack.settings import SECOND, Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
-from ustack.tcp.connection import Connection
+from ustack.tcp.connection.connection import Connection
 from ustack.wire import ipv4, udp
 from ustack.wire.address import parse_address
 from ustack.wire.frame import Frame, Transmit
@@ -89,7 +89,7 @@ def established(target: Target, port: int = 5000) -> Connection:
 def ranges(held: int, times: int) -> Step:
     """1-byte segments out of order, each a range of its own."""
     target = Target()
-    iss = established(target).iss
+    iss = established(target).sender.iss
     packets = [tcp(5000, 10 + 2 * n, iss + 1, ACK, b"", b"x") for n in range(held + times)]
     for packet in packets[:held]:
         target.say(packet)
@@ -99,7 +99,7 @@ def ranges(held: int, times: int) -> Step:
 def downwards(held: int, times: int) -> Step:
     """The same, each below the one before."""
     target = Target()
-    iss = established(target).iss
+    iss = established(target).sender.iss
     packets = [tcp(5000, 10 + 2 * (held + times - n), iss + 1, ACK, b"", b"x") for n in range(held + times)]
     for packet in packets[:held]:
         target.say(packet)
@@ -109,7 +109,7 @@ def downwards(held: int, times: int) -> Step:
 def repeats(held: int, times: int) -> Step:
     """1-byte segments that have come before, out of order."""
     target = Target()
-    iss = established(target).iss
+    iss = established(target).sender.iss
     packets = [tcp(5000, 10 + 2 * n, iss + 1, ACK, b"", b"x") for n in range(held)]
     for packet in packets:
         target.say(packet)
@@ -121,13 +121,13 @@ def bare_acks(held: int, times: int) -> Step:
     target = Target()
     connection = established(target)
     for n in range(held):
-        target.say(tcp(5000, 10 + 2 * n, connection.iss + 1, ACK, b"", b"x"))
+        target.say(tcp(5000, 10 + 2 * n, connection.sender.iss + 1, ACK, b"", b"x"))
 
     def step(n: int) -> None:
         connection.write(b"u", target.now)
         target.flush()
         target.now += MS
-        target.say(tcp(5000, 1, connection.iss + 2 + n, ACK))
+        target.say(tcp(5000, 1, connection.sender.iss + 2 + n, ACK))
 
     return step
 
@@ -136,7 +136,7 @@ def holes(held: int, times: int) -> Step:
     """SACK blocks that leave a hole between every two segments of ours, some of them late."""
     target = Target(tcp_init_cwnd=2 * (held + times) + 20, tcp_pacing_ss_ratio=0)
     connection = established(target)
-    first = connection.iss + 1
+    first = connection.sender.iss + 1
     connection.options.sndbuf = 1 << 24
     connection.option_changed("sndbuf", target.now)
     for _ in range(2 * (held + times) + 4):
@@ -215,7 +215,7 @@ def requests(held: int, times: int) -> Step:
 def connections(held: int, times: int) -> Step:
     """Established connections nobody accepts; the first one hears a byte."""
     target = Target()
-    iss = established(target, 999).iss
+    iss = established(target, 999).sender.iss
     for n in range(held):
         established(target, 1000 + n)
     return lambda n: target.say(tcp(999, 1 + n, iss + 1, ACK, b"", b"x"))
@@ -240,7 +240,7 @@ def time_waits(held: int, times: int) -> Step:
         connection = established(target, 1000 + n)
         connection.close(target.now)
         target.flush()
-        target.say(tcp(1000 + n, 1, connection.iss + 2, ACK | FIN))
+        target.say(tcp(1000 + n, 1, connection.sender.iss + 2, ACK | FIN))
     assert len(target.stack.tcp.time_waits) == held
     return lambda n: target.say(tcp(1000, 1, 0, ACK | FIN))
 

@@ -12,21 +12,25 @@ from ustack.congestion.base import INFINITE_SSTHRESH
 from ustack.drops import Drop
 from ustack.seqnum import unwrap
 from ustack.sockopts import PMTUDISC_DONT
-from ustack.tcp import ending, loss, options
+from ustack.tcp.connection import closing
+from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.events import EventKind
+from ustack.tcp.sender import loss, mss
+from ustack.tcp.sender.state import CA_LOSS
 from ustack.tcp.state import State
-from ustack.tcp.tcb import CA_LOSS, Tcb
 from ustack.wire.address import is_v4
 
 MIN_PMTU_V4: Final = 552
+
 """Linux's ip_rt_min_pmtu: a smaller one is an attack."""
+
 MIN_PMTU_V6: Final = 1280
 
 
 def _is_in_flight(tcb: Tcb, wire_seq: int) -> bool:
-    if tcb.snd_una <= unwrap(wire_seq, tcb.snd_una) <= tcb.snd_nxt:
+    if tcb.sender.snd_una <= unwrap(wire_seq, tcb.sender.snd_una) <= tcb.sender.snd_nxt:
         return True
-    tcb.env.counters.drop(Drop.ICMP_OUT_OF_WINDOW)
+    tcb.host.counters.drop(Drop.ICMP_OUT_OF_WINDOW)
     return False
 
 
@@ -39,15 +43,15 @@ def take_unreachable(tcb: Tcb, wire_seq: int, code: int, now: int) -> None:
     if not _is_in_flight(tcb, wire_seq):
         return
     if tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED:
-        tcb.env.counters.add("TcpAttemptFails")
-        ending.give_up(tcb, code, now)
+        tcb.host.counters.add("TcpAttemptFails")
+        closing.give_up(tcb, code, now)
         return
-    wants_all = tcb.options.recverr if is_v4(tcb.remote_address) else tcb.options.recverr6
+    wants_all = tcb.options.recverr if is_v4(tcb.flow.remote_address) else tcb.options.recverr6
     if wants_all:
         tcb.error = code
-        tcb.env.tell(EventKind.ERROR, tcb)
+        tcb.host.tell(EventKind.ERROR, tcb)
     else:
-        tcb.soft_error = code
+        tcb.sender.soft_error = code
 
 
 def take_too_big(tcb: Tcb, wire_seq: int, mtu: int, now: int) -> bool:
@@ -56,31 +60,31 @@ def take_too_big(tcb: Tcb, wire_seq: int, mtu: int, now: int) -> bool:
     False: not believed. True: the path's MTU may be remembered; what no longer fits is sent again at once, without
     touching the congestion window (Linux's tcp_simple_retransmit).
     """
-    v4 = is_v4(tcb.remote_address)
+    v4 = is_v4(tcb.flow.remote_address)
     own = tcb.options.mtu_discover if v4 else tcb.options.mtu_discover6
     if not _is_in_flight(tcb, wire_seq) or (v4 and own == PMTUDISC_DONT):
         return False
     mtu = max(mtu, MIN_PMTU_V4 if v4 else MIN_PMTU_V6)
-    if mtu >= tcb.path_mtu:
+    if mtu >= tcb.sender.path_mtu:
         return False
-    tcb.path_mtu = mtu
-    before = tcb.snd_mss
-    options.settle_mss(tcb)
-    if tcb.snd_mss < before and not tcb.board.is_empty and tcb.state is not State.SYN_SENT:
+    tcb.sender.path_mtu = mtu
+    before = tcb.sender.snd_mss
+    mss.settle_mss(tcb.sender)
+    if tcb.sender.snd_mss < before and not tcb.sender.scoreboard.is_empty and tcb.state is not State.SYN_SENT:
         _send_again(tcb, now)
     return True
 
 
 def _send_again(tcb: Tcb, now: int) -> None:
-    tcb.board.mark_oversized()
-    if tcb.ca_state != CA_LOSS:
-        control = tcb.congestion
+    tcb.sender.scoreboard.mark_oversized()
+    if tcb.sender.ca_state != CA_LOSS:
+        control = tcb.sender.congestion
         if control is not None and control.ssthresh >= INFINITE_SSTHRESH:
             control.ssthresh = control.current_ssthresh()
-        tcb.high_seq = tcb.snd_nxt
-        tcb.undo.clear()
-        tcb.prr.leave()
-        tcb.ca_state = CA_LOSS
-        tcb.board.in_recovery = tcb.board.in_loss = True
-    loss.rearm_rto(tcb, now)
+        tcb.sender.high_seq = tcb.sender.snd_nxt
+        tcb.sender.undo.clear()
+        tcb.sender.prr.leave()
+        tcb.sender.ca_state = CA_LOSS
+        tcb.sender.scoreboard.in_recovery = tcb.sender.scoreboard.in_loss = True
+    loss.rearm_rto(tcb.sender, now)
     tcb.touch()

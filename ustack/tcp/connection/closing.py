@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import SECOND
 from ustack.tcp.events import EventKind
+from ustack.tcp.owed import OWE_ACK, OWE_RST, OWE_SYN
 from ustack.tcp.state import Input, State
-from ustack.tcp.tcb import Tcb
 from ustack.tcp.timers import Timer
 
 _NEEDS_RST: Final = frozenset(
     {State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSE_WAIT, State.SYN_RECEIVED}
 )
+
 """An abort tells the peer in these states (RFC 9293 section 3.10.5; Linux's tcp_need_reset)."""
 
 
@@ -21,12 +23,12 @@ def after_ack(tcb: Tcb, now: int) -> bool:
     """An ACK was taken: if it covers our FIN, the state moves (RFC 9293 section 3.10.7.4, fifth).
 
     True: a RST answers the segment, as nobody waits for the peer's FIN (TCP_LINGER2 below 0)."""
-    if not tcb.fin_queued or tcb.snd_una != tcb.stream_end():
+    if not tcb.sender.fin_queued or tcb.sender.snd_una != tcb.sender.stream_end():
         return False
     if tcb.state is State.FIN_WAIT_1:
         tcb.move(Input.FIN_ACKED, now)
         if tcb.orphan and tcb.options.linger2_s < 0:
-            tcb.env.counters.add("TCPAbortOnLinger")
+            tcb.host.counters.add("TCPAbortOnLinger")
             give_up(tcb, 0, now)
             return True
         if tcb.orphan:
@@ -41,14 +43,14 @@ def after_ack(tcb: Tcb, now: int) -> bool:
 
 def fin_time(tcb: Tcb) -> int:
     """How long an orphan stays in FIN-WAIT-2, ns (tcp_fin_timeout, TCP_LINGER2; at least 3.5 RTO)."""
-    seconds = tcb.options.linger2_s or tcb.env.settings.tcp_fin_timeout
-    return max(seconds * SECOND, (tcb.rtt.rto << 2) - (tcb.rtt.rto >> 1))
+    seconds = tcb.options.linger2_s or tcb.host.settings.tcp_fin_timeout
+    return max(seconds * SECOND, (tcb.sender.rtt.rto << 2) - (tcb.sender.rtt.rto >> 1))
 
 
 def await_peer(tcb: Tcb, now: int) -> None:
     """FIN-WAIT-2 of an orphan: nobody will read what comes, so it does not wait for ever."""
     if tcb.options.linger2_s < 0:
-        tcb.env.counters.add("TCPAbortOnLinger")
+        tcb.host.counters.add("TCPAbortOnLinger")
         owe_reset(tcb)
         give_up(tcb, 0, now)
         return
@@ -57,22 +59,22 @@ def await_peer(tcb: Tcb, now: int) -> None:
 
 def owe_reset(tcb: Tcb) -> None:
     """A RST is the next segment to leave."""
-    tcb.rst_owed = True
-    tcb.env.counters.add("TcpOutRsts")
+    tcb.owed.add(OWE_RST)
+    tcb.host.counters.add("TcpOutRsts")
 
 
 def finish(tcb: Tcb) -> None:
     """CLOSED: timers stop, what could not be sent is dropped, the holder is told."""
     tcb.timers.stop_all()
-    tcb.ack_now = False
-    tcb.syn_owed = False
-    tcb.send_ring.release(tcb.send_ring.end)
-    tcb.env.tell(EventKind.CLOSED, tcb)
+    tcb.owed.drop(OWE_ACK)
+    tcb.owed.drop(OWE_SYN)
+    tcb.sender.send_ring.release(tcb.sender.send_ring.end)
+    tcb.host.tell(EventKind.CLOSED, tcb)
 
 
 def reset(tcb: Tcb, now: int) -> None:
     """The peer's RST counts (RFC 9293 section 3.10.7.4, second): the application learns it (MUST-12)."""
-    tcb.env.counters.add("TcpEstabResets" if tcb.state in (State.ESTABLISHED, State.CLOSE_WAIT) else "TcpAttemptFails")
+    tcb.host.counters.add("TcpEstabResets" if tcb.state in (State.ESTABLISHED, State.CLOSE_WAIT) else "TcpAttemptFails")
     if tcb.state is State.SYN_SENT:
         tcb.error = errno.ECONNREFUSED
     elif tcb.state is State.CLOSE_WAIT:
@@ -80,7 +82,7 @@ def reset(tcb: Tcb, now: int) -> None:
     else:
         tcb.error = errno.ECONNRESET
     tcb.move(Input.RESET, now)
-    tcb.env.tell(EventKind.RESET, tcb)
+    tcb.host.tell(EventKind.RESET, tcb)
     finish(tcb)
 
 
@@ -90,26 +92,26 @@ def give_up(tcb: Tcb, code: int, now: int) -> None:
     if tcb.state is not State.CLOSED:
         tcb.move(Input.RESET, now)
     if code == errno.ETIMEDOUT:
-        tcb.env.tell(EventKind.TIMED_OUT, tcb)
+        tcb.host.tell(EventKind.TIMED_OUT, tcb)
     elif code:
-        tcb.env.tell(EventKind.ERROR, tcb)
+        tcb.host.tell(EventKind.ERROR, tcb)
     finish(tcb)
 
 
 def time_out(tcb: Tcb, now: int) -> None:
     """R2 is reached (RFC 9293 section 3.8.3): ETIMEDOUT, or the ICMP error that explains the silence."""
-    tcb.env.counters.add("TCPAbortOnTimeout")
-    give_up(tcb, tcb.soft_error or errno.ETIMEDOUT, now)
+    tcb.host.counters.add("TCPAbortOnTimeout")
+    give_up(tcb, tcb.sender.soft_error or errno.ETIMEDOUT, now)
 
 
 def shutdown_write(tcb: Tcb, now: int) -> None:
     """No more text from the application: a FIN takes its place behind the last byte."""
-    if tcb.fin_queued:
+    if tcb.sender.fin_queued:
         return
     if tcb.state is State.SYN_RECEIVED:
-        tcb.fin_queued = True  # the state moves when the handshake is complete
+        tcb.sender.fin_queued = True  # the state moves when the handshake is complete
     elif tcb.state is State.ESTABLISHED or tcb.state is State.CLOSE_WAIT:
-        tcb.fin_queued = True
+        tcb.sender.fin_queued = True
         tcb.move(Input.FIN_SENT, now)
 
 
@@ -126,12 +128,12 @@ def close(tcb: Tcb, now: int) -> None:
         tcb.move(Input.RESET, now)
         finish(tcb)
         return
-    unread = tcb.receive_ring.readable()
+    unread = tcb.receiver.receive_ring.readable()
     if unread and tcb.state is not State.TIME_WAIT:
-        tcb.env.counters.add("TCPAbortOnClose")
+        tcb.host.counters.add("TCPAbortOnClose")
         abort(tcb, now)
     elif tcb.options.linger_s == 0:
-        tcb.env.counters.add("TCPAbortOnData")
+        tcb.host.counters.add("TCPAbortOnData")
         abort(tcb, now)
     elif tcb.state is State.FIN_WAIT_2:
         await_peer(tcb, now)

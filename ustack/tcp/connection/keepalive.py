@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from ustack.tcp import ending
+from ustack.tcp.connection import closing
+from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import MILLISECOND, RESOURCE_PROBE_INTERVAL, SECOND
+from ustack.tcp.owed import OWE_KEEPALIVE
 from ustack.tcp.state import State
-from ustack.tcp.tcb import Tcb
 from ustack.tcp.timers import Timer
 
 
 def idle_time(tcb: Tcb) -> int:
     """Silence before the first probe, ns (TCP_KEEPIDLE, tcp_keepalive_time)."""
-    return (tcb.options.keepidle_s or tcb.env.settings.tcp_keepalive_time) * SECOND
+    return (tcb.options.keepidle_s or tcb.host.settings.tcp_keepalive_time) * SECOND
 
 
 def interval(tcb: Tcb) -> int:
     """Between two probes, ns (TCP_KEEPINTVL, tcp_keepalive_intvl)."""
-    return (tcb.options.keepintvl_s or tcb.env.settings.tcp_keepalive_intvl) * SECOND
+    return (tcb.options.keepintvl_s or tcb.host.settings.tcp_keepalive_intvl) * SECOND
 
 
 def restart(tcb: Tcb, now: int) -> None:
@@ -29,14 +30,14 @@ def restart(tcb: Tcb, now: int) -> None:
 
 def _silence(tcb: Tcb, now: int) -> int:
     """Time since the peer last gave a sign of life."""
-    return now - max(tcb.ack_at, tcb.last_received_at)
+    return now - max(tcb.sender.ack_at, tcb.receiver.last_received_at)
 
 
 def expire(tcb: Tcb, now: int) -> None:
     """The keepalive timer fired: probe, give up, or wait on (Linux's tcp_keepalive_timer)."""
     if not tcb.options.keepalive or tcb.state in (State.CLOSED, State.SYN_SENT, State.TIME_WAIT):
         return
-    if not tcb.board.is_empty or tcb.unsent() > 0:
+    if not tcb.sender.scoreboard.is_empty or tcb.sender.unsent() > 0:
         tcb.timers.arm(Timer.KEEPALIVE, now + idle_time(tcb))  # data in flight asks the same question
         return
     silence = _silence(tcb, now)
@@ -44,15 +45,15 @@ def expire(tcb: Tcb, now: int) -> None:
         tcb.timers.arm(Timer.KEEPALIVE, now + idle_time(tcb) - silence)
         return
     user_timeout = tcb.options.user_timeout_ms * MILLISECOND
-    probes = tcb.options.keepcnt or tcb.env.settings.tcp_keepalive_probes
-    is_dead = tcb.probes_out >= probes
+    probes = tcb.options.keepcnt or tcb.host.settings.tcp_keepalive_probes
+    is_dead = tcb.sender.probes_out >= probes
     if user_timeout:
-        is_dead = silence >= user_timeout and tcb.probes_out > 0
+        is_dead = silence >= user_timeout and tcb.sender.probes_out > 0
     if is_dead:
-        ending.owe_reset(tcb)
-        ending.time_out(tcb, now)
+        closing.owe_reset(tcb)
+        closing.time_out(tcb, now)
         return
-    tcb.probes_out += 1
-    tcb.keepalive_owed = True
-    tcb.env.counters.add("TCPKeepAlive")
+    tcb.sender.probes_out += 1
+    tcb.owed.add(OWE_KEEPALIVE)
+    tcb.host.counters.add("TCPKeepAlive")
     tcb.timers.arm(Timer.KEEPALIVE, now + max(interval(tcb), RESOURCE_PROBE_INTERVAL))

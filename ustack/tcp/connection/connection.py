@@ -12,14 +12,20 @@ from typing import Final
 
 from ustack.errors import from_errno
 from ustack.sockopts import UNLIMITED
-from ustack.tcp import arrival, delivery, ending, expiry, keepalive, options, output, sendbuffer, urgent
-from ustack.tcp.info import TcpInfo
+from ustack.tcp.common import rto_bounds
+from ustack.tcp.connection import arrival, closing, keepalive, timeouts, transmit
+from ustack.tcp.connection.info import TcpInfo
+from ustack.tcp.connection.tcb import Tcb
+from ustack.tcp.owed import OWE_ACK
+from ustack.tcp.receiver import ack_policy, urgent
+from ustack.tcp.sender import buffer, control, mss
 from ustack.tcp.state import State, may_send_text
-from ustack.tcp.tcb import Tcb
 from ustack.wire.frame import Segment, Transmit
 
 SHUT_RD: Final = 0
+
 SHUT_WR: Final = 1
+
 SHUT_RDWR: Final = 2
 
 
@@ -36,7 +42,7 @@ class Connection(Tcb):
     def on_deadline(self, now: int) -> None:
         """A timer may be due; early or spurious calls do nothing."""
         self.touch()
-        expiry.on_deadline(self, now)
+        timeouts.on_deadline(self, now)
 
     def next_deadline(self) -> int:
         """When ``on_deadline`` is due, ns; 0: no timer runs."""
@@ -44,20 +50,20 @@ class Connection(Tcb):
 
     def poll_transmit(self, now: int) -> Transmit | None:
         """The next run or segment that may leave now; it counts as sent. Call until None."""
-        return output.next_transmit(self, now)
+        return transmit.next_transmit(self, now)
 
     # Names
 
     @property
     def local(self) -> tuple[bytes, int]:
-        return self.local_address, self.local_port
+        return self.flow.local_address, self.flow.local_port
 
     @property
     def remote(self) -> tuple[bytes, int]:
-        return self.remote_address, self.remote_port
+        return self.flow.remote_address, self.flow.remote_port
 
     def __repr__(self) -> str:
-        return f"<Connection {self.state.name} port {self.local_port} peer port {self.remote_port}>"
+        return f"<Connection {self.state.name} port {self.flow.local_port} peer port {self.flow.remote_port}>"
 
     # Text out
 
@@ -66,16 +72,16 @@ class Connection(Tcb):
 
         Raises what ended the connection, and EPIPE after shutdown or in a state that does not send.
         """
-        if self.fin_queued or not may_send_text(self.state):
+        if self.sender.fin_queued or not may_send_text(self.state):
             if self.error:
                 code, self.error = self.error, 0
                 raise from_errno(code)
             if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
                 return 0
             raise from_errno(errno.EPIPE)
-        taken = self.send_ring.write(data)
-        if taken == 0 or self.send_ring.free() == 0:
-            self.writer_waits = True
+        taken = self.sender.send_ring.write(data)
+        if taken == 0 or self.sender.send_ring.free() == 0:
+            self.sender.writer_waits = True
         self.touch()
         return taken
 
@@ -83,102 +89,101 @@ class Connection(Tcb):
         """A write would take something, or raise."""
         if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
             return False
-        if self.fin_queued or not may_send_text(self.state):
+        if self.sender.fin_queued or not may_send_text(self.state):
             return True
-        if self.has_room():
+        if self.sender.has_room():
             return True
-        self.writer_waits = True
+        self.sender.writer_waits = True
         return False
 
     def urgent_follows(self, length: int) -> None:
         """The last of the next ``length`` bytes written is urgent (MSG_OOB; RFC 6093)."""
-        self.snd_up = self.iss + 1 + self.send_ring.end + length
-        self.urgent_out = True
+        self.sender.snd_up = self.sender.iss + 1 + self.sender.send_ring.end + length
 
     def unacknowledged(self) -> int:
         """Bytes written and not acknowledged (SIOCOUTQ)."""
-        return self.send_ring.end - self.send_ring.start
+        return self.sender.send_ring.end - self.sender.send_ring.start
 
     # Text in
 
     def read(self, size: int, now: int) -> bytes:
         """Up to ``size`` bytes; b"" when there are none now, or at the end (see ``at_eof``)."""
-        if self.rcv_up >= 0:
-            size = urgent.limit_read(self, size)
-        data = self.receive_ring.read(size)
+        if self.receiver.rcv_up >= 0:
+            size = urgent.limit_read(self.receiver, size)
+        data = self.receiver.receive_ring.read(size)
         if data:
             self._after_read(len(data), now)
         return data
 
     def read_into(self, buffer: object, now: int) -> int:
         """The same into ``buffer`` (writable, bytes-like); how many bytes."""
-        if self.rcv_up >= 0:
+        if self.receiver.rcv_up >= 0:
             view = memoryview(buffer)  # type: ignore[arg-type]
-            buffer = view[: urgent.limit_read(self, len(view))]
-        count = self.receive_ring.read_into(buffer)
+            buffer = view[: urgent.limit_read(self.receiver, len(view))]
+        count = self.receiver.receive_ring.read_into(buffer)
         if count:
             self._after_read(count, now)
         return count
 
     def skip(self, size: int, now: int) -> int:
         """Pass over up to ``size`` bytes; how many."""
-        count = self.receive_ring.skip(size)
+        count = self.receiver.receive_ring.skip(size)
         if count:
             self._after_read(count, now)
         return count
 
     def peek(self, size: int) -> bytes:
         """Up to ``size`` bytes, left where they are."""
-        return self.receive_ring.peek(size)
+        return self.receiver.receive_ring.peek(size)
 
     def _after_read(self, count: int, now: int) -> None:
-        delivery.after_read(self, count, now)
-        if self.ack_now:
+        ack_policy.after_read(self.receiver, count, now)
+        if self.owed.has(OWE_ACK):
             self.touch()
 
     def unread(self) -> int:
         """Bytes in order that wait for the application."""
-        return self.receive_ring.readable()
+        return self.receiver.receive_ring.readable()
 
     def readable(self) -> bool:
         """A read would return at once: bytes, the end, or an error."""
-        return self.unread() > 0 or self.fin_received or self.error != 0 or self.state is State.CLOSED
+        return self.unread() > 0 or self.receiver.fin_received or self.error != 0 or self.state is State.CLOSED
 
     def received_fin(self) -> bool:
         """The peer has closed its side, and all before its FIN is here."""
-        return self.fin_received
+        return self.receiver.fin_received
 
     def at_eof(self) -> bool:
         """Everything up to the peer's FIN was read."""
-        return self.fin_received and self.receive_ring.readable() == 0
+        return self.receiver.fin_received and self.receiver.receive_ring.readable() == 0
 
     def urgent_readable(self) -> bool:
         """An urgent byte waits (POLLPRI)."""
-        return urgent.is_readable(self)
+        return urgent.is_readable(self.receiver)
 
     def read_urgent(self, peek: bool = False) -> bytes:
         """The urgent byte (MSG_OOB). Raises EINVAL, EAGAIN as Linux."""
-        return urgent.read(self, peek)
+        return urgent.read(self.receiver, peek)
 
     # Ends
 
     def shutdown(self, how: int, now: int) -> None:
         """SHUT_WR and SHUT_RDWR queue a FIN behind what was written; SHUT_RD changes nothing on the wire."""
         if how != SHUT_RD:
-            ending.shutdown_write(self, now)
+            closing.shutdown_write(self, now)
             self.touch()
 
     def close(self, now: int) -> None:
         """The application lets go: FIN, or RST where text was unread or SO_LINGER is 0."""
         if not self.orphan and self.state is not State.CLOSED and self.state is not State.TIME_WAIT:
-            self.env.orphans += 1
+            self.host.orphans += 1
             self.is_counted_orphan = True
-        ending.close(self, now)
+        closing.close(self, now)
         self.touch()
 
     def abort(self, now: int) -> None:
         """RST, CLOSED (RFC 9293 section 3.10.5)."""
-        ending.abort(self, now)
+        closing.abort(self, now)
         self.touch()
 
     # Settings
@@ -188,48 +193,48 @@ class Connection(Tcb):
         if name in ("keepalive", "keepidle_s", "keepintvl_s", "keepcnt"):
             keepalive.restart(self, now)
         elif name in ("nodelay", "cork"):
-            self.more = False
+            self.sender.more = False
         elif name == "quickack":
             self._switch_quickack()
         elif name in ("sndbuf", "rcvbuf", "window_clamp"):
             self._resize(name)
         elif name in ("rto_min_us", "rto_max_ms"):
-            self.rtt.rto_min, self.rtt.rto_max = self.rto_bounds()
+            self.sender.rtt.rto_min, self.sender.rtt.rto_max = rto_bounds(self.host, self.flow)
         elif name == "maxseg":
-            options.settle_mss(self)
+            mss.settle_mss(self.sender)
         elif name == "max_pacing_rate":
             rate = self.options.max_pacing_rate
-            self.pacer.rate = 0 if rate >= UNLIMITED else rate
+            self.sender.pacer.rate = 0 if rate >= UNLIMITED else rate
         elif name in ("congestion", "congestion_class"):
             self.change_congestion()
         self.touch()
 
     def _switch_quickack(self) -> None:
         if self.options.quickack:
-            self.pingpong = 0
-            if self.ack_scheduled:
-                self.ack_now = True
+            self.receiver.acks.pingpong = 0
+            if self.receiver.acks.scheduled:
+                self.owed.add(OWE_ACK)
         else:
-            self.pingpong = self.env.settings.tcp_pingpong_thresh
+            self.receiver.acks.pingpong = self.host.settings.tcp_pingpong_thresh
 
     def _resize(self, name: str) -> None:
         own = self.options
         if name == "sndbuf":
-            sendbuffer.grow(self)
+            buffer.grow(self.sender)
         elif name == "rcvbuf":
-            self.rcv_buffer = own.rcvbuf
-            self.receive_ring.resize(own.rcvbuf)
+            self.receiver.rcv_buffer = own.rcvbuf
+            self.receiver.receive_ring.resize(own.rcvbuf)
         else:
-            self.window_clamp = own.window_clamp or 65535 << self.rcv_wscale
-            self.rcv_ssthresh = min(self.rcv_ssthresh, self.window_clamp)
+            self.receiver.window_clamp = own.window_clamp or 65535 << self.agreed.rcv_wscale
+            self.receiver.rcv_ssthresh = min(self.receiver.rcv_ssthresh, self.receiver.window_clamp)
 
     def change_congestion(self) -> None:
         """Another algorithm takes over where the window stands."""
-        before = self.congestion
-        self.congestion = options.make_control(self)
+        before = self.sender.congestion
+        self.sender.congestion = control.make_control(self.sender)
         if before is not None:
-            self.congestion.cwnd = before.cwnd
-            self.congestion.ssthresh = before.ssthresh
+            self.sender.congestion.cwnd = before.cwnd
+            self.sender.congestion.ssthresh = before.ssthresh
 
     def info(self, now: int) -> TcpInfo:
         """TCP_INFO."""

@@ -12,38 +12,42 @@ from typing import Final
 
 from ustack.drops import Drop
 from ustack.seqnum import unwrap
-from ustack.tcp import acks, delivery, ending, opening, urgent
-from ustack.tcp.challenge import challenge, is_limited
+from ustack.tcp.connection import closing, contents, handshake
+from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import MAX_QUICKACKS, MILLISECOND, PAWS_IDLE, PAWS_WINDOW
+from ustack.tcp.events import EventKind
+from ustack.tcp.owed import OWE_ACK
+from ustack.tcp.receiver import ack_policy, sack, urgent
+from ustack.tcp.sender import acks
 from ustack.tcp.state import State, may_receive_text
-from ustack.tcp.tcb import Tcb
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ACK, CWR, FIN, PSH, RST, SYN, URG, TcpOptions, parse_options
 
 _EXPECTED: Final = ~PSH
+
 _NO_OPTIONS: Final = TcpOptions()
 
 
 def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
     """Take one segment (or run). True: the sender is owed a RST that names no connection of ours."""
-    tcb.total_segs_in += segment.segs
+    tcb.receiver.totals.segs_in += segment.segs
     if segment.payload_length:
-        tcb.data_segs_in += segment.segs
+        tcb.receiver.totals.data_segs_in += segment.segs
     if tcb.state is State.SYN_SENT:
-        return opening.in_syn_sent(tcb, segment, now)
+        return handshake.in_syn_sent(tcb, segment, now)
     if tcb.state is State.CLOSED:
-        tcb.env.counters.drop(Drop.CLOSED)
+        tcb.host.counters.drop(Drop.CLOSED)
         return True
-    seq = unwrap(segment.seq, tcb.rcv_nxt)
-    tcb.last_received_at = now
+    seq = unwrap(segment.seq, tcb.receiver.rcv_nxt)
+    tcb.receiver.last_received_at = now
     if (
         tcb.state is State.ESTABLISHED
         and segment.flags & _EXPECTED == ACK
-        and seq == tcb.rcv_nxt
+        and seq == tcb.receiver.rcv_nxt
         and not segment.options
-        and not delivery.has_gap(tcb)
-        and segment.payload_length <= tcb.receive_window()
-        and not (segment.tos & 3 and tcb.ecn_on)
+        and not sack.has_gap(tcb.receiver)
+        and segment.payload_length <= tcb.receiver.receive_window()
+        and not (segment.tos & 3 and tcb.ecn.on)
         and _ts_is_fresh(tcb, segment)
     ):
         return _take_expected(tcb, segment, seq, now)
@@ -52,15 +56,15 @@ def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
 
 def _take_expected(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """In order, nothing special: the same as the steps, without their questions."""
-    if segment.has_ts and seq <= tcb.last_ack_sent:
+    if segment.has_ts and seq <= tcb.receiver.last_ack_sent:
         _store_ts_recent(tcb, segment, now)
-    if not acks.take_ack(tcb, segment, seq, _NO_OPTIONS, now):
+    if not take_ack(tcb, segment, seq, _NO_OPTIONS, now):
         return False
     if segment.payload_length:
-        delivery.take_text(tcb, segment, seq, now)
-        if tcb.rcv_fin >= 0:
-            delivery.fin_if_due(tcb, now)
-        delivery.decide_ack(tcb, now)
+        contents.take_text(tcb, segment, seq, now)
+        if tcb.receiver.rcv_fin >= 0:
+            contents.fin_if_due(tcb, now)
+        ack_policy.decide_ack(tcb.receiver, now)
     return False
 
 
@@ -69,32 +73,42 @@ def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     if not _is_acceptable(tcb, segment, seq, now):
         return False
     if segment.flags & SYN:
-        delivery.arrived_again(tcb, seq)
+        ack_policy.arrived_again(tcb.receiver, seq)
         seq += 1
-    if tcb.state is State.SYN_RECEIVED and not opening.complete(tcb, segment, now):
+    if tcb.state is State.SYN_RECEIVED and not handshake.complete(tcb, segment, now):
         return True
-    if segment.has_ts and seq <= tcb.last_ack_sent:
+    if segment.has_ts and seq <= tcb.receiver.last_ack_sent:
         _store_ts_recent(tcb, segment, now)
-    if not acks.take_ack(tcb, segment, seq, offered, now):
+    if not take_ack(tcb, segment, seq, offered, now):
         return False
-    if ending.after_ack(tcb, now):
+    if closing.after_ack(tcb, now):
         return True
     if tcb.state is State.CLOSED or tcb.state is State.TIME_WAIT:
         return False
     return _take_contents(tcb, segment, seq, now)
 
 
+def take_ack(tcb: Tcb, segment: Segment, seq: int, offered: TcpOptions, now: int) -> bool:
+    """Fifth: the ACK field; a writer may have room now. False: the segment is dropped."""
+    if not acks.take_ack(tcb.sender, segment, seq, offered, now):
+        ack_policy.challenge(tcb.receiver, now)
+        return False
+    if tcb.sender.news.has_room:
+        tcb.host.tell(EventKind.WRITABLE, tcb)
+    return True
+
+
 def _is_acceptable(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """Steps one to four, and the flags that every segment needs."""
     if not segment.flags & (ACK | RST | SYN):
-        tcb.env.counters.drop(Drop.FLAGLESS)
+        tcb.host.counters.drop(Drop.FLAGLESS)
         return False
     if not check_timestamp(tcb, segment, seq, now) or not check_sequence(tcb, segment, seq, now):
         return False
     if not check_rst(tcb, segment, seq, now) or not check_syn(tcb, segment, seq, now):
         return False
     if not segment.flags & ACK:
-        tcb.env.counters.drop(Drop.NO_ACK)
+        tcb.host.counters.drop(Drop.NO_ACK)
         return False
     return True
 
@@ -102,46 +116,48 @@ def _is_acceptable(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
 def _take_contents(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """Steps six to eight. True: a RST answers."""
     _take_ecn(tcb, segment, now)
-    if segment.flags & URG:
-        urgent.take_urgent(tcb, segment, seq, now)
+    if segment.flags & URG and urgent.take_urgent(tcb.receiver, segment, seq):
+        tcb.host.tell(EventKind.URGENT, tcb)
     if tcb.orphan and _is_unwanted(tcb, segment, seq, now):
         return True
     if segment.payload_length:
         check_text(tcb, segment, seq, now)
     if segment.flags & FIN:
-        delivery.take_fin(tcb, seq + segment.payload_length, now)
-    elif tcb.rcv_fin >= 0:
-        delivery.fin_if_due(tcb, now)
-    delivery.decide_ack(tcb, now)
+        contents.take_fin(tcb, seq + segment.payload_length, now)
+    elif tcb.receiver.rcv_fin >= 0:
+        contents.fin_if_due(tcb, now)
+    ack_policy.decide_ack(tcb.receiver, now)
     return False
 
 
 def _ts_is_fresh(tcb: Tcb, segment: Segment) -> bool:
-    if not tcb.ts_on:
+    if not tcb.agreed.ts_on:
         return True
-    return segment.has_ts and ((segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF) < 0x80000000
+    return segment.has_ts and ((segment.ts_val - tcb.receiver.ts_recent) & 0xFFFFFFFF) < 0x80000000
 
 
 def _store_ts_recent(tcb: Tcb, segment: Segment, now: int) -> None:
     """RFC 7323 section 4.3: remember the timestamp of what the next ACK answers, never an older one."""
-    if ((segment.ts_val - tcb.ts_recent) & 0xFFFFFFFF) < 0x80000000 or now - tcb.ts_recent_at > PAWS_IDLE:
-        tcb.ts_recent = segment.ts_val
-        tcb.ts_recent_at = now
+    if (
+        (segment.ts_val - tcb.receiver.ts_recent) & 0xFFFFFFFF
+    ) < 0x80000000 or now - tcb.receiver.ts_recent_at > PAWS_IDLE:
+        tcb.receiver.ts_recent = segment.ts_val
+        tcb.receiver.ts_recent_at = now
 
 
 def check_timestamp(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """PAWS (RFC 7323 section 5.3, R1). A RST is exempt (section 5.2)."""
-    if not (tcb.ts_on and segment.has_ts) or segment.flags & RST:
+    if not (tcb.agreed.ts_on and segment.has_ts) or segment.flags & RST:
         return True
-    behind = (tcb.ts_recent - segment.ts_val) & 0xFFFFFFFF
-    if behind <= PAWS_WINDOW or behind >= 0x80000000 or tcb.ts_recent == 0:
+    behind = (tcb.receiver.ts_recent - segment.ts_val) & 0xFFFFFFFF
+    if behind <= PAWS_WINDOW or behind >= 0x80000000 or tcb.receiver.ts_recent == 0:
         return True
-    if now - tcb.ts_recent_at > PAWS_IDLE or _is_disordered_ack(tcb, segment, seq, behind):
+    if now - tcb.receiver.ts_recent_at > PAWS_IDLE or _is_disordered_ack(tcb, segment, seq, behind):
         return True
-    tcb.env.counters.add("PAWSEstab")
-    tcb.env.counters.drop(Drop.PAWS)
+    tcb.host.counters.add("PAWSEstab")
+    tcb.host.counters.drop(Drop.PAWS)
     if segment.flags & SYN:
-        challenge(tcb, now)
+        ack_policy.challenge(tcb.receiver, now)
     else:
         _answer_unacceptable(tcb, segment, seq, now)
     return False
@@ -152,10 +168,10 @@ def _is_disordered_ack(tcb: Tcb, segment: Segment, seq: int, behind: int) -> boo
     return (
         segment.payload_length == 0
         and segment.flags & _EXPECTED == ACK
-        and seq == tcb.rcv_nxt
-        and unwrap(segment.ack, tcb.snd_una) == tcb.snd_una
-        and segment.window << tcb.snd_wscale == tcb.snd_wnd
-        and behind * MILLISECOND <= tcb.rtt.rto
+        and seq == tcb.receiver.rcv_nxt
+        and unwrap(segment.ack, tcb.sender.snd_una) == tcb.sender.snd_una
+        and segment.window << tcb.agreed.snd_wscale == tcb.sender.snd_wnd
+        and behind * MILLISECOND <= tcb.sender.rtt.rto
     )
 
 
@@ -172,14 +188,14 @@ def sequence_length(segment: Segment) -> int:
 def check_sequence(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """First: some of the segment lies in the window (a zero window still takes ACKs and RSTs at its edge)."""
     end = seq + sequence_length(segment)
-    if end >= tcb.rcv_wup and seq <= tcb.rcv_nxt + tcb.receive_window():
+    if end >= tcb.receiver.rcv_wup and seq <= tcb.receiver.rcv_nxt + tcb.receiver.receive_window():
         return True
-    tcb.env.counters.drop(Drop.OLD_SEQUENCE if end < tcb.rcv_wup else Drop.BEYOND_WINDOW)
+    tcb.host.counters.drop(Drop.OLD_SEQUENCE if end < tcb.receiver.rcv_wup else Drop.BEYOND_WINDOW)
     if segment.flags & RST:
         if _rst_after_fin(tcb, seq):
-            ending.reset(tcb, now)
+            closing.reset(tcb, now)
     elif segment.flags & SYN:
-        challenge(tcb, now)
+        ack_policy.challenge(tcb.receiver, now)
     else:
         _answer_unacceptable(tcb, segment, seq, now)
     return False
@@ -187,7 +203,7 @@ def check_sequence(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
 
 def _rst_after_fin(tcb: Tcb, seq: int) -> bool:
     """A RST one behind rcv_nxt after the peer's FIN: some stacks count it so (Linux's tcp_reset_check)."""
-    return tcb.fin_received and seq == tcb.rcv_nxt - 1 and tcb.state in _AFTER_FIN
+    return tcb.receiver.fin_received and seq == tcb.receiver.rcv_nxt - 1 and tcb.state in _AFTER_FIN
 
 
 _AFTER_FIN: Final = frozenset({State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING})
@@ -195,36 +211,36 @@ _AFTER_FIN: Final = frozenset({State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING})
 
 def _answer_unacceptable(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
     """An ACK in reply (RFC 9293 section 3.10.7.4), pure ACKs and SYNs at most twice a second (against ACK loops)."""
-    if (not segment.payload_length or segment.flags & SYN) and is_limited(tcb, now):
-        tcb.env.counters.add("TCPACKSkippedSeq")
+    if (not segment.payload_length or segment.flags & SYN) and ack_policy.is_limited(tcb.receiver, now):
+        tcb.host.counters.add("TCPACKSkippedSeq")
         return
     end = seq + sequence_length(segment)
-    if seq < tcb.rcv_nxt and end > seq:
-        tcb.env.counters.add("DelayedACKLost")
-        tcb.enter_quickack(MAX_QUICKACKS)
-        delivery.note_dsack(tcb, seq, min(end, tcb.rcv_nxt))
-    tcb.ack_now = True
-    if not tcb.sack_on:
-        tcb.acks_owed += 1
+    if seq < tcb.receiver.rcv_nxt and end > seq:
+        tcb.host.counters.add("DelayedACKLost")
+        tcb.receiver.enter_quickack(MAX_QUICKACKS)
+        sack.note_dsack(tcb.receiver, seq, min(end, tcb.receiver.rcv_nxt))
+    tcb.owed.add(OWE_ACK)
+    if not tcb.agreed.sack_on:
+        tcb.receiver.acks.duplicates += 1
 
 
 def check_rst(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """Second: a RST counts with exactly the next sequence number (RFC 5961 section 3.2)."""
     if not segment.flags & RST:
         return True
-    if seq == tcb.rcv_nxt or _rst_after_fin(tcb, seq) or _rst_at_sack_edge(tcb, seq):
-        ending.reset(tcb, now)
+    if seq == tcb.receiver.rcv_nxt or _rst_after_fin(tcb, seq) or _rst_at_sack_edge(tcb, seq):
+        closing.reset(tcb, now)
     else:
-        tcb.env.counters.drop(Drop.RST_CHALLENGED)
-        challenge(tcb, now)
+        tcb.host.counters.drop(Drop.RST_CHALLENGED)
+        ack_policy.challenge(tcb.receiver, now)
     return False
 
 
 def _rst_at_sack_edge(tcb: Tcb, seq: int) -> bool:
     """The peer counts what we reported as received: the right edge of the last block is "next" for it."""
-    if not tcb.sack_on:
+    if not tcb.agreed.sack_on:
         return False
-    return delivery.has_gap(tcb) and seq == delivery.held_top(tcb)
+    return sack.has_gap(tcb.receiver) and seq == sack.held_top(tcb.receiver)
 
 
 def check_syn(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
@@ -235,46 +251,46 @@ def check_syn(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
         tcb.state is State.SYN_RECEIVED
         and tcb.simultaneous
         and segment.flags & ACK
-        and seq + 1 == tcb.rcv_nxt
-        and unwrap(segment.ack, tcb.snd_una) == tcb.snd_nxt
+        and seq + 1 == tcb.receiver.rcv_nxt
+        and unwrap(segment.ack, tcb.sender.snd_una) == tcb.sender.snd_nxt
     ):
         return True
-    tcb.env.counters.add("TCPSYNChallenge")
+    tcb.host.counters.add("TCPSYNChallenge")
     if tcb.state is State.ESTABLISHED:
-        tcb.env.counters.add("TcpInErrs")  # Linux's syn_inerr
-    tcb.env.counters.drop(Drop.SYN_CHALLENGED)
-    challenge(tcb, now)
+        tcb.host.counters.add("TcpInErrs")  # Linux's syn_inerr
+    tcb.host.counters.drop(Drop.SYN_CHALLENGED)
+    ack_policy.challenge(tcb.receiver, now)
     return False
 
 
 def _is_unwanted(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """New text (or a FIN that tells of some) after close(): nobody can read it any more, and the peer gets a RST."""
-    if not may_receive_text(tcb.state) or seq + segment.payload_length <= tcb.rcv_nxt:
+    if not may_receive_text(tcb.state) or seq + segment.payload_length <= tcb.receiver.rcv_nxt:
         return False
     if not segment.payload_length and not segment.flags & FIN:
         return False
-    tcb.env.counters.add("TCPAbortOnData")
-    tcb.env.counters.drop(Drop.DATA_AFTER_CLOSE)
-    ending.give_up(tcb, errno.EPIPE, now)
+    tcb.host.counters.add("TCPAbortOnData")
+    tcb.host.counters.drop(Drop.DATA_AFTER_CLOSE)
+    closing.give_up(tcb, errno.EPIPE, now)
     return True
 
 
 def check_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
     """Seventh: take the text where the state allows."""
-    if may_receive_text(tcb.state) or seq + segment.payload_length <= tcb.rcv_nxt:  # before the FIN, once more
-        delivery.take_text(tcb, segment, seq, now)
+    if may_receive_text(tcb.state) or seq + segment.payload_length <= tcb.receiver.rcv_nxt:  # before the FIN, once more
+        contents.take_text(tcb, segment, seq, now)
     else:
-        tcb.env.counters.drop(Drop.BEYOND_FIN)
+        tcb.host.counters.drop(Drop.BEYOND_FIN)
 
 
 def _take_ecn(tcb: Tcb, segment: Segment, now: int) -> None:
     """CE starts the echo, CWR ends it (RFC 3168 section 6.1.3)."""
-    if not tcb.ecn_on:
+    if not tcb.ecn.on:
         return
     if segment.flags & CWR:
-        tcb.ecn_echo = False
+        tcb.ecn.echo = False
         if segment.payload_length:
-            tcb.ack_now = True
-    if segment.tos & 3 == 3 and segment.payload_length and not tcb.ecn_echo:
-        tcb.ecn_echo = True
-        tcb.enter_quickack(2)
+            tcb.owed.add(OWE_ACK)
+    if segment.tos & 3 == 3 and segment.payload_length and not tcb.ecn.echo:
+        tcb.ecn.echo = True
+        tcb.receiver.enter_quickack(2)

@@ -1,0 +1,30 @@
+"""Steps seven and eight of an arrival (RFC 9293 section 3.10.7.4): text and FIN, and what their holder is told."""
+
+from __future__ import annotations
+
+from ustack.tcp.connection.tcb import Tcb
+from ustack.tcp.events import EventKind
+from ustack.tcp.receiver import segments
+from ustack.tcp.state import Input, State
+from ustack.wire.frame import Segment
+
+
+def take_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
+    """The text of a segment whose first byte has sequence number ``seq``."""
+    before = tcb.receiver.rcv_nxt
+    segments.take_text(tcb.receiver, segment, seq, now)
+    if tcb.receiver.rcv_nxt != before:
+        tcb.host.tell(EventKind.READABLE, tcb)
+
+
+def take_fin(tcb: Tcb, fin_seq: int, now: int) -> None:
+    """The peer's FIN has sequence number ``fin_seq``."""
+    segments.take_fin(tcb.receiver, fin_seq, now)
+    fin_if_due(tcb, now)
+
+
+def fin_if_due(tcb: Tcb, now: int) -> None:
+    """All before the peer's FIN is here: the state moves."""
+    if segments.take_end(tcb.receiver, tcb.state is State.ESTABLISHED):
+        tcb.move(Input.FIN_RECEIVED, now)
+        tcb.host.tell(EventKind.PEER_CLOSED, tcb)

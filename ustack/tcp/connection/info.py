@@ -1,0 +1,121 @@
+"""TCP_INFO: what a connection knows about itself, in Linux's fields and units (``include/uapi/linux/tcp.h``).
+
+Times are microseconds (rto, ato, rtt, rttvar, min_rtt, busy_time, rwnd_limited) or milliseconds (last_*), windows count
+segments where Linux's do (snd_cwnd, snd_ssthresh, unacked, sacked, lost, retrans).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ustack.congestion.base import INFINITE_SSTHRESH
+from ustack.recovery.pacing import pacing_rate
+from ustack.tcp.connection.tcb import Tcb
+
+OPT_TIMESTAMPS: Final = 1
+
+OPT_SACK: Final = 2
+
+OPT_WSCALE: Final = 4
+
+OPT_ECN: Final = 8
+
+OPT_ECN_SEEN: Final = 16
+
+
+def _pacing_rate(tcb: Tcb) -> int:
+    """Bytes a second: the algorithm's own rate, else Linux's for those that have none, whether it is used or not."""
+    control = tcb.sender.congestion
+    if control is None or control.pacing_rate:
+        return control.pacing_rate if control is not None else 0
+    knobs = tcb.host.settings
+    slow_start, avoidance = knobs.tcp_pacing_ss_ratio, knobs.tcp_pacing_ca_ratio
+    rate = pacing_rate(control.cwnd, control.ssthresh, tcb.sender.rtt.srtt, slow_start, avoidance)
+    return min(rate, tcb.options.max_pacing_rate)
+
+
+class TcpInfo:
+    """One snapshot."""
+
+    def __init__(self, tcb: Tcb, now: int) -> None:
+        mss = tcb.sender.snd_mss
+        self._fill_state(tcb)
+        self._fill_segments(tcb, mss)
+        self._fill_times(tcb, now)
+        self._fill_windows(tcb, mss)
+        self._fill_totals(tcb)
+
+    def _fill_state(self, tcb: Tcb) -> None:
+        self.tcpi_state = int(tcb.state)
+        self.tcpi_ca_state = tcb.sender.ca_state
+        self.tcpi_retransmits = tcb.sender.retransmits
+        self.tcpi_probes = tcb.sender.probes_out
+        self.tcpi_backoff = tcb.sender.backoff or tcb.sender.rtt.backoff
+        self.tcpi_options = (
+            (OPT_TIMESTAMPS if tcb.agreed.ts_on else 0)
+            | (OPT_SACK if tcb.agreed.sack_on else 0)
+            | (OPT_WSCALE if tcb.agreed.wscale_on else 0)
+            | (OPT_ECN if tcb.ecn.on else 0)
+        )
+        self.tcpi_snd_wscale = tcb.agreed.snd_wscale
+        self.tcpi_rcv_wscale = tcb.agreed.rcv_wscale if tcb.agreed.wscale_on else 0
+
+    def _fill_segments(self, tcb: Tcb, mss: int) -> None:
+        board = tcb.sender.scoreboard
+        self.tcpi_snd_mss = mss
+        self.tcpi_rcv_mss = tcb.receiver.rcv_mss
+        self.tcpi_advmss = tcb.agreed.advertised_mss
+        self.tcpi_pmtu = tcb.sender.path_mtu
+        self.tcpi_unacked = -(-(board.highest_sent - board.una) // mss)
+        self.tcpi_sacked = board.sacked_segs
+        self.tcpi_lost = -(-board.lost_bytes // mss)
+        self.tcpi_retrans = -(-board.retransmitted_bytes // mss)
+        self.tcpi_fackets = 0
+        self.tcpi_reordering = board.reordering
+        self.tcpi_total_retrans = board.total_retrans
+        self.tcpi_reord_seen = board.reord_seen
+        self.tcpi_dsack_dups = board.dsack_segs
+
+    def _fill_times(self, tcb: Tcb, now: int) -> None:
+        self.tcpi_rto = tcb.sender.rtt.rto // 1000
+        self.tcpi_ato = tcb.receiver.acks.ato // 1000
+        self.tcpi_rtt = tcb.sender.rtt.srtt // 1000
+        self.tcpi_rttvar = tcb.sender.rtt.mdev // 1000
+        self.tcpi_min_rtt = tcb.sender.rtt.min_rtt // 1000 if tcb.sender.rtt.min_rtt else 0xFFFFFFFF
+        self.tcpi_rcv_rtt = tcb.receiver.sizing.rtt // 1000
+        self.tcpi_last_data_sent = (now - (tcb.sender.last_sent_at or tcb.created_at)) // 1_000_000
+        self.tcpi_last_ack_sent = 0
+        self.tcpi_last_data_recv = (now - (tcb.receiver.last_text_at or tcb.created_at)) // 1_000_000
+        self.tcpi_busy_time = tcb.sender.chrono.busy(now) // 1000
+        self.tcpi_rwnd_limited = tcb.sender.chrono.rwnd_limited(now) // 1000
+        self.tcpi_last_ack_recv = (now - tcb.sender.ack_at) // 1_000_000
+
+    def _fill_windows(self, tcb: Tcb, mss: int) -> None:
+        control = tcb.sender.congestion
+        cwnd = tcb.sender.cwnd()
+        self.tcpi_snd_cwnd = max(cwnd // mss, 1)
+        ssthresh = control.ssthresh if control is not None else INFINITE_SSTHRESH
+        self.tcpi_snd_ssthresh = INFINITE_SSTHRESH if ssthresh >= INFINITE_SSTHRESH else ssthresh // mss
+        self.tcpi_rcv_ssthresh = tcb.receiver.rcv_ssthresh
+        self.tcpi_rcv_space = tcb.receiver.sizing.space
+        self.tcpi_snd_wnd = tcb.sender.snd_wnd
+        self.tcpi_rcv_wnd = tcb.receiver.rcv_wnd
+        self.tcpi_pacing_rate = _pacing_rate(tcb)
+        self.tcpi_max_pacing_rate = tcb.options.max_pacing_rate
+        self.tcpi_notsent_bytes = max(tcb.sender.iss + 1 + tcb.sender.send_ring.end - tcb.sender.snd_nxt, 0)
+
+    def _fill_totals(self, tcb: Tcb) -> None:
+        self.tcpi_bytes_acked = tcb.sender.totals.bytes_acked
+        self.tcpi_bytes_received = tcb.receiver.totals.bytes_received
+        self.tcpi_rcv_ooopack = tcb.receiver.totals.ooo_segs
+        self.tcpi_total_rto = tcb.sender.totals.rtos
+        self.tcpi_total_rto_recoveries = tcb.sender.totals.rto_recoveries
+        self.tcpi_bytes_sent = tcb.sender.totals.bytes_sent + tcb.sender.totals.bytes_retrans
+        self.tcpi_bytes_retrans = tcb.sender.totals.bytes_retrans
+        self.tcpi_segs_out = tcb.emitter.segs_out
+        self.tcpi_segs_in = tcb.receiver.totals.segs_in
+        self.tcpi_data_segs_out = tcb.sender.totals.data_segs_out
+        self.tcpi_data_segs_in = tcb.receiver.totals.data_segs_in
+        self.tcpi_delivered = -(-tcb.sender.scoreboard.delivered // tcb.sender.snd_mss)
+        self.tcpi_delivery_rate = tcb.sender.scoreboard.rate.rate
+        self.tcpi_delivery_rate_app_limited = int(tcb.sender.scoreboard.rate.app_limited)

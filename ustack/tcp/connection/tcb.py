@@ -1,0 +1,71 @@
+"""The transmission control block: one connection as its parts.
+
+A *sender* (``sender/``), a *receiver* (``receiver/``), the terms that both sides *agreed* upon, the *flow* that names
+it, an *emitter* that makes its segments, and the state machine. Functions take the part that they work on; the steps
+that change the whole are functions of ``connection/``.
+"""
+
+from __future__ import annotations
+
+from ustack.sockopts import SocketOptions
+from ustack.tcp.common import Common
+from ustack.tcp.emit import Emitter
+from ustack.tcp.environment import Environment
+from ustack.tcp.flow import Flow
+from ustack.tcp.receiver.state import Receiver
+from ustack.tcp.sender.state import Sender
+from ustack.tcp.state import Input, State, transition
+from ustack.tcp.timers import Waiter
+
+
+class Tcb(Waiter):
+    """One connection. ``key`` is the 36-byte flow key as received (the peer's address first)."""
+
+    def __init__(self, host: Environment, key: bytes, options: SocketOptions, iss: int, now: int) -> None:
+        self.queued_at = 0
+        self.host = host
+        self.options = options
+        self.flow = Flow(key, options)
+        common = Common(host, self.flow)
+        self.timers = common.timers
+        self.owed = common.owed
+        self.agreed = common.agreed
+        self.ecn = common.ecn
+        self.receiver = Receiver(common, now)
+        self.emitter = Emitter(common, self.receiver, iss & 0xFFFF)
+        self.sender = Sender(common, self.emitter, iss, now)
+        self.state: State = State.CLOSED
+        self.created_at: int = now
+        self.state_since: int = now
+        self.simultaneous: bool = False
+        """SYN-RECEIVED came from SYN-SENT (RFC 9293 MUST-11: it remembers)."""
+        self.syn_resends: int = 0
+        self.error: int = 0
+        self.orphan: bool = False
+        self.is_counted_orphan: bool = False
+        """It is one of ``host.orphans`` (one that is aborted never is)."""
+        self.holds_port: bool = False
+        """It is one of its local port's users."""
+        self.in_accept_queue: bool = False
+        self.listener: object = None
+        self.saved_syn: bytes = b""
+        """The SYN's headers from IP on, if the listener has TCP_SAVE_SYN."""
+        self.owner: object = None
+        """The socket layer's own; events go there."""
+        self.is_touched: bool = False
+        """It stands in the Stack's queue of those that may have something to send."""
+
+    def move(self, seen: Input, now: int) -> None:
+        """Change state by the table of ``state.py``: the only way a state changes."""
+        was_open = self.state is State.ESTABLISHED or self.state is State.CLOSE_WAIT
+        self.state = transition(self.state, seen)
+        self.state_since = now
+        is_open = self.state is State.ESTABLISHED or self.state is State.CLOSE_WAIT
+        if is_open != was_open:
+            self.host.counters.add("TcpCurrEstab", 1 if is_open else -1)
+
+    def touch(self) -> None:
+        """Something changed: the Stack is to ask this connection what may leave, and for its deadline."""
+        if not self.is_touched:
+            self.is_touched = True
+            self.host.touched.append(self)

@@ -1,0 +1,104 @@
+"""What each timer does when it is due: it changes state; ``output`` sends.
+
+RFC 6298 section 5 and RFC 9293 section 3.8.3 with Linux's limits (``tcp_write_timeout``, ``tcp_probe_timer``).
+"""
+
+from __future__ import annotations
+
+from ustack.tcp.connection import closing, keepalive
+from ustack.tcp.connection.tcb import Tcb
+from ustack.tcp.constants import MILLISECOND
+from ustack.tcp.events import EventKind
+from ustack.tcp.receiver import ack_policy
+from ustack.tcp.sender import loss, timeouts
+from ustack.tcp.state import State
+from ustack.tcp.timers import LossTimer, Timer
+
+
+def on_deadline(tcb: Tcb, now: int) -> None:
+    """Let every timer that is due act. Early or spurious calls do nothing."""
+    while True:
+        timer = tcb.timers.take_due(now)
+        if timer is None:
+            return
+        if timer is Timer.RETRANSMIT:
+            _loss_timer(tcb, now)
+        elif timer is Timer.DELAYED_ACK:
+            ack_policy.delayed_ack_due(tcb.receiver)
+        elif timer is Timer.KEEPALIVE:
+            keepalive.expire(tcb, now)
+        elif timer is Timer.LINGER and tcb.state is State.FIN_WAIT_2:
+            closing.give_up(tcb, 0, now)
+        # PACING and USER only wake output.
+
+
+def _loss_timer(tcb: Tcb, now: int) -> None:
+    meaning = tcb.timers.take_loss()
+    if meaning is LossTimer.RTO:
+        _retransmission_timeout(tcb, now)
+    elif meaning is LossTimer.PROBE:
+        _probe_timeout(tcb, now)
+    elif meaning is LossTimer.TAIL_LOSS:
+        timeouts.tail_loss_probe_due(tcb.sender, now)
+    elif meaning is LossTimer.REORDERING:
+        loss.reordering_timeout(tcb.sender, now)
+
+
+def _is_at_limit(tcb: Tcb, now: int) -> bool:
+    """R2; and R1, at which IP is told to doubt the path and the application hears of it (RFC 9293 section 3.8.3)."""
+    settings = tcb.host.settings
+    user_timeout = tcb.options.user_timeout_ms * MILLISECOND
+    if tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED:
+        if tcb.sender.retransmits:
+            _advise(tcb)
+        retries = tcb.options.syncnt or settings.tcp_syn_retries
+        most = retries + (settings.tcp_syn_linear_timeouts if tcb.state is State.SYN_SENT else 0)
+        return tcb.sender.retransmits >= most or timeouts.has_timed_out(tcb.sender, most, user_timeout, now)
+    if timeouts.has_timed_out(tcb.sender, settings.tcp_retries1, 0, now):
+        _advise(tcb)
+    retries = settings.tcp_retries2
+    if tcb.orphan:
+        is_alive = tcb.sender.rtt.rto < settings.rto_max
+        retries = timeouts.orphan_retries(tcb.sender, is_alive)
+        if tcb.host.orphans > settings.tcp_max_orphans:
+            closing.owe_reset(tcb)
+            return True
+    return timeouts.has_timed_out(tcb.sender, retries, user_timeout, now)
+
+
+def _advise(tcb: Tcb) -> None:
+    """R1 is reached and R2 is not: the Stack takes the advice to IP (Linux's dst_negative_advice)."""
+    tcb.host.doubted_paths.append(tcb)
+    tcb.host.tell(EventKind.ERROR, tcb)
+
+
+def _retransmission_timeout(tcb: Tcb, now: int) -> None:
+    if tcb.sender.scoreboard.is_empty:
+        return
+    if _is_at_limit(tcb, now):
+        closing.time_out(tcb, now)
+        return
+    linear = tcb.host.settings.tcp_syn_linear_timeouts if tcb.state is State.SYN_SENT else 0
+    timeouts.resend_due(tcb.sender, linear, now)
+
+
+def _probe_timeout(tcb: Tcb, now: int) -> None:
+    """Nothing is in flight, text waits, the window does not let it go (Linux's tcp_probe_timer)."""
+    if not timeouts.probing_goes_on(tcb.sender, now):
+        return
+    settings = tcb.host.settings
+    user_timeout = tcb.options.user_timeout_ms * MILLISECOND
+    if user_timeout and now - tcb.sender.probe_since >= user_timeout:
+        closing.time_out(tcb, now)
+        return
+    most = settings.tcp_retries2
+    if tcb.orphan:
+        is_alive = timeouts.probe_interval(tcb.sender) < settings.rto_max
+        most = timeouts.orphan_retries(tcb.sender, is_alive)
+        if not is_alive and tcb.sender.backoff >= most:
+            closing.time_out(tcb, now)
+            return
+    if tcb.sender.probes_out >= most:
+        closing.time_out(tcb, now)
+        return
+    timeouts.probe_due(tcb.sender, now)

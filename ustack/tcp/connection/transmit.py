@@ -1,0 +1,79 @@
+"""What leaves next: a reset, a SYN, text, a probe, and last an ACK by itself, if nothing that left carried it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ustack.tcp import options
+from ustack.tcp.connection.tcb import Tcb
+from ustack.tcp.owed import OWE_ACK, OWE_KEEPALIVE, OWE_RST, OWE_SYN, OWE_WINDOW_PROBE
+from ustack.tcp.receiver import ack_policy
+from ustack.tcp.sender import chrono, output
+from ustack.tcp.state import State
+from ustack.tcp.timers import LossTimer, Timer
+from ustack.wire.frame import Transmit
+from ustack.wire.tcp import ACK, CWR, ECE, RST, SYN
+
+_SENDING: Final = frozenset(
+    {
+        State.ESTABLISHED,
+        State.CLOSE_WAIT,
+        State.FIN_WAIT_1,
+        State.CLOSING,
+        State.LAST_ACK,
+    }
+)
+
+
+def next_transmit(tcb: Tcb, now: int) -> Transmit | None:
+    """The next thing to send, or None. What it returns counts as sent."""
+    owed = tcb.owed
+    if owed.has(OWE_RST | OWE_SYN):
+        return _first_of_all(tcb, now)
+    if tcb.state in _SENDING:
+        transmit = output.next_text(tcb.sender, now)
+        if transmit is not None:
+            return transmit
+    elif tcb.sender.chrono.kind != chrono.IDLE:
+        tcb.sender.chrono.move(chrono.IDLE, now)
+    if owed.has(OWE_WINDOW_PROBE):
+        return output.probe(tcb.sender, now)
+    if owed.has(OWE_KEEPALIVE):
+        return output.keepalive(tcb.sender, now)
+    if owed.has(OWE_ACK) and tcb.state is not State.SYN_SENT and tcb.state is not State.CLOSED:
+        return _acknowledge(tcb, now)
+    return None
+
+
+def _first_of_all(tcb: Tcb, now: int) -> Transmit:
+    if tcb.owed.has(OWE_RST):
+        tcb.owed.drop(OWE_RST)
+        return tcb.emitter.segment(tcb.sender.snd_nxt, RST | ACK, now)
+    return _syn(tcb, now)
+
+
+def _acknowledge(tcb: Tcb, now: int) -> Transmit:
+    """An ACK by itself; duplicate ACKs, which a peer without SACK counts, leave one for one."""
+    again = tcb.receiver.acks.duplicates - 1
+    transmit = tcb.emitter.segment(tcb.sender.snd_nxt, ACK, now)
+    ack_policy.owe_duplicates(tcb.receiver, again)
+    return transmit
+
+
+def _syn(tcb: Tcb, now: int) -> Transmit:
+    """A SYN or a SYN-ACK, the first one or again; its sequence number is always ISS."""
+    tcb.owed.drop(OWE_SYN)
+    is_answer = tcb.state is State.SYN_RECEIVED
+    first = tcb.sender.snd_nxt == tcb.sender.iss
+    flags = SYN | ACK if is_answer else SYN
+    if is_answer and tcb.ecn.on:
+        flags |= ECE
+    elif not is_answer and tcb.ecn.asked and tcb.sender.retransmits < 1:
+        flags |= ECE | CWR
+    output.syn_sent(tcb.sender, now)
+    if not first:
+        tcb.syn_resends += 1
+    transmit = tcb.emitter.syn(tcb.sender.iss, flags, options.syn_options(tcb, is_answer, now))
+    if not tcb.timers.is_armed(Timer.RETRANSMIT):
+        tcb.timers.arm_loss(LossTimer.RTO, now + tcb.sender.rtt.rto)
+    return transmit

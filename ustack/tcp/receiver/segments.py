@@ -1,0 +1,153 @@
+"""Text on its way in: placed in the receive ring, acknowledged in time, the peer's FIN taken in order.
+
+RFC 9293 section 3.10.7.4, steps seven and eight; the ACK policy is RFC 5681 section 4.2 with Linux's quick ACKs,
+interactive mode and delays (``tcp_event_data_recv``, ``__tcp_ack_snd_check``). Counted in wire
+segments: a run of forty segments is forty, however it arrived.
+"""
+
+from __future__ import annotations
+
+from ustack.drops import Drop
+from ustack.tcp.constants import ATO_MIN, MAX_QUICKACKS
+from ustack.tcp.owed import OWE_ACK
+from ustack.tcp.receiver import ack_policy, sack, window
+from ustack.tcp.receiver.state import Receiver
+from ustack.wire.frame import Segment
+from ustack.wire.tcp import PSH
+
+
+def take_text(receiver: Receiver, segment: Segment, seq: int, now: int) -> None:
+    """Take the text of a segment whose first byte has sequence number ``seq`` (step seven)."""
+    length = segment.payload_length
+    end = seq + length
+    if end > receiver.rcv_nxt and 0 <= receiver.rcv_fin < end:
+        receiver.host.counters.drop(Drop.BEYOND_FIN)
+        end = receiver.rcv_fin
+        if seq >= end:
+            receiver.acks.scheduled = True
+            return
+    right = receiver.rcv_nxt + receiver.receive_window()
+    if end <= receiver.rcv_nxt:
+        receiver.host.counters.add("DelayedACKLost")
+        sack.note_dsack(receiver, seq, end)
+        _refuse(receiver, Drop.OLD_DATA)
+    elif seq >= right:
+        if seq < receiver.rcv_nxt:
+            sack.note_dsack(receiver, seq, receiver.rcv_nxt)
+        zero = receiver.receive_window() == 0
+        if zero:
+            receiver.host.counters.add("TCPZeroWindowDrop")
+        _refuse(receiver, Drop.ZERO_WINDOW if zero else Drop.BEYOND_WINDOW)
+    elif seq <= receiver.rcv_nxt:
+        _take_in_order(receiver, segment, seq, min(end, right), now)
+    else:
+        _take_out_of_order(receiver, segment, seq, min(end, right), now)
+
+
+def _refuse(receiver: Receiver, reason: Drop) -> None:
+    receiver.host.counters.drop(reason)
+    receiver.enter_quickack(MAX_QUICKACKS)
+    receiver.acks.scheduled = True
+
+
+def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now: int) -> None:
+    start = receiver.rcv_nxt
+    if seq < start:
+        sack.note_dsack(receiver, seq, start)
+    had_gap = receiver.receive_ring.has_gap()
+    held = sack.held_of(receiver, start, end) if had_gap else None
+    advanced = receiver.receive_ring.place(start - receiver.irs - 1, segment.payload, start - seq, end - start)
+    if advanced == 0:
+        receiver.host.counters.add("TCPRcvQDrop")
+        _refuse(receiver, Drop.NO_MEMORY)
+        return
+    receiver.rcv_nxt = start + advanced
+    receiver.totals.bytes_received += advanced
+    if held is not None:
+        sack.extend_dsack(receiver, held[0], held[1])
+    if had_gap and not receiver.receive_ring.has_gap():
+        receiver.owed.add(OWE_ACK)  # RFC 5681 section 4.2: a filled gap is acknowledged at once
+    event_data_received(receiver, segment, now)
+
+
+def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int, now: int) -> None:
+    held = sack.held_of(receiver, seq, end)
+    if held is not None:
+        sack.extend_dsack(receiver, held[0], held[1])
+    receiver.receive_ring.place(seq - receiver.irs - 1, segment.payload, 0, end - seq)
+    receiver.host.counters.add("TCPOFOQueue", segment.segs)
+    receiver.totals.ooo_segs += segment.segs
+    sack.remember_block(receiver, seq)
+    if not receiver.agreed.sack_on:
+        receiver.acks.duplicates += segment.segs
+    receiver.acks.scheduled = True
+    event_data_received(receiver, segment, now)
+
+
+def event_data_received(receiver: Receiver, segment: Segment, now: int) -> None:
+    """Text arrived: steer the delayed-ACK engine (Linux's tcp_event_data_recv)."""
+    receiver.acks.scheduled = True
+    _measure_rcv_mss(receiver, segment)
+    if segment.has_ts and segment.ts_ecr and segment.segment_size >= receiver.rcv_mss:
+        elapsed = (receiver.host.timestamp(receiver.agreed.ts_offset, now) - segment.ts_ecr) & 0xFFFFFFFF
+        if elapsed < 0x7FFFFFFF:
+            window.measure_rtt_by_timestamp(receiver, elapsed * 1_000_000)
+    elif not receiver.agreed.ts_on:
+        window.measure_rtt(receiver, now)
+    if receiver.acks.ato == 0:
+        receiver.add_quickacks(MAX_QUICKACKS)
+        receiver.acks.ato = ATO_MIN
+    else:
+        gap = now - receiver.last_text_at
+        if gap <= ATO_MIN // 2:
+            receiver.acks.ato = receiver.acks.ato // 2 + ATO_MIN // 2
+        elif gap < receiver.acks.ato:
+            receiver.acks.ato = min(receiver.acks.ato // 2 + gap, receiver.rtt.rto)
+        elif gap > receiver.rtt.rto:
+            receiver.add_quickacks(MAX_QUICKACKS)
+    receiver.last_text_at = now
+    if segment.payload_length >= 128 and (receiver.agreed.sack_on or not receiver.receive_ring.has_gap()):
+        # Behind a gap only with SACK: else the window must stand, or the ACK is no duplicate (RFC 5681 section 2).
+        window.grow(receiver, segment.payload_length)
+
+
+def _measure_rcv_mss(receiver: Receiver, segment: Segment) -> None:
+    """Estimate the peer's full segment; remember that a short one came (Linux's tcp_measure_rcv_mss)."""
+    size = segment.segment_size
+    if size >= receiver.rcv_mss:
+        receiver.rcv_mss = min(size, receiver.agreed.advertised_mss)
+        if segment.payload_length % size and segment.flags & PSH:
+            receiver.acks.pushed = 1
+    else:
+        if size >= 536 and size >= receiver.rcv_mss // 2 and not segment.flags & PSH:
+            receiver.rcv_mss = size
+        receiver.acks.pushed = 2 if receiver.acks.pushed else 1
+
+
+def take_fin(receiver: Receiver, fin_seq: int, now: int) -> None:
+    """The peer's FIN has sequence number ``fin_seq`` (step eight); out of order it marks the end, and is sacked."""
+    if fin_seq < receiver.rcv_nxt:  # once more (our ACK was lost), or a number that was text
+        ack_policy.arrived_again(receiver, fin_seq)
+        return
+    if receiver.fin_received or fin_seq > receiver.rcv_nxt + receiver.receive_window():
+        return
+    if receiver.rcv_fin < 0 or fin_seq < receiver.rcv_fin:
+        receiver.rcv_fin = fin_seq
+    if fin_seq > receiver.rcv_nxt:
+        sack.remember_block(receiver, fin_seq)
+        receiver.acks.scheduled = True
+
+
+def take_end(receiver: Receiver, may_wait: bool) -> bool:
+    """All before the FIN is here: the stream ends. True: just now. ``may_wait``: our own FIN may carry the ACK."""
+    if receiver.fin_received or receiver.rcv_fin < 0 or receiver.rcv_nxt != receiver.rcv_fin:
+        return False
+    receiver.rcv_nxt += 1
+    receiver.totals.bytes_received += 1  # as Linux counts
+    receiver.fin_received = True
+    receiver.acks.scheduled = True
+    if may_wait:
+        receiver.acks.pingpong = receiver.host.settings.tcp_pingpong_thresh
+    else:
+        receiver.owed.add(OWE_ACK)
+    return True

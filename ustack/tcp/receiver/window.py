@@ -1,0 +1,167 @@
+"""The receive window: how much to offer, when to say so, how far it may grow.
+
+RFC 9293 section 3.8.6 with Linux's arithmetic (``__tcp_select_window``, ``tcp_grow_window``,
+``tcp_rcv_space_adjust``), so that the same knobs give the same windows. An offered right edge is never taken back.
+"""
+
+from __future__ import annotations
+
+from ustack.settings import Settings
+from ustack.tcp.constants import MAX_WINDOW, MAX_WSCALE
+from ustack.tcp.receiver.state import Receiver
+
+
+def initial(settings: Settings, buffer: int, clamp: int, mss: int) -> tuple[int, int]:
+    """The first window in bytes and the scale that a SYN offers (Linux's tcp_select_initial_window).
+
+    ``buffer``: SO_RCVBUF; ``clamp``: TCP_WINDOW_CLAMP, 0 for none; ``mss``: ours.
+    """
+    most = clamp or MAX_WINDOW << MAX_WSCALE
+    space = min(buffer >> 1, most)
+    if space > mss:
+        space -= space % mss
+    scale = 0
+    if settings.tcp_window_scaling:
+        largest = min(max(space, settings.tcp_rmem[2], settings.rmem_max), most)
+        scale = min(max(largest.bit_length() - 1 - 15, 0), MAX_WSCALE)
+    return space, scale
+
+
+def open_initial(receiver: Receiver) -> None:
+    """Choose the first window and the scale before our SYN leaves."""
+    settings = receiver.host.settings
+    clamp = receiver.options.window_clamp
+    receiver.rcv_wnd, receiver.agreed.rcv_wscale = initial(
+        settings, receiver.rcv_buffer, clamp, receiver.agreed.advertised_mss
+    )
+    receiver.window_clamp = min(clamp or MAX_WINDOW << MAX_WSCALE, MAX_WINDOW << receiver.agreed.rcv_wscale)
+    receiver.rcv_ssthresh = receiver.rcv_wnd
+    receiver.sizing.space = min(receiver.rcv_wnd, 10 * receiver.agreed.advertised_mss)
+    receiver.receive_ring.resize(receiver.rcv_buffer)
+
+
+def settle_scale(receiver: Receiver) -> None:
+    """The peer did not offer window scaling: ours is off, and no window beyond 65 535 can be told."""
+    if not receiver.agreed.wscale_on:
+        receiver.agreed.rcv_wscale = 0
+        receiver.agreed.snd_wscale = 0
+        receiver.window_clamp = min(receiver.window_clamp, MAX_WINDOW)
+        receiver.rcv_ssthresh = min(receiver.rcv_ssthresh, receiver.window_clamp)
+
+
+def _candidate(receiver: Receiver) -> int:
+    """The window that would be offered if no edge stood (Linux's __tcp_select_window)."""
+    allowed = receiver.buffer_space()
+    full = min(receiver.window_clamp, allowed)
+    mss = min(receiver.rcv_mss, full)
+    if mss <= 0:
+        return 0
+    free = allowed - receiver.receive_ring.readable()
+    scale = receiver.agreed.rcv_wscale
+    if free < full >> 1:
+        receiver.acks.quick = 0
+        free = (free >> scale) << scale
+        if free < allowed >> 4 or free < mss:
+            return 0
+    free = min(free, receiver.rcv_ssthresh)
+    if scale:
+        return -(-free >> scale) << scale
+    window = receiver.rcv_wnd
+    if window <= free - mss or window > free:
+        return free - free % mss
+    if mss == full and free > window + (full >> 1):
+        return free
+    return window
+
+
+def would_offer_more(receiver: Receiver) -> bool:
+    """The right edge would move by at least what has arrived: worth an ACK."""
+    return _candidate(receiver) >= receiver.rcv_wnd
+
+
+def reopens(receiver: Receiver, offered: int) -> bool:
+    """A window at least twice as wide as what the peer still may use could be told now."""
+    candidate = _candidate(receiver)
+    return candidate > 0 and candidate >= 2 * offered
+
+
+def advertise(receiver: Receiver) -> int:
+    """Fix the window of the segment that leaves now; returns the 16-bit field (RFC 9293 section 3.8.6.2.2)."""
+    current = receiver.receive_window()
+    window = _candidate(receiver)
+    scale = receiver.agreed.rcv_wscale
+    if window < current:
+        window = -(-current >> scale) << scale
+    limit = MAX_WINDOW << scale
+    window = min(window, limit)
+    if receiver.rcv_wnd and not window:
+        receiver.host.counters.add("TCPToZeroWindowAdv")
+    elif window and not receiver.rcv_wnd:
+        receiver.host.counters.add("TCPFromZeroWindowAdv")
+    receiver.rcv_wnd = window
+    receiver.rcv_wup = receiver.rcv_nxt
+    return window >> scale
+
+
+def grow(receiver: Receiver, length: int) -> None:
+    """Text of ``length`` bytes arrived: let the offered window follow (Linux's tcp_grow_window)."""
+    room = min(receiver.window_clamp, receiver.buffer_space()) - receiver.rcv_ssthresh
+    if room > 0:
+        receiver.rcv_ssthresh += min(room, max(2 * receiver.agreed.advertised_mss, 2 * length))
+
+
+def measure_rtt(receiver: Receiver, now: int) -> None:
+    """Without timestamps: the time in which one whole window arrives bounds the round trip from above."""
+    if receiver.sizing.rtt_at == 0:
+        receiver.sizing.rtt_at = now
+        receiver.sizing.rtt_seq = receiver.rcv_nxt + receiver.rcv_wnd
+        return
+    if receiver.rcv_nxt < receiver.sizing.rtt_seq:
+        return
+    _receiver_rtt(receiver, max(now - receiver.sizing.rtt_at, 1000), 1)
+    receiver.sizing.rtt_at = now
+    receiver.sizing.rtt_seq = receiver.rcv_nxt + receiver.rcv_wnd
+
+
+def measure_rtt_by_timestamp(receiver: Receiver, elapsed: int) -> None:
+    """With timestamps: an echo in a full segment tells the round trip, ns."""
+    _receiver_rtt(receiver, max(elapsed, 1000), 8)
+
+
+def _receiver_rtt(receiver: Receiver, sample: int, weight: int) -> None:
+    if receiver.sizing.rtt == 0:
+        receiver.sizing.rtt = sample
+    elif weight == 1:
+        receiver.sizing.rtt = min(receiver.sizing.rtt, sample)
+    else:
+        receiver.sizing.rtt += (sample - receiver.sizing.rtt) // weight
+
+
+def adjust_to_reader(receiver: Receiver, now: int) -> None:
+    """The application read: give the buffer room for twice what it takes in one round trip (dynamic right-sizing)."""
+    if receiver.sizing.measured_at == 0:
+        receiver.sizing.measured_at = now
+        receiver.sizing.measured_from = receiver.receive_ring.start
+        return
+    elapsed = now - receiver.sizing.measured_at
+    if receiver.sizing.rtt == 0 or elapsed < receiver.sizing.rtt:
+        return
+    copied = receiver.receive_ring.start - receiver.sizing.measured_from
+    if copied > receiver.sizing.space:
+        _enlarge(receiver, copied)
+        receiver.sizing.space = copied
+    receiver.sizing.measured_at = now
+    receiver.sizing.measured_from = receiver.receive_ring.start
+
+
+def _enlarge(receiver: Receiver, copied: int) -> None:
+    settings = receiver.host.settings
+    if not settings.tcp_moderate_rcvbuf or receiver.options.rcvbuf:
+        return
+    window = 2 * copied + 16 * receiver.agreed.advertised_mss
+    window += 2 * (window * (copied - receiver.sizing.space) // max(receiver.sizing.space, 1))
+    buffer = min(2 * window, settings.tcp_rmem[2])
+    if buffer > receiver.rcv_buffer:
+        receiver.rcv_buffer = buffer
+        receiver.window_clamp = min(buffer >> 1, MAX_WINDOW << receiver.agreed.rcv_wscale)
+        receiver.receive_ring.resize(buffer)

@@ -1,0 +1,215 @@
+"""Fifth step: the ACK field (RFC 9293 section 3.10.7.4), the window, the round trip, the congestion window.
+
+``take_ack`` is Linux's ``tcp_ack`` with names: check, window, scoreboard, RTT, losses, cwnd, timer. It
+costs the same for an ACK of one segment and of a run of half a megabyte.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from ustack.drops import Drop
+from ustack.recovery.result import AckResult
+from ustack.seqnum import unwrap
+from ustack.tcp.constants import MILLISECOND
+from ustack.tcp.sender import buffer, loss, mss
+from ustack.tcp.sender.state import CA_RECOVERY, AckNews, Sender
+from ustack.tcp.timers import LossTimer
+from ustack.wire.frame import Segment
+from ustack.wire.tcp import ECE, SYN, TcpOptions
+
+
+def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, now: int) -> bool:
+    """Take the ACK of an acceptable segment. False: the segment is dropped, and challenged (RFC 5961 section 5)."""
+    ack = unwrap(segment.ack, sender.snd_una)
+    prior_una = sender.snd_una
+    sender.news.has_room = False
+    if ack > sender.snd_nxt:
+        sender.host.counters.drop(Drop.ACK_UNSENT)
+        return False
+    if ack < prior_una:
+        if ack < prior_una - min(sender.max_window, sender.totals.bytes_acked):
+            sender.host.counters.drop(Drop.ACK_TOO_OLD)
+            return False
+        if offered.sack and sender.agreed.sack_on:
+            sender.news.is_old = True  # its SACK blocks may be news, but no window moves by it
+            _account(sender, segment, prior_una, offered, now)
+            sender.news.is_old = False
+        return True
+    changed = _update_window(sender, segment, seq, ack)
+    sender.ack_at = now
+    sender.probes_out = 0
+    sender.soft_error = 0  # something came through
+    news = sender.news
+    if sender.scoreboard.is_empty:
+        if offered.sack and sender.agreed.sack_on:
+            news.is_duplicate = False
+            _account(sender, segment, ack, offered, now)  # a late D-SACK may undo what is over
+        _answer_probe(sender, now)
+        return True
+    news.is_duplicate = ack == prior_una and not segment.payload_length and not changed
+    if ack == prior_una and not offered.sack and not news.is_duplicate and not segment.flags & ECE:
+        return True  # text from the peer that says nothing new about ours
+    _account(sender, segment, ack, offered, now)
+    return True
+
+
+def take_syn_ack(sender: Sender, segment: Segment, now: int) -> None:
+    """The ACK in the SYN-ACK: our SYN is acknowledged; its window is never scaled (RFC 7323 section 2.2)."""
+    sender.snd_wnd = segment.window
+    sender.max_window = max(sender.max_window, sender.snd_wnd)
+    sender.ack_at = now
+    sender.news.is_duplicate = False
+    _account(sender, segment, sender.iss + 1, TcpOptions(), now)
+
+
+def _update_window(sender: Sender, segment: Segment, seq: int, ack: int) -> bool:
+    """SND.WND from the newest segment (RFC 9293 section 3.10.7.4; Linux's tcp_may_update_window). True: it changed."""
+    window = segment.window << sender.agreed.snd_wscale
+    newer = ack > sender.snd_una or seq > sender.snd_wl1
+    if not newer and not (seq == sender.snd_wl1 and (window > sender.snd_wnd or window == 0)):
+        return window != sender.snd_wnd
+    sender.snd_wl1 = seq
+    if window == sender.snd_wnd:
+        return False
+    sender.snd_wnd = window
+    if window > sender.max_window:
+        sender.max_window = window
+        mss.settle_mss(sender)
+    return True
+
+
+def _answer_probe(sender: Sender, now: int) -> None:
+    """Nothing in flight: the ACK answers a probe, or opens the window (Linux's tcp_ack_probe)."""
+    waiting = sender.unsent()
+    if waiting <= 0:
+        return
+    usable = sender.snd_una + sender.snd_wnd - sender.snd_nxt
+    if usable >= min(waiting, sender.snd_mss):
+        sender.backoff = 0
+        sender.probe_since = 0
+        if sender.timers.loss is LossTimer.PROBE:
+            sender.timers.stop_loss()
+    elif sender.timers.loss is not LossTimer.RTO:
+        at = min(max(sender.rtt.rto, sender.host.settings.rto_min) << sender.backoff, sender.host.settings.rto_max)
+        sender.timers.arm_loss(LossTimer.PROBE, now + at)
+
+
+def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, now: int) -> None:
+    """Scoreboard, RTT, losses, cwnd, timer: all that an ACK with news moves."""
+    board = sender.scoreboard
+    news = sender.news
+    news.prior_una = sender.snd_una
+    news.ts_ecr = segment.ts_ecr if segment.has_ts and sender.agreed.ts_on and segment.ts_ecr else -1
+    news.ece = sender.ecn.on and segment.flags & (ECE | SYN) == ECE  # on a SYN-ACK it only agrees to ECN
+    news.lost = 0
+    blocks: list[tuple[int, int]] = []
+    if offered.sack and sender.agreed.sack_on:
+        for left, right in offered.sack:
+            start = unwrap(left, sender.snd_una)
+            blocks.append((start, unwrap(right, start)))
+    result = board.acked(ack, blocks, now, _echo_instant(sender, news.ts_ecr, now))
+    if ack > sender.snd_una:
+        _release(sender, ack)
+        sender.totals.bytes_acked += result.acked
+        sender.retransmits = 0
+        sender.retrans_since = 0
+    _measure(sender, result, news, now)
+    may_set_timer = loss.react(sender, result, news, now)
+    if (result.delivered or news.ece) and not news.is_old:
+        _control(sender, result, news, now)
+    if may_set_timer:
+        loss.after_ack_timer(sender, result, now)
+
+
+def _echo_instant(sender: Sender, ts_ecr: int, now: int) -> int:
+    """The last instant at which our clock showed ``ts_ecr``; -1 without timestamps or need."""
+    if ts_ecr < 0 or sender.scoreboard.is_certain:
+        return -1
+    elapsed = (sender.host.timestamp(sender.agreed.ts_offset, now) - ts_ecr) & 0xFFFFFFFF
+    if elapsed > 0x7FFFFFFF:
+        return -1
+    return (now // MILLISECOND - elapsed + 1) * MILLISECOND - 1
+
+
+def _release(sender: Sender, ack: int) -> None:
+    """What is acknowledged leaves the send ring; a writer may have room now."""
+    sender.snd_una = ack
+    ring = sender.send_ring
+    upto = ack - sender.iss - 1
+    upto = min(upto, ring.end)  # the FIN has no place in the ring
+    if upto > ring.start:
+        was_full = ring.free() == 0 or sender.writer_waits
+        ring.release(upto)
+        if was_full and sender.has_room():
+            sender.writer_waits = False
+            sender.news.has_room = True
+    pushes = sender.pushes
+    if pushes and pushes[0] <= ack:
+        del pushes[: bisect_right(pushes, ack)]
+
+
+def _measure(sender: Sender, result: AckResult, news: AckNews, now: int) -> None:
+    """One RTT sample: of what was never resent (Karn), else by the echoed timestamp (RFC 7323 section 4.1)."""
+    news.rtt = result.newest_rtt
+    rtt = result.rtt
+    if rtt < 0 and result.acked and news.ts_ecr >= 0:
+        elapsed = (sender.host.timestamp(sender.agreed.ts_offset, now) - news.ts_ecr) & 0xFFFFFFFF
+        if elapsed < 0x7FFFFFFF:
+            rtt = max(elapsed, 1) * MILLISECOND
+            news.rtt = rtt
+    if rtt >= 0:
+        sender.rtt.sample(rtt, now, sender.snd_una, sender.snd_nxt, news.rtt)
+
+
+def _control(sender: Sender, result: AckResult, news: AckNews, now: int) -> None:
+    """Let the congestion window move (Linux's tcp_cong_control)."""
+    control = sender.congestion
+    if control is None:
+        return
+    board = sender.scoreboard
+    in_flight = board.in_flight
+    if sender.prr.active:
+        cwnd = sender.prr.on_ack(result.delivered, in_flight, news.lost, sender.snd_una > news.prior_una)
+        if cwnd:
+            control.cwnd = max(cwnd, sender.snd_mss)
+        return
+    sample = sender.host.sample
+    sample.now = now
+    sample.acked = result.acked
+    sample.delivered = result.delivered
+    sample.lost = news.lost
+    sample.in_flight = in_flight
+    sample.prior_in_flight = result.prior_in_flight
+    sample.rtt = news.rtt
+    sample.min_rtt = sender.rtt.min_rtt
+    sample.srtt = sender.rtt.srtt
+    sample.ece = news.ece
+    sample.app_limited = result.app_limited
+    sample.cwnd_limited = _may_raise(sender, result) and is_cwnd_limited(sender)
+    sample.in_recovery = sender.ca_state == CA_RECOVERY
+    sample.una = sender.snd_una
+    sample.nxt = sender.snd_nxt
+    sample.delivery_rate = result.delivery_rate
+    sample.interval = result.interval
+    sample.prior_delivered = result.prior_delivered
+    sample.delivered_total = board.delivered
+    control.on_ack(sample)
+    if control.pacing_rate:
+        sender.pacer.rate = min(control.pacing_rate, sender.options.max_pacing_rate)
+    buffer.grow(sender)
+
+
+def _may_raise(sender: Sender, result: AckResult) -> bool:
+    """Only what arrives in order lets the window grow, unless the path is known to reorder (tcp_may_raise_cwnd)."""
+    if sender.scoreboard.reordering > sender.host.settings.tcp_reordering:
+        return result.any_new
+    return result.acked > 0
+
+
+def is_cwnd_limited(sender: Sender) -> bool:
+    """The window was used in the last round trip: only then may it grow (Linux's tcp_is_cwnd_limited)."""
+    if sender.validation.limited:
+        return True
+    control = sender.congestion
+    return control is not None and control.in_slow_start() and control.cwnd < 2 * sender.validation.max_flight

@@ -1,0 +1,45 @@
+"""The maximum segment size: what we announce, and what we send (RFC 9293 section 3.7.1)."""
+
+from __future__ import annotations
+
+from ustack.tcp.constants import DEFAULT_MSS_V4, TIMESTAMP_SPACE
+from ustack.tcp.sender.state import Sender
+from ustack.wire.address import is_v4
+
+
+def header_bytes(sender: Sender) -> int:
+    """IP and TCP header of a segment without options."""
+    return 40 if is_v4(sender.flow.remote_address) else 60
+
+
+def own_mss(sender: Sender) -> int:
+    """The MSS that our SYN announces: what one packet of the interface carries (RFC 9293 section 3.7.1, MUST-67)."""
+    mss = sender.path_mtu - header_bytes(sender)
+    if sender.options.maxseg:
+        mss = min(mss, sender.options.maxseg)
+    return min(mss, 65535)
+
+
+def settle_mss(sender: Sender) -> None:
+    """The effective send MSS (RFC 9293 section 3.7.1, MUST-16).
+
+    The least of the peer's, the path's and the application's, less the options on every segment, at most
+    half the largest window seen (RFC 1122 section 4.2.3.4)."""
+    floor = sender.host.settings.tcp_min_snd_mss
+    mss = min(sender.agreed.peer_mss, sender.path_mtu - header_bytes(sender))
+    if sender.options.maxseg:
+        mss = min(mss, sender.options.maxseg)
+    mss = max(mss, floor)
+    if sender.agreed.ts_on:
+        mss -= TIMESTAMP_SPACE
+    cutoff = sender.max_window >> 1 if sender.max_window > DEFAULT_MSS_V4 else sender.max_window
+    if cutoff and mss > cutoff:
+        mss = max(cutoff, 68 - header_bytes(sender) + 20)
+    mss = max(mss, 1)
+    sender.scoreboard.mss = mss
+    sender.prr.mss = mss
+    sender.pacer.mss = mss
+    if mss != sender.snd_mss:
+        sender.snd_mss = mss
+        if sender.congestion is not None:
+            sender.congestion.on_mss(mss)

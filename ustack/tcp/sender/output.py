@@ -1,0 +1,352 @@
+"""What text may leave now, and as how long a run.
+
+:func:`next_text` looks at the state (timers and arrivals only change it) and answers with one Transmit or None: what
+was lost before what is new. A run is as long as min(cwnd, window, what is written) allows; the device cuts it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+
+from ustack.recovery.pacing import pacing_rate
+from ustack.tcp.constants import GSO_MAX, MAX_RUN, TSO_RTT_LOG
+from ustack.tcp.owed import OWE_KEEPALIVE, OWE_TAIL_LOSS_PROBE, OWE_WINDOW_PROBE
+from ustack.tcp.sender import chrono, loss
+from ustack.tcp.sender.state import CA_OPEN, Sender
+from ustack.tcp.timers import Timer
+from ustack.wire.frame import Transmit
+from ustack.wire.tcp import ACK, CWR, FIN, PSH, URG
+
+
+def next_text(sender: Sender, now: int) -> Transmit | None:
+    """What was lost before what is new; but for F-RTO, which tries new data once (RFC 5682, step 2b)."""
+    if sender.send_new_first:
+        transmit = _send_new(sender, now)
+        sender.send_new_first = False
+        if transmit is not None:
+            return transmit
+        sender.undo.frto_off()
+    return _resend(sender, now) or _send_new(sender, now)
+
+
+def segment_size(sender: Sender) -> int:
+    """Bytes of text in a full segment now: less than snd_mss while SACK blocks ride along (Linux's tcp_current_mss)."""
+    mss = sender.snd_mss
+    taken = sender.emitter.option_space()
+    return max(mss - taken, min(mss, 8)) if taken else mss
+
+
+def syn_sent(sender: Sender, now: int) -> None:
+    """The SYN (or SYN-ACK) leaves, for the first time or again."""
+    iss = sender.iss
+    if sender.snd_nxt == iss:
+        sender.scoreboard.sent(iss, iss + 1, now)
+        sender.snd_nxt = iss + 1
+    else:
+        sender.scoreboard.next_lost()
+        sender.scoreboard.resent(iss, iss + 1, now)
+        sender.host.counters.add("TcpRetransSegs")
+        sender.host.counters.add("TCPSynRetrans")
+
+
+def _validate_cwnd(sender: Sender, limited: bool) -> None:
+    """Remember for one window whether cwnd was the limit (RFC 7661)."""
+    board = sender.scoreboard
+    flight = board.highest_sent - board.una
+    sender.validation.note(flight, limited, sender.snd_una, sender.snd_nxt)
+
+
+def _after_idle(sender: Sender, now: int) -> None:
+    """Text is about to leave after a pause: longer than an RTO, and cwnd shrinks (RFC 5681 section 4.1)."""
+    control = sender.congestion
+    if control is not None and sender.last_sent_at and sender.host.settings.tcp_slow_start_after_idle:
+        idle = now - sender.last_sent_at
+        if idle > sender.rtt.rto and sender.ca_state == CA_OPEN:
+            control.on_idle(now, idle, sender.rtt.rto)
+            sender.last_sent_at = now
+
+
+# What was lost
+
+
+def _resend(sender: Sender, now: int) -> Transmit | None:
+    board = sender.scoreboard
+    if sender.owed.has(OWE_TAIL_LOSS_PROBE):
+        return _tail_loss_probe(sender, now)
+    if board.lost_bytes == 0:
+        return None
+    lost = board.next_lost()
+    if lost is None:
+        return None
+    start, end = lost
+    mss = segment_size(sender)
+    room = sender.cwnd() - board.in_flight
+    if room < mss and board.in_flight > 0:
+        sender.pacer.release()
+        return None
+    if sender.pacer.rate:
+        room = min(room, _paced(sender, now))
+        if room <= 0:
+            return None
+    length = _resend_length(sender, start, end, room, mss)
+    return _again(sender, start, start + length, now) if length > 0 else None
+
+
+def _resend_length(sender: Sender, start: int, end: int, room: int, mss: int) -> int:
+    """Bytes of [start, end) that leave again at once: whole segments, within ``room`` and the window."""
+    right = sender.snd_una + sender.snd_wnd
+    if start >= right and start != sender.snd_una:
+        return 0
+    length = end - start
+    if length <= mss:
+        return length
+    length = min(length, max(room // mss, 1) * mss, run_limit(sender) // mss * mss)
+    if start + length > right:  # the window shrank (RFC 9293 SHLD-16: within it; the first segment always)
+        length = max((right - start) // mss * mss, mss if start == sender.snd_una else 0)
+    return length
+
+
+def _again(sender: Sender, start: int, end: int, now: int) -> Transmit:
+    """Send [start, end) once more."""
+    loss.before_resend(sender, end - start, now)
+    sender.scoreboard.mss = segment_size(sender)
+    sender.scoreboard.resent(start, end, now)
+    transmit = _copy(sender, start, end, now)
+    loss.after_resend(sender, start, now)
+    return transmit
+
+
+def _copy(sender: Sender, start: int, end: int, now: int) -> Transmit:
+    """Text that left before."""
+    transmit = _text(sender, start, end, now)
+    segs = max(1, -(-transmit.length // transmit.segment_size))
+    sender.host.counters.add("TcpRetransSegs", segs)
+    sender.totals.bytes_retrans += transmit.length
+    if sender.pacer.rate:
+        sender.pacer.on_sent(transmit.length, now)
+    return transmit
+
+
+def _tail_loss_probe(sender: Sender, now: int) -> Transmit | None:
+    """One segment, new if the window allows, else the last one again (RFC 8985 section 7.3)."""
+    sender.owed.drop(OWE_TAIL_LOSS_PROBE)
+    transmit: Transmit | None = None
+    if sender.tlp.high_seq < 0:
+        fresh = min(sender.unsent(), segment_size(sender))
+        if fresh > 0 and sender.snd_nxt + fresh <= sender.snd_una + sender.snd_wnd:
+            transmit = _fresh(sender, sender.snd_nxt + fresh, now)
+            sender.tlp.sent(sender.snd_nxt, False)
+        else:
+            transmit = _last_again(sender, now)
+        sender.scoreboard.tlp_end = sender.tlp.high_seq
+        sender.host.counters.add("TCPLossProbes")
+    loss.rearm_rto_afresh(sender, now)
+    return transmit
+
+
+def _last_again(sender: Sender, now: int) -> Transmit | None:
+    start, end = sender.scoreboard.last_segment()
+    if start == end:
+        return None
+    sender.tlp.sent(sender.snd_nxt, True)
+    sender.scoreboard.mss = segment_size(sender)
+    sender.scoreboard.resent(start, end, now, probe=True)
+    return _copy(sender, start, end, now)
+
+
+# What is new
+
+
+def _send_new(sender: Sender, now: int) -> Transmit | None:
+    waiting = sender.unsent()
+    if waiting <= 0:
+        kind = chrono.IDLE if sender.scoreboard.is_empty else chrono.BUSY
+        if kind != sender.chrono.kind:
+            sender.chrono.move(kind, now)
+        sender.pacer.release()
+        if not sender.scoreboard.rate.app_limited_until and sender.scoreboard.in_flight < sender.cwnd():
+            sender.scoreboard.mark_app_limited()
+        return None
+    end = _end_of_run(sender, waiting, now)
+    kind = chrono.BUSY if end > sender.snd_nxt or _has_window(sender, waiting) else chrono.WINDOW
+    if kind != sender.chrono.kind:
+        sender.chrono.move(kind, now)
+    if end <= sender.snd_nxt:
+        loss.arm_probe_if_stuck(sender, now)
+        return None
+    return _fresh(sender, end, now)
+
+
+def _has_window(sender: Sender, waiting: int) -> bool:
+    """The peer's window would take a segment; if not, and cwnd would, it is what holds the sender up."""
+    size = min(waiting, segment_size(sender))
+    in_window = sender.snd_nxt + size <= sender.snd_una + sender.snd_wnd
+    return in_window or sender.cwnd() - sender.scoreboard.in_flight < size
+
+
+def _end_of_run(sender: Sender, waiting: int, now: int) -> int:
+    """Where the run that begins at snd_nxt ends: snd_nxt when nothing may leave (RFC 9293 section 3.8.6.2.1)."""
+    start = sender.snd_nxt
+    mss = segment_size(sender)
+    stream_end = start + waiting
+    if sender.scoreboard.is_empty:
+        _after_idle(sender, now)
+    if sender.fin_queued and waiting == 1:
+        return stream_end if stream_end <= sender.snd_una + sender.snd_wnd else start
+    room = _room(sender, waiting, now)
+    if room <= 0:
+        return start
+    usable = sender.snd_una + sender.snd_wnd - start
+    length = min(waiting, room, usable, run_limit(sender))
+    if length < waiting:
+        if usable < mss and usable < waiting:
+            return start  # the silly window: wait for it to open, or for the probe timer
+        partial = length % mss
+        if length == room:
+            _validate_cwnd(sender, True)
+        return start + length - partial
+    partial = (length - (1 if sender.fin_queued else 0)) % mss
+    if partial and not sender.fin_queued and _holds_back(sender):
+        return start + length - partial
+    return stream_end
+
+
+def run_limit(sender: Sender) -> int:
+    """The longest run that leaves at once, bytes: a millisecond of the pacing rate, at least two segments.
+
+    Linux's tcp_tso_autosize, so that a slow path sees the same small bursts; where Linux would fill its largest
+    super-segment the run is ours to choose (house.md: the run is the unit of work).
+    """
+    srtt = sender.rtt.srtt
+    control = sender.congestion
+    if srtt == 0 or control is None:
+        return MAX_RUN
+    settings = sender.host.settings
+    rate = sender.pacer.rate or pacing_rate(
+        control.cwnd, control.ssthresh, srtt, settings.tcp_pacing_ss_ratio, settings.tcp_pacing_ca_ratio
+    )
+    size = rate >> 10
+    halvings = sender.rtt.min_rtt // 1000 >> TSO_RTT_LOG
+    if halvings < 32:
+        size += GSO_MAX >> halvings
+    if size >= GSO_MAX:
+        return MAX_RUN
+    return max(size // sender.snd_mss, 2) * sender.snd_mss
+
+
+def _room(sender: Sender, waiting: int, now: int) -> int:
+    """Bytes that the congestion window and the pacer let go now: none, or at least a segment (or all that waits)."""
+    room = sender.cwnd() - sender.scoreboard.in_flight
+    if room < sender.snd_mss and room < waiting:
+        sender.pacer.release()
+        _validate_cwnd(sender, True)
+        return 0
+    return min(room, _paced(sender, now)) if sender.pacer.rate else room
+
+
+def _paced(sender: Sender, now: int) -> int:
+    """Bytes that the pacer lets go now; where it is none, the timer will ask again."""
+    allowed = sender.pacer.allowance(now)
+    if allowed <= 0:
+        sender.timers.arm(Timer.PACING, sender.pacer.next_at)
+    return allowed
+
+
+def _holds_back(sender: Sender) -> bool:
+    """A short segment must wait (RFC 896 in Minshall's form, and TCP_CORK)."""
+    if sender.options.cork or sender.more:
+        return True
+    return not sender.options.nodelay and sender.small_sent > sender.snd_una and not sender.scoreboard.is_empty
+
+
+def _fresh(sender: Sender, end: int, now: int) -> Transmit:
+    """Send [snd_nxt, end) for the first time."""
+    start = sender.snd_nxt
+    was_empty = sender.scoreboard.is_empty
+    sender.scoreboard.mss = segment_size(sender)
+    sender.scoreboard.sent(start, end, now)
+    sender.snd_nxt = end
+    _validate_cwnd(sender, sender.scoreboard.in_flight + sender.snd_mss > sender.cwnd())
+    transmit = _text(sender, start, end, now)
+    length = transmit.length
+    if length and (length % transmit.segment_size):
+        sender.small_sent = end
+    sender.totals.bytes_sent += length
+    sender.emitter.text_sent(now)
+    sender.last_sent_at = now
+    if sender.pacer.rate:
+        sender.pacer.on_sent(length, now)
+    loss.after_new_data(sender, end - start, was_empty, now)
+    return transmit
+
+
+def _text(sender: Sender, start: int, end: int, now: int) -> Transmit:
+    """A segment (or run) with the text [start, end); the FIN's place counts as its last."""
+    flags = ACK
+    size = segment_size(sender)
+    length = end - start
+    if sender.fin_queued and end == sender.stream_end():
+        flags |= FIN
+        length -= 1
+    at = start - sender.iss - 1
+    if length and _is_pushed(sender, at, length, end):
+        flags |= PSH
+    if start < sender.snd_up:
+        flags |= URG
+    transmit = sender.emitter.segment(start, flags, now)
+    transmit.ring = sender.send_ring
+    transmit.at = at
+    transmit.length = length
+    transmit.segment_size = size
+    segs = max(1, -(-length // size))
+    sender.totals.data_segs_out += segs
+    sender.emitter.more_segments(segs - 1)
+    if flags & URG:
+        transmit.urgent = min(sender.snd_up - start, 0xFFFF)
+    if sender.ecn.on:
+        transmit.tos |= 2  # ECT(0)
+        if sender.ecn.cwr_owed and start >= sender.snd_nxt - (end - start):
+            transmit.flags |= CWR
+            sender.ecn.cwr_owed = False
+    return transmit
+
+
+def _is_pushed(sender: Sender, at: int, length: int, end: int) -> bool:
+    """Whether the last segment of a run carries PSH: at the end of what was written (MUST-61), whenever it leaves,
+    unless the write said that more follows (MAY-15)."""
+    if at + length == sender.send_ring.end and not sender.more:
+        if not sender.pushes or sender.pushes[-1] < end:
+            sender.pushes.append(end)
+        return True
+    if length > sender.snd_mss:
+        return True  # the end of a run: the receiver's GRO need not wait for more (Linux does so, too)
+    index = bisect_left(sender.pushes, end)
+    return index < len(sender.pushes) and sender.pushes[index] == end
+
+
+# Probes
+
+
+def probe(sender: Sender, now: int) -> Transmit:
+    """A zero-window probe: what a small window takes, else no text at all (Linux's tcp_write_wakeup)."""
+    sender.owed.drop(OWE_WINDOW_PROBE)
+    usable = sender.snd_una + sender.snd_wnd - sender.snd_nxt
+    waiting = sender.unsent()
+    if usable > 0 and waiting > 0:
+        return _push(sender, _fresh(sender, sender.snd_nxt + min(usable, waiting, segment_size(sender)), now))
+    sender.host.counters.add("TCPWinProbe")
+    return keepalive(sender, now)
+
+
+def keepalive(sender: Sender, now: int) -> Transmit:
+    """The byte before snd_una, without text: the peer must answer (RFC 9293 SHLD-12)."""
+    sender.owed.drop(OWE_KEEPALIVE)
+    return sender.emitter.segment(sender.snd_una - 1, ACK, now)
+
+
+def _push(sender: Sender, transmit: Transmit) -> Transmit:
+    """What fills a small window after the probe's time carries PSH, also when resent (Linux's tcp_write_wakeup)."""
+    if transmit.length and not transmit.flags & PSH:
+        transmit.flags |= PSH
+        insort(sender.pushes, sender.iss + 1 + transmit.at + transmit.length)
+    return transmit

@@ -1,0 +1,154 @@
+"""What we send: sequence space, buffer, loss recovery, congestion, pacing (RFC 9293 section 3.3.1, send variables).
+
+Sequence numbers are unbounded ints: wrapped once where they leave (``emit.py``). A byte of the stream has sequence
+number ``iss + 1 + offset`` and lies at ``offset`` of the send ring. A sender knows nothing of the receiver beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ustack.congestion.base import CongestionControl
+from ustack.recovery.pacing import Pacer
+from ustack.recovery.prr import Prr
+from ustack.recovery.rack import TailLossProbe
+from ustack.recovery.scoreboard import Scoreboard
+from ustack.recovery.undo import Undo
+from ustack.ring import SendRing
+from ustack.tcp.common import Common
+from ustack.tcp.constants import DEFAULT_MSS_V4
+from ustack.tcp.emit import Emitter
+from ustack.tcp.sender.chrono import Chrono
+from ustack.tcp.sender.cwnd_validation import Validation
+
+CA_OPEN: Final = 0
+CA_DISORDER: Final = 1
+CA_CWR: Final = 2
+CA_RECOVERY: Final = 3
+CA_LOSS: Final = 4
+
+
+class AckNews:
+    """What the ACK at hand told beside the scoreboard's result; one object, filled anew each time."""
+
+    def __init__(self) -> None:
+        self.prior_una: int = 0
+        self.is_duplicate: bool = False
+        """It moved nothing, carried nothing and left the window alone (RFC 5681 section 2)."""
+        self.is_old: bool = False
+        """It was overtaken by one that acknowledged more."""
+        self.ts_ecr: int = -1
+        self.ece: bool = False
+        self.lost: int = 0
+        self.has_room: bool = False
+        """It made room for a writer that waits."""
+        self.rtt: int = -1
+        """For congestion control: of the newest segment acknowledged, ns; -1 none."""
+
+
+class SendTotals:
+    """Counts of TCP_INFO that only grow."""
+
+    def __init__(self) -> None:
+        self.data_segs_out: int = 0
+        self.bytes_sent: int = 0
+        """For the first time."""
+        self.bytes_retrans: int = 0
+        self.bytes_acked: int = 0
+        self.rtos: int = 0
+        self.rto_recoveries: int = 0
+
+
+class Sender:
+    """The sending half of one connection."""
+
+    def __init__(self, common: Common, emitter: Emitter, iss: int, now: int) -> None:
+        self.host = common.host
+        self.flow = common.flow
+        self.options = common.options
+        self.timers = common.timers
+        self.owed = common.owed
+        self.agreed = common.agreed
+        self.ecn = common.ecn
+        self.rtt = common.rtt
+        self.emitter = emitter
+        self.iss: int = iss
+        self.snd_una: int = iss
+        self.snd_nxt: int = iss
+        self.snd_wnd: int = 0
+        self.snd_wl1: int = 0
+        self.max_window: int = 0
+        self.snd_up: int = iss
+        """Behind the last urgent byte; nothing is urgent while snd_una has reached it."""
+        self.path_mtu: int = 1500
+        self.snd_mss: int = DEFAULT_MSS_V4
+        """Bytes of text in a full segment: the MSS less the options that every segment carries."""
+        self.send_ring: SendRing = self.host.rings.send_ring(self.host.settings.tcp_wmem[1])
+        self.fin_queued: bool = False
+        """The application wrote its last byte: a FIN stands behind the ring's end."""
+        self.writer_waits: bool = False
+        self.more: bool = False
+        """The last write said MSG_MORE."""
+        self.small_sent: int = iss
+        """End of the last segment sent short of the MSS (Minshall's variant of Nagle)."""
+        self.pushes: list[int] = []
+        """Ends of runs that left with PSH, ascending, above snd_una: what is resent keeps its PSH."""
+        self.last_sent_at: int = 0
+        self.ack_at: int = now
+        """When the last acceptable ACK came."""
+        self.send_new_first: bool = False
+        """F-RTO, step 2b: new data before what seems lost (RFC 5682)."""
+        self._begin_repairing(iss)
+        self.chrono = Chrono()
+        self.totals = SendTotals()
+
+    def _begin_repairing(self, iss: int) -> None:
+        """Loss, time and congestion."""
+        self.scoreboard = Scoreboard(iss)
+        self.congestion: CongestionControl | None = None
+        self.validation = Validation(iss)
+        self.prr = Prr(DEFAULT_MSS_V4)
+        self.undo = Undo()
+        self.pacer = Pacer(DEFAULT_MSS_V4)
+        self.tlp = TailLossProbe()
+        self.news = AckNews()
+        self.ca_state: int = CA_OPEN
+        self.high_seq: int = iss
+        """Recovery ends when this is acknowledged (RFC 6675's RecoveryPoint)."""
+        self.retransmits: int = 0
+        self.retrans_since: int = 0
+        """When the oldest unacknowledged byte was first resent; 0: it was not."""
+        self.backoff: int = 0
+        self.probes_out: int = 0
+        self.probe_since: int = 0
+        self.soft_error: int = 0
+        """An ICMP error that ended nothing: the errno for the day the connection gives up."""
+
+    # Questions
+
+    def cwnd(self) -> int:
+        """The congestion window, bytes."""
+        control = self.congestion
+        return control.cwnd if control is not None else self.snd_mss * self.host.settings.tcp_init_cwnd
+
+    def stream_end(self) -> int:
+        """Sequence number behind the last byte that the application wrote (and behind the FIN, if queued)."""
+        return self.iss + 1 + self.send_ring.end + (1 if self.fin_queued else 0)
+
+    def unsent(self) -> int:
+        """Bytes (and the FIN) that wait to be sent for the first time."""
+        return self.stream_end() - self.snd_nxt
+
+    def is_opening(self) -> bool:
+        """Our SYN is not acknowledged yet: SYN-SENT or SYN-RECEIVED."""
+        return self.snd_una == self.iss
+
+    def has_room(self) -> bool:
+        """A write would be taken, by Linux's measure: a third of the buffer is free (sk_stream_is_writeable),
+
+        and not too much waits unsent (TCP_NOTSENT_LOWAT)."""
+        ring = self.send_ring
+        if ring.free() * 3 < ring.capacity:
+            return False
+        lowat = self.options.notsent_lowat or self.host.settings.tcp_notsent_lowat
+        return self.iss + 1 + ring.end - self.snd_nxt < lowat
