@@ -130,7 +130,7 @@ def test_the_command_line_wins():
         ("0 < S 0:0(0)", 1, 13, "'win N'"),
         ("0 > S 0:0(0) <wscale 7>", 1, 14, "add 1 nop"),
         ("0 > S 0:0(0) <mss>", 1, 15, "expected a TCP option"),
-        ("0 > S 0:0(0) ack 1", 1, 14, "'ack' without the flag '.'"),
+        ("0 > SA 0:0(0) ack 1", 1, 15, "'ack' without the flag '.'"),
         ("0 > Q 0:0(0)", 1, 5, "expected TCP flags"),
         ("0 > P.55 0:0(0)", 1, 5, "only one digit"),
         ("+0~0.1 > . 1:1(0) ack 1", 1, 1, "both ends of a range"),

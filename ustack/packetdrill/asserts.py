@@ -17,7 +17,9 @@ _NAMES: Final = {name: value for name, value in SYMBOLS.items() if name.startswi
 
 def _compiled(text: str) -> CodeType:
     """The code without the indentation that it has as a whole, or, as its first line stands beside ``%{``, without that
-    of the other lines. Raises SyntaxError when it cannot be read either way."""
+    of the other lines. A backslash at its very end continues nothing. Raises SyntaxError when it cannot be read either
+    way."""
+    text = text.rstrip().rstrip("\\")
     whole = textwrap.dedent(text).strip()
     try:
         return compile(whole, "assertion", "exec")

@@ -19,7 +19,7 @@ from ustack.packetdrill.structs import (
 )
 from ustack.packetdrill.symbols import ERRNO_NAMES, SYMBOLS
 from ustack.packetdrill.system import SocketAddress, System
-from ustack.packetdrill.tree import Application, Expression, Number, Supplied, SystemCall, Text
+from ustack.packetdrill.tree import Application, Expression, Number, Record, Supplied, Symbol, SystemCall, Text
 
 AF_INET, AF_INET6 = SYMBOLS["AF_INET"], SYMBOLS["AF_INET6"]
 _CONTROL_ROOM: Final = 1024
@@ -133,6 +133,12 @@ class Caller:
             elif name.endswith("addr") and not isinstance(given, Supplied):
                 host = host_text(given)
         return host, port
+
+    def is_unspecified(self, value: Expression) -> bool:
+        """``AF_UNSPEC``, or a structure of that family: connect() with it ends a connection."""
+        if isinstance(value, Record):
+            value = next((member.value for member in value.members if member.name.endswith("family")), Supplied())
+        return isinstance(value, Symbol) and value.name in ("AF_UNSPEC", "PF_UNSPEC")
 
     def local(self) -> SocketAddress:
         return self._mapped(self.config.local), self.config.bind_port

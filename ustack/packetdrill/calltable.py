@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from ustack.packetdrill.callnull import is_null, prepare_null
 from ustack.packetdrill.calls import AF_INET, AF_INET6, Caller, Outcome, Prepared, compare_address
 from ustack.packetdrill.config import IPV4
 from ustack.packetdrill.errors import Mismatch, Unsupported
@@ -38,7 +39,7 @@ def prepare(caller: Caller, call: SystemCall) -> Prepared:
         wants = str(least) if least == most else f"{least} to {most}"
         usage = f"; it is written {_USAGE[call.name]}" if call.name in _USAGE else ""
         raise Mismatch(f"{call.name}() takes {wants} arguments, not {len(call.arguments)}{usage}")
-    return build(caller, call)
+    return prepare_null(caller, call) or build(caller, call)
 
 
 def _payload(value: Expression, count: int) -> bytes:
@@ -80,7 +81,10 @@ def _bind(caller: Caller, call: SystemCall) -> Prepared:
 
 
 def _connect(caller: Caller, call: SystemCall) -> Prepared:
-    fd, address = caller.descriptor(call.arguments[0]), caller.address(call.arguments[1], caller.remote())
+    fd = caller.descriptor(call.arguments[0])
+    if caller.is_unspecified(call.arguments[1]):
+        return Prepared(call, _silent(caller.system.disconnect, fd))
+    address = caller.address(call.arguments[1], caller.remote())
     return Prepared(call, _silent(caller.system.connect, fd, address))
 
 
@@ -179,12 +183,8 @@ def _send(caller: Caller, call: SystemCall) -> Prepared:
     address: SocketAddress | None = None
     if call.name == "sendto" and not (isinstance(call.arguments[4], Number)):
         named = call.arguments[4]
-        address = None if isinstance(named, Number) or _is_null(named) else caller.address(named, caller.remote())
+        address = None if isinstance(named, Number) or is_null(named) else caller.address(named, caller.remote())
     return Prepared(call, lambda: Outcome(caller.system.send(fd, data, flags, address)))
-
-
-def _is_null(value: Expression) -> bool:
-    return getattr(value, "name", "") == "NULL"
 
 
 def _send_message(caller: Caller, call: SystemCall) -> Prepared:
@@ -195,7 +195,7 @@ def _send_message(caller: Caller, call: SystemCall) -> Prepared:
     named = message.get("msg_name")
     fast_open = flags & SYMBOLS["MSG_FASTOPEN"]
     address: SocketAddress | None = None
-    if named is not None and not _is_null(named) and (fast_open or not isinstance(named, Supplied)):
+    if named is not None and not is_null(named) and (fast_open or not isinstance(named, Supplied)):
         address = caller.address(named, caller.remote())
     return Prepared(call, lambda: Outcome(caller.system.send_message(fd, data, control, flags, address)))
 
@@ -223,7 +223,7 @@ def _get_option(caller: Caller, call: SystemCall) -> Prepared:
     value = call.arguments[3]
 
     def run() -> Outcome:
-        return Outcome(0, extra=caller.system.get_option(fd, level, name, max(length, _room(value))))
+        return Outcome(0, extra=caller.system.get_option(fd, level, name, length))
 
     def check(outcome: Outcome) -> Differences:
         got: bytes = outcome.extra
@@ -235,12 +235,6 @@ def _get_option(caller: Caller, call: SystemCall) -> Prepared:
     return Prepared(call, run, check)
 
 
-def _room(value: Expression) -> int:
-    """A text may be longer than the length that comes back."""
-    inner = value.items[0] if isinstance(value, Array) and len(value.items) == 1 else value
-    return 16 if isinstance(inner, Text) else 0
-
-
 def _set_option(caller: Caller, call: SystemCall) -> Prepared:
     fd, level, name = (
         caller.descriptor(call.arguments[0]),
@@ -248,9 +242,11 @@ def _set_option(caller: Caller, call: SystemCall) -> Prepared:
         integer(call.arguments[2]),
     )
     length = integer(call.arguments[4])
-    data = b"" if _is_null(call.arguments[3]) else pack_value(call.arguments[3], length)
+    if is_null(call.arguments[3]):
+        return Prepared(call, _silent(caller.system.set_option, fd, level, name, None, length))
+    data = pack_value(call.arguments[3], length)
     data = data[:length].ljust(max(length, 0), b"\0")
-    return Prepared(call, _silent(caller.system.set_option, fd, level, name, data))
+    return Prepared(call, _silent(caller.system.set_option, fd, level, name, data, length))
 
 
 def _fcntl(caller: Caller, call: SystemCall) -> Prepared:
@@ -301,8 +297,9 @@ def _mask_text(mask: int) -> str:
 
 
 def _epoll_create(caller: Caller, call: SystemCall) -> Prepared:
-    flags = integer(call.arguments[0]) if call.name == "epoll_create1" else 0
-    return Prepared(call, lambda: Outcome(caller.system.epoll_create(flags)), makes_descriptor=True)
+    number = integer(call.arguments[0])
+    size, flags = (1, number) if call.name == "epoll_create1" else (number, 0)
+    return Prepared(call, lambda: Outcome(caller.system.epoll_create(size, flags)), makes_descriptor=True)
 
 
 def _epoll_data(fields: dict[str, Expression]) -> int:
@@ -367,7 +364,7 @@ def _splice(caller: Caller, call: SystemCall) -> Prepared:
 def _send_file(caller: Caller, call: SystemCall) -> Prepared:
     destination, source = caller.descriptor(call.arguments[0]), caller.descriptor(call.arguments[1])
     named = call.arguments[2]
-    offset = None if isinstance(named, Supplied) or _is_null(named) else integer(named)
+    offset = None if isinstance(named, Supplied) or is_null(named) else integer(named)
     count = integer(call.arguments[3])
     return Prepared(call, lambda: Outcome(caller.system.send_file(destination, source, offset, count)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ustack.packetdrill.callnull import is_null
 from ustack.packetdrill.calls import Caller, Outcome
 from ustack.packetdrill.codec import TCP, UDP
 from ustack.packetdrill.peers import Peer, Peers
@@ -24,6 +25,10 @@ class CallWatch:
         )
         if peer is None:
             return
+        if call.name == "connect":
+            to = call.arguments[1]
+            if is_null(to) or self.caller.is_unspecified(to):
+                return
         if call.name == "connect":
             self.peers.current = peer
             peer.remote_port = self.caller.address(call.arguments[1], self.caller.remote())[1]

@@ -29,13 +29,25 @@ _ERRNO: Final = re.compile(r"E[A-Z0-9]+\b")
 _NOTE: Final = re.compile(r"\(([^()\n]*(?:\([^()\n]*\)[^()\n]*)*)\)")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
-# Loosest first; operators of one row bind equally and from the left. No + - *: a result is followed by a time.
-_LEVELS: Final = (("|",), ("&",), ("<<", ">>"))
+_SIZEOF: Final = re.compile(r"sizeof\s*\(\s*([A-Za-z_][\w ]*?)\s*\)")
+SIZES: Final = {
+    "char": 1, "short": 2, "int": 4, "unsigned": 4, "unsigned int": 4, "long": 8, "size_t": 8, "ssize_t": 8,
+    "u8": 1, "u16": 2, "u32": 4, "s32": 4, "u64": 8, "uint8_t": 1, "uint16_t": 2, "uint32_t": 4, "int32_t": 4,
+    "uint64_t": 8, "int64_t": 8, "socklen_t": 4, "struct linger": 8, "struct timeval": 16, "struct timespec": 16,
+    "struct sockaddr_in": 16, "struct sockaddr_in6": 28, "struct sockaddr_storage": 128, "struct pollfd": 8,
+    "struct epoll_event": 12,
+}  # fmt: skip
+"""Bytes of C's types on x86-64, for ``sizeof(TYPE)``."""
+
+# Loosest first, as in C; operators of one row bind equally and from the left.
+_LEVELS: Final = (("|",), ("^",), ("&",), ("<<", ">>"), ("+", "-"), ("*", "/", "%"))
+_RESULT_LEVELS: Final = 4
+"""A result is followed by a time: ``+`` and ``*`` begin one there."""
 
 
 def parse_expression(cursor: Cursor, level: int = 0) -> Expression:
     """One argument or result."""
-    if level == len(_LEVELS):
+    if level == (_RESULT_LEVELS if cursor.in_result else len(_LEVELS)):
         return _unary(cursor)
     left = parse_expression(cursor, level + 1)
     while True:
@@ -78,12 +90,21 @@ def _primary(cursor: Cursor) -> Expression:
         return Text(_ESCAPE.sub(_unescape, string.group(1)))
     if cursor.looking_at('"'):
         cursor.fail("a text that is not closed: expected another '\"' on this line")
+    if (sized := cursor.match(_SIZEOF)) is not None:
+        return _size_of(cursor, sized)
     name = cursor.match(_NAME)
     if name is None:
         cursor.expected("a value: a number, a NAME, \"text\", '...', [value] or {name=value}")
     if not cursor.in_result and cursor.take("("):
         return Application(name.group(), _sequence(cursor, ")"))
     return Symbol(name.group())
+
+
+def _size_of(cursor: Cursor, found: re.Match[str]) -> Number:
+    kind = " ".join(found.group(1).split())
+    if kind not in SIZES:
+        cursor.fail(f"the size of '{kind}' is not known here; known are {', '.join(SIZES)}", found.start(1))
+    return Number(SIZES[kind])
 
 
 def _unescape(found: re.Match[str]) -> str:

@@ -55,7 +55,8 @@ class Flow:
     # Inbound: from script to wire
 
     def inbound_numbers(self, packet: TcpPacket) -> tuple[int, int]:
-        """seq and ack for the wire; learns the remote ISN from a SYN."""
+        """seq and ack for the wire; learns the remote ISN from a SYN. An ack number without the flag means nothing to
+        TCP and goes out as it is written."""
         syn = packet.has("S")
         if syn:
             if self.remote_isn is None:
@@ -65,6 +66,8 @@ class Flow:
         seq = packet.seq if syn else packet.seq + (self.remote_isn or 0)
         if packet.ack is None:
             return seq & MASK, 0
+        if not packet.has("."):
+            return seq & MASK, packet.ack
         ack = packet.ack + (self.local_isn or 0) - (self.local_script if syn else 0)
         return seq & MASK, ack & MASK
 

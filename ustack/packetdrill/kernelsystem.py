@@ -49,6 +49,7 @@ class KernelSystem(System):
 
     def _keep(self, made: socket.socket) -> int:
         made.settimeout(None)
+        made.set_inheritable(True)  # as the system call makes it, without Python's FD_CLOEXEC
         self._sockets[made.fileno()] = made
         return made.fileno()
 
@@ -65,6 +66,10 @@ class KernelSystem(System):
 
     def connect(self, fd: int, address: SocketAddress) -> None:
         self._socket(fd).connect(address)
+
+    def disconnect(self, fd: int) -> None:
+        if _LIBC.connect(fd, bytes(16), 16) < 0:
+            raise _failed()
 
     def listen(self, fd: int, backlog: int) -> None:
         self._socket(fd).listen(backlog)
@@ -125,9 +130,34 @@ class KernelSystem(System):
             raise _failed()
         return buffer.raw[: size.value]
 
-    def set_option(self, fd: int, level: int, name: int, value: bytes) -> None:
-        if _LIBC.setsockopt(fd, level, name, value, len(value)) < 0:
+    def set_option(self, fd: int, level: int, name: int, value: bytes | None, length: int) -> None:
+        if _LIBC.setsockopt(fd, level, name, value, length) < 0:
             raise _failed()
+
+    def null_buffer(self, fd: int, count: int, flags: int, writes: bool) -> int:
+        call = _LIBC.sendto if writes else _LIBC.recvfrom
+        if fd in self._others:
+            call = _LIBC.write if writes else _LIBC.read
+            done = call(fd, None, ctypes.c_size_t(count))
+        else:
+            done = call(fd, None, ctypes.c_size_t(count), flags, None, None)
+        if done < 0:
+            raise _failed()
+        return int(done)
+
+    def null_structure(self, name: str, fd: int) -> int:
+        one, rest = ctypes.c_size_t(1), {"epoll_ctl": (1, fd, None), "epoll_wait": (None, 1, 0), "poll": (1, 0)}
+        first: tuple[object, ...] = (None,) if name in ("poll", "pipe", "pipe2", "open") else (fd,)
+        length = 16 if name in ("bind", "connect") else one if name in ("readv", "writev") else 0
+        if (done := getattr(_LIBC, name)(*first, *rest.get(name, (None, length)))) < 0:
+            raise _failed()
+        return int(done)
+
+    def null_option(self, fd: int, level: int, name: int, length: int | None) -> int:
+        size = None if length is None else ctypes.byref(ctypes.c_uint32(length))
+        if _LIBC.getsockopt(fd, level, name, None, size) < 0:
+            raise _failed()
+        return 0
 
     def fcntl(self, fd: int, command: int, argument: int) -> int:
         return fcntl.fcntl(fd, command, argument)
@@ -142,8 +172,8 @@ class KernelSystem(System):
         ready = dict(poller.poll(timeout_ms if timeout_ms >= 0 else None))
         return [ready.get(fd, 0) for fd, _ in watched]
 
-    def epoll_create(self, flags: int) -> int:
-        fd = int(_LIBC.epoll_create1(flags))
+    def epoll_create(self, size: int, flags: int) -> int:
+        fd = int(_LIBC.epoll_create1(flags) if flags or size == 1 else _LIBC.epoll_create(size))
         if fd < 0:
             raise _failed()
         self._others.add(fd)

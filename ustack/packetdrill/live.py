@@ -220,7 +220,13 @@ class LiveHost(Host):
 
     def _shell(self, text: str, folder: Path) -> None:
         running = subprocess.Popen(
-            text, shell=True, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            text,
+            shell=True,
+            cwd=folder,
+            env={**os.environ, "PACKETDRILL_PID": str(os.getpid())},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
         )  # what --live is for: the script's own commands, in a namespace of their own
         while running.poll() is None:
             self._watch(self.now() + 1_000_000)

@@ -72,8 +72,8 @@ def _signed(number: int) -> str:
 def _compare_ack(expected: TcpPacket, shown: TcpPacket, seen: Seen) -> Differences:
     if expected.ack is not None and shown.ack is not None and expected.ack != shown.ack:
         return [("ack", str(expected.ack), _signed(shown.ack))]
-    if expected.ack is None and not seen.flags & ACK and seen.ack:
-        return [("ack field", "0, as the flag '.' is not set", str(seen.ack))]
+    if not seen.flags & ACK and seen.ack != (0 if expected.has(".") else expected.ack or 0):
+        return [("ack field", f"{expected.ack or 0}, as the flag '.' is not set", str(seen.ack))]
     if expected.ack is None and expected.has(".") and shown.ack:
         return [("ack", "none written", str(shown.ack))]
     return []

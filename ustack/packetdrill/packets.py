@@ -143,10 +143,11 @@ def _no_flags(cursor: Cursor) -> NoReturn:
 
 def _clause(cursor: Cursor, packet: TcpPacket, clause: re.Match[str]) -> None:
     if clause[1] == "ack":
-        if not packet.has("."):
-            ace = " ('A' is AE of Accurate ECN, not ACK)" if packet.has("A") else ""
+        if packet.has("A") and not packet.has("."):
             cursor.fail(
-                f"'ack' without the flag '.': write '.' among the flags{ace}, or leave 'ack' out", clause.start()
+                "'ack' without the flag '.': write '.' among the flags ('A' is AE of Accurate ECN, not ACK), "
+                "or leave 'ack' out",
+                clause.start(),
             )
         packet.ack = _number(cursor, clause, 2)
     elif clause[1] == "win":
@@ -173,6 +174,10 @@ def parse_options(cursor: Cursor, direction: Direction) -> list[TcpOption] | Non
         if not cursor.take(","):
             cursor.expected("',' or '>' after a TCP option")
     size = sum(map(option_size, options))
+    if size % 4 and any(option.kind is OptionKind.FAST_OPEN and not option.data for option in options):
+        # A request for a cookie is two bytes long, and Linux fills up with nops: a script need not write them.
+        options += [TcpOption(OptionKind.NOP)] * (-size % 4)
+        size += -size % 4
     if size % 4 and options[-1].kind is not OptionKind.RAW:
         cursor.fail(f"these options take {size} bytes, no multiple of 4: add {4 - size % 4} nop", start - 1)
     if size > 40:

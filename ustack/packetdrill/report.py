@@ -30,6 +30,8 @@ _XML_FORBIDDEN: Final[dict[int, None]] = {code: None for code in range(32) if co
 def one_line(result: Result) -> str:
     """Path, verdict, and in a few words why."""
     text = f"{result.path}: {result.verdict.value}"
+    if result.verdict is Verdict.EXPECTED_FAILURE:
+        text += f": {result.summary}"
     if result.verdict is Verdict.UNSUPPORTED:
         text += f": {result.summary}"
         text += f" (line {result.line}{''.join('; ' + hint for hint in result.hints)})" if result.line else ""
@@ -97,13 +99,17 @@ def trace(result: Result) -> str:
 def summary(results: list[Result]) -> str:
     """The closing line."""
     counts = {verdict: sum(result.verdict is verdict for result in results) for verdict in Verdict}
-    return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict)
+    text = ", ".join(
+        f"{counts[verdict]} {verdict.value}" for verdict in (Verdict.PASS, Verdict.FAIL, Verdict.UNSUPPORTED)
+    )
+    expected = counts[Verdict.EXPECTED_FAILURE]
+    return text + (f", {expected} expected failure{'s' if expected > 1 else ''}" if expected else "")
 
 
 def junit(results: list[Result]) -> str:
-    """The results as JUnit XML: unsupported scripts are skipped tests."""
+    """The results as JUnit XML: unsupported scripts and expected failures are skipped tests."""
     failed = sum(result.verdict is Verdict.FAIL for result in results)
-    skipped = sum(result.verdict is Verdict.UNSUPPORTED for result in results)
+    skipped = sum(result.verdict in (Verdict.UNSUPPORTED, Verdict.EXPECTED_FAILURE) for result in results)
     total = sum(result.seconds for result in results)
     lines = ['<?xml version="1.0" encoding="utf-8"?>']
     head = f'tests="{len(results)}" failures="{failed}" errors="0" skipped="{skipped}" time="{total:.3f}"'
@@ -115,8 +121,9 @@ def junit(results: list[Result]) -> str:
         case += f' time="{result.seconds:.3f}"'
         if result.verdict is Verdict.PASS:
             lines.append(case + "/>")
-        elif result.verdict is Verdict.UNSUPPORTED:
-            lines.append(f"{case}><skipped message={_attribute('unsupported: ' + result.summary)}/></testcase>")
+        elif result.verdict is not Verdict.FAIL:
+            reason = _attribute(f"{result.verdict.value}: {result.summary}")
+            lines.append(f"{case}><skipped message={reason}/></testcase>")
         else:
             text = escape(explain(result).translate(_XML_FORBIDDEN))
             lines.append(f"{case}><failure message={_attribute(result.summary)}>{text}</failure></testcase>")

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from ustack.packetdrill.config import Config, configure
 from ustack.packetdrill.errors import Mismatch, ScriptError, Unsupported
@@ -28,6 +29,8 @@ class Verdict(enum.Enum):
     PASS = "passed"
     FAIL = "failed"
     UNSUPPORTED = "unsupported"
+    EXPECTED_FAILURE = "expected failure"
+    """It failed, and its head says that it must (``// expected failure: REASON``)."""
 
 
 @dataclass
@@ -53,6 +56,9 @@ class Result:
     script: Script | None = None
 
 
+DRY: Final = "everything: a dry run"
+"""In a result's ``relaxed``: the script was only read."""
+
 HostMaker = Callable[[Config], Host]
 
 
@@ -68,10 +74,27 @@ def run_text(
     except Unsupported as missing:
         return Result(path, Verdict.UNSUPPORTED, missing.name)
     if config.dry_run:
-        return Result(
-            path, Verdict.PASS, directives=script.directives, script=script, relaxed=["everything: a dry run"]
-        )
+        return Result(path, Verdict.PASS, directives=script.directives, script=script, relaxed=[DRY])
     return run_script(script, config, make_host)
+
+
+def judge(result: Result, live: bool) -> Result:
+    """Hold a result against what the script's head says of itself (see ``plugin`` for the directives).
+
+    A failure that is expected is counted apart; a script that passes although it says that it fails is a failure."""
+    kernel = result.directives.get("kernel", "")
+    reason = result.directives.get("expected failure", "") if not live else ""
+    if live and kernel.startswith("differs"):
+        reason = kernel
+    if not reason:
+        return result
+    if result.verdict is Verdict.FAIL:
+        result.verdict = Verdict.EXPECTED_FAILURE
+        result.summary = f"{reason} [{result.summary}]"
+    elif result.verdict is Verdict.PASS and not live and DRY not in result.relaxed:
+        result.verdict = Verdict.FAIL
+        result.summary = f"it passed, but its head says '// expected failure: {reason}': take that line out"
+    return result
 
 
 def _symbols(overrides: list[str] | None) -> dict[str, str]:

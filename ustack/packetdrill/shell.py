@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ustack.packetdrill.errors import Unsupported
+from ustack.packetdrill.shellfiles import FILE_COMMANDS, FileEffect, file_effects
 
 # What the kernel's own suite sets before each of its scripts, under net.ipv4.
 SUITE_DEFAULTS: Final[dict[str, str]] = {
@@ -57,6 +58,9 @@ class Effects:
     defaults: bool = False
     scripts: list[str] = field(default_factory=list)
     """Paths of helper scripts that were named (they need not exist)."""
+    files: list[FileEffect] = field(default_factory=list)
+    status: int = 0
+    """What ``exit N`` says; nothing after it is carried out."""
     own_script: str = ""
     """Path of a shell script that is not one of the well-known: it must exist, and every line of it be understood."""
 
@@ -83,6 +87,8 @@ def understand(text: str) -> list[Effects]:
             effects = Effects(piece.strip())
             _one(words, effects)
             found.append(effects)
+            if words[0] == "exit":
+                break
     return found
 
 
@@ -96,6 +102,7 @@ def _words(piece: str) -> list[str]:
         words = shlex.split(_QUIET.sub("", piece))
     except ValueError:
         raise Unsupported(f"command: {piece.strip()}") from None
+    words = [part for word in words for part in ([">", word[1:]] if word[:1] == ">" and word[1:] else [word])]
     while words and (words[0] in ("sudo", ".", "source", "sh", "bash", "python", "python3") and len(words) > 1):
         words = words[1:]
     return words
@@ -103,8 +110,8 @@ def _words(piece: str) -> list[str]:
 
 def _refuse_plumbing(words: list[str]) -> None:
     """Pipes, redirections and the like do more than what the first command of them says."""
-    echoes = words[0] == "echo" and words[2:3] == [">"] and len(words) == 4
-    for word in [] if echoes else words:
+    writes = words[0] in ("echo", "head") and words[-2] == ">"
+    for word in words[:-2] if writes else words:
         if word[0] in "|<>&" or "`" in word or "$(" in word.replace("$((", ""):
             raise Unsupported(f"command: {' '.join(words)}")
 
@@ -114,7 +121,11 @@ def _one(words: list[str], effects: Effects) -> None:
     _refuse_plumbing(words)
     if name in ("true", ":", "nstat", "set"):
         return
-    if name.endswith(".sh") or name == "set_sysctls.py" or name.startswith("sysctl_restore_"):
+    if name in FILE_COMMANDS:
+        effects.files += file_effects(words)
+    elif name == "exit":
+        _exit(words, effects)
+    elif name.endswith(".sh") or name == "set_sysctls.py" or name.startswith("sysctl_restore_"):
         _helper(name, words, effects)
     elif name in _COMMANDS:
         _COMMANDS[name](words, effects)
@@ -140,6 +151,12 @@ def _tc(words: list[str], effects: Effects) -> None:
         raise Unsupported(f"command: {' '.join(words)}")
 
 
+def _exit(words: list[str], effects: Effects) -> None:
+    if len(words) > 2 or not all(word.isdecimal() for word in words[1:]):
+        raise Unsupported(f"command: {' '.join(words)}")
+    effects.status = int(words[1]) & 0xFF if len(words) == 2 else 0
+
+
 def _sleep(words: list[str], effects: Effects) -> None:
     try:
         effects.sleep_ns += int(float(words[1]) * 1_000_000_000)
@@ -148,7 +165,7 @@ def _sleep(words: list[str], effects: Effects) -> None:
 
 
 def _echo(words: list[str], effects: Effects) -> None:
-    if words[2:3] != [">"]:
+    if words[2:3] != [">"] or not words[-1].startswith("/proc/sys/"):
         raise Unsupported(f"command: {' '.join(words)}")
     _assign(f"{words[-1]}={words[1]}", words, effects)
 

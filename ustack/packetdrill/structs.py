@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from ustack.packetdrill.errors import Unsupported
+from ustack.packetdrill.errors import Mismatch, Unsupported
 from ustack.packetdrill.hints import did_you_mean
 from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.tree import (
@@ -51,9 +51,15 @@ _BYTE_WIDE: Final = {
 
 _OPERATORS: Final[dict[str, Callable[[int, int], int]]] = {
     "|": operator.or_,
+    "^": operator.xor,
     "&": operator.and_,
     "<<": operator.lshift,
     ">>": operator.rshift,
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.floordiv,
+    "%": operator.mod,
 }
 
 
@@ -71,7 +77,7 @@ def integer(value: Expression) -> int:
             raise unknown_name(value.name)
         return SYMBOLS[value.name]
     if isinstance(value, Binary):
-        return _OPERATORS[value.operator](integer(value.left), integer(value.right))
+        return _calculated(value.operator, integer(value.left), integer(value.right))
     if isinstance(value, Unary):
         return ~integer(value.operand)
     if isinstance(value, Application) and value.name in ("htons", "ntohs", "htonl", "ntohl"):
@@ -79,6 +85,14 @@ def integer(value: Expression) -> int:
     if isinstance(value, Array) and len(value.items) == 1:
         return integer(value.items[0])
     raise Unsupported(f"{_KINDS[type(value).__name__]} where a number is needed")
+
+
+def _calculated(sign: str, left: int, right: int) -> int:
+    if sign in ("/", "%") and not right:
+        raise Mismatch(f"{left} {sign} 0 has no value")
+    if sign in ("<<", ">>") and not 0 <= right < 64:
+        raise Mismatch(f"{left} {sign} {right}: a shift is by 0 to 63 bits")
+    return _OPERATORS[sign](left, right)
 
 
 _KINDS: Final = {

@@ -27,6 +27,10 @@ class System:
     def connect(self, fd: int, address: SocketAddress) -> None:
         raise Unsupported("connect()")
 
+    def disconnect(self, fd: int) -> None:
+        """connect() to AF_UNSPEC."""
+        raise Unsupported("connect() to AF_UNSPEC")
+
     def listen(self, fd: int, backlog: int) -> None:
         raise Unsupported("listen()")
 
@@ -66,8 +70,21 @@ class System:
     def get_option(self, fd: int, level: int, name: int, length: int) -> bytes:
         raise Unsupported("getsockopt()")
 
-    def set_option(self, fd: int, level: int, name: int, value: bytes) -> None:
+    def set_option(self, fd: int, level: int, name: int, value: bytes | None, length: int) -> None:
+        """``value`` None: a null pointer."""
         raise Unsupported("setsockopt()")
+
+    def null_buffer(self, fd: int, count: int, flags: int, writes: bool) -> int:
+        """read() or write(), recv() or send() with a null pointer."""
+        raise Unsupported("a null pointer as buffer")
+
+    def null_structure(self, name: str, fd: int) -> int:
+        """The call ``name`` with a null pointer where it needs a structure."""
+        raise Unsupported(f"{name}() with a null pointer")
+
+    def null_option(self, fd: int, level: int, name: int, length: int | None) -> int:
+        """getsockopt() without a place for the value (``length`` None: for the length)."""
+        raise Unsupported("getsockopt() with a null pointer")
 
     def fcntl(self, fd: int, command: int, argument: int) -> int:
         raise Unsupported("fcntl()")
@@ -80,7 +97,7 @@ class System:
         """The revents of each."""
         raise Unsupported("poll()")
 
-    def epoll_create(self, flags: int) -> int:
+    def epoll_create(self, size: int, flags: int) -> int:
         raise Unsupported("epoll_create()")
 
     def epoll_control(self, epoll: int, operation: int, fd: int, events: int, data: int) -> None:

@@ -62,7 +62,7 @@ class Supplied:
 
 @dataclass(slots=True)
 class Binary:
-    """``left | right`` (also & << >>)."""
+    """``left | right`` (also ^ & << >> + - * / %)."""
 
     operator: str
     left: Expression

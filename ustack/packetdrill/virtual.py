@@ -28,7 +28,7 @@ from ustack.packetdrill.tcpinfo import TCP_INFO_SIZE, read_tcp_info
 from ustack.packetdrill.tree import Script
 from ustack.packetdrill.virtualsystem import VirtualSystem
 from ustack.settings import Settings
-from ustack.socket.core import Attachment
+from ustack.socket.core import NEW_EDGE, Attachment
 from ustack.stack.stack import Stack
 from ustack.tcp.timers import OFF, LossTimer, Timer
 from ustack.wire.address import parse_address
@@ -151,6 +151,7 @@ class VirtualHost(Host):
             owner: Any = getattr(event.endpoint, "owner", None)
             if owner is not None:
                 owner.on_event(event)
+                self.calls.happened(owner, NEW_EDGE.get(event.kind, 0))
 
     def _due(self, limit: int) -> int | None:
         """The next instant, up to ``limit`` (the stack's clock), at which something happens by itself."""
@@ -301,6 +302,11 @@ class VirtualHost(Host):
             self.stack.set_mtu(mtu)
         if effects.sleep_ns:
             self.wait_until(self.now() + effects.sleep_ns)
+        for path_text, size in effects.files:
+            if not self.calls.disk.change(path_text, size):
+                raise Mismatch(f"the command failed, as there is no such file: {effects.text}")
+        if effects.status:
+            raise Mismatch(f"the command failed with status {effects.status}: {effects.text}")
 
     # What assertions and reports see
 

@@ -3,104 +3,41 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
-from collections.abc import Callable
 from typing import Final
 
 from ustack.packetdrill.errors import Unsupported
 from ustack.packetdrill.symbols import SYMBOLS
-from ustack.packetdrill.system import Control, SocketAddress, System
+from ustack.packetdrill.system import Control, SocketAddress
 from ustack.packetdrill.tcpinfo import TCP_INFO_SIZE, read_tcp_info
-from ustack.packetdrill.virtualfiles import File, Pipe, PipeEnd, Zeros
+from ustack.packetdrill.virtualbase import O_NONBLOCK, failed
+from ustack.packetdrill.virtualpipes import Pipes
+from ustack.packetdrill.virtualpoll import Polls
 from ustack.socket.ancillary import control_messages
-from ustack.socket.core import Attachment, Core
+from ustack.socket.core import Core
 from ustack.socket.datagram import DatagramCore
 from ustack.socket.sockopt import find_option, set_option
 from ustack.socket.stream import StreamCore
 from ustack.wire.address import format_address, is_v4, parse_address
 
-MILLISECOND: Final = 1_000_000
-_DONTWAIT: Final = SYMBOLS["MSG_DONTWAIT"]
-_ALWAYS: Final = SYMBOLS["POLLERR"] | SYMBOLS["POLLHUP"]
-_O_NONBLOCK: Final = SYMBOLS["O_NONBLOCK"]
-_EDGE: Final = SYMBOLS["EPOLLET"]
-_ONESHOT: Final = SYMBOLS["EPOLLONESHOT"]
 _UNCLAIMED_FLAGS: Final = {name: SYMBOLS[name] for name in ("MSG_FASTOPEN", "MSG_ZEROCOPY")}
 
 
-def _failed(code: int) -> OSError:
-    return OSError(code, os.strerror(code))
-
-
-class Watch:
-    """One descriptor in an epoll instance."""
-
-    def __init__(self, fd: int, events: int, data: int) -> None:
-        self.fd = fd
-        self.events = events
-        self.data = data
-        self.told = 0
-        """EPOLLET: what was reported and has not gone away since."""
-        self.unread = 0
-        self.disarmed = False
-
-
-class Epoll:
-    """An epoll instance."""
-
-    def __init__(self) -> None:
-        self.watches: dict[int, Watch] = {}
-
-
-class VirtualSystem(System):
-    """``wait(ready, deadline)`` lets virtual time pass until ``ready()`` or the deadline (ns, None: for ever)."""
-
-    def __init__(self, net: Attachment, wait: Callable[[Callable[[], bool], int | None], bool]) -> None:
-        self.net = net
-        self.cores: dict[int, Core] = {}
-        self.epolls: dict[int, Epoll] = {}
-        self.files: dict[int, File] = {}
-        self.flags: dict[int, int] = {}
-        self._wait = wait
-        self._next = 3
-
-    def _add(self, core: Core, flags: int = 0) -> int:
-        fd = self._number()
-        self.cores[fd] = core
-        self.flags[fd] = SYMBOLS["O_RDWR"] | flags
-        return fd
-
-    def _number(self) -> int:
-        self._next += 1
-        return self._next - 1
-
-    def core(self, fd: int) -> Core:
-        if fd in self.epolls or fd in self.files:
-            raise _failed(errno.ENOTSOCK)
-        if fd not in self.cores:
-            raise _failed(errno.EBADF)
-        return self.cores[fd]
-
-    def stream(self, fd: int) -> StreamCore | None:
-        core = self.cores.get(fd)
-        return core if isinstance(core, StreamCore) else None
-
-    def _limit(self, fd: int, flags: int = 0) -> int | None:
-        return 0 if self.flags.get(fd, 0) & _O_NONBLOCK or flags & _DONTWAIT else None
+class VirtualSystem(Polls, Pipes):
+    """The calls of sockets; the rest is in ``virtualpoll`` and ``virtualpipes``."""
 
     def _address(self, core: Core, address: SocketAddress) -> tuple[bytes, int]:
         packed = parse_address(address[0])
         if core.family == socket.AF_INET and not is_v4(packed):
-            raise _failed(errno.EAFNOSUPPORT)
+            raise failed(errno.EAFNOSUPPORT)
         if core.family == socket.AF_INET6 and ":" not in address[0]:
-            raise _failed(errno.EINVAL)
+            raise failed(errno.EINVAL)
         return packed, address[1]
 
     # Opening and closing
 
     def socket(self, domain: int, kind: int, protocol: int) -> int:
-        flags = kind & _O_NONBLOCK
+        flags = kind & O_NONBLOCK
         plain = kind & 15
         if domain not in (SYMBOLS["AF_INET"], SYMBOLS["AF_INET6"]):
             raise Unsupported(f"address family {domain}")
@@ -117,6 +54,10 @@ class VirtualSystem(System):
     def connect(self, fd: int, address: SocketAddress) -> None:
         with self.core(fd) as core:
             core.connect(*self._address(core, address), self._limit(fd))
+
+    def disconnect(self, fd: int) -> None:
+        with self.core(fd) as core:
+            core.disconnect()
 
     def listen(self, fd: int, backlog: int) -> None:
         with self.core(fd) as core:
@@ -144,11 +85,8 @@ class VirtualSystem(System):
     # Data
 
     def read(self, fd: int, sizes: list[int]) -> bytes:
-        pipe = self._pipe_end(fd, False)
-        if pipe is not None:
-            count = min(sum(sizes), pipe.count)
-            pipe.count -= count
-            return bytes(count)
+        if fd in self.files:
+            return self._read_file(fd, sum(sizes))
         return self._receive(fd, sum(sizes), 0)[0]
 
     def receive(self, fd: int, size: int, flags: int) -> tuple[bytes, SocketAddress | None]:
@@ -180,11 +118,8 @@ class VirtualSystem(System):
         return data, messages, got, address
 
     def write(self, fd: int, data: bytes) -> int:
-        pipe = self._pipe_end(fd, True)
-        if pipe is not None:
-            count = min(len(data), pipe.room())
-            pipe.count += count
-            return count
+        if fd in self.files:
+            return self._write_file(fd, len(data))
         return self.send(fd, data, 0, None)
 
     def send(self, fd: int, data: bytes, flags: int, address: SocketAddress | None) -> int:
@@ -208,18 +143,50 @@ class VirtualSystem(System):
         with self.core(fd) as core:
             return find_option(core, level, name, length)
 
-    def set_option(self, fd: int, level: int, name: int, value: bytes) -> None:
+    def null_buffer(self, fd: int, count: int, flags: int, writes: bool) -> int:
+        """The pointer is looked at when there is something to copy, and not before."""
+        if fd in self.files:
+            raise failed(errno.EFAULT)
+        with self.core(fd) as core:
+            assert isinstance(core, StreamCore | DatagramCore)
+            limit = self._limit(fd, flags)
+            if writes:
+                core.send(memoryview(b""), flags, limit) if isinstance(core, StreamCore) else None
+                found = count
+            elif isinstance(core, StreamCore):
+                found = core.receive(memoryview(bytearray(1)), flags | SYMBOLS["MSG_PEEK"], limit)
+            else:
+                received = core.receive(flags | SYMBOLS["MSG_PEEK"], limit)
+                found = len(received.data) if received is not None else 0
+        if found and count:
+            raise failed(errno.EFAULT)
+        return 0
+
+    def null_structure(self, name: str, fd: int) -> int:
+        if name not in ("poll", "pipe", "pipe2", "open"):
+            self._check_open(fd)
+        raise failed(errno.EFAULT)
+
+    def null_option(self, fd: int, level: int, name: int, length: int | None) -> int:
+        with self.core(fd) as core:
+            find_option(core, level, name, length or 4)
+        raise failed(errno.EFAULT)
+
+    def set_option(self, fd: int, level: int, name: int, value: bytes | None, length: int) -> None:
         with self.core(fd) as core:
             set_option(core, level, name, value)
 
     def fcntl(self, fd: int, command: int, argument: int) -> int:
-        self.core(fd)
+        self._check_open(fd)
         if command == SYMBOLS["F_GETFL"]:
-            return self.flags[fd]
+            return self.flags.get(fd, 0)
         if command == SYMBOLS["F_SETFL"]:
-            self.flags[fd] = SYMBOLS["O_RDWR"] | argument & _O_NONBLOCK
+            self.flags[fd] = self.flags.get(fd, 0) & ~O_NONBLOCK | argument & O_NONBLOCK
             return 0
-        if command in (SYMBOLS["F_GETFD"], SYMBOLS["F_SETFD"]):
+        if command == SYMBOLS["F_GETFD"]:
+            return self.descriptor_flags.get(fd, 0)
+        if command == SYMBOLS["F_SETFD"]:
+            self.descriptor_flags[fd] = argument & SYMBOLS["FD_CLOEXEC"]
             return 0
         raise Unsupported(f"fcntl({command})")
 
@@ -232,134 +199,16 @@ class VirtualSystem(System):
         if request == SYMBOLS["SIOCOUTQNSD"] and isinstance(core, StreamCore):
             return self._not_sent(fd)
         if request == SYMBOLS["FIONBIO"]:
-            self.flags[fd] = self.flags[fd] & ~_O_NONBLOCK | (_O_NONBLOCK if argument else 0)
+            self.flags[fd] = self.flags[fd] & ~O_NONBLOCK | (O_NONBLOCK if argument else 0)
             return argument
+        if request == SYMBOLS["SIOCATMARK"] and isinstance(core, StreamCore):
+            return int(core.at_mark())
         raise Unsupported(f"ioctl({request:#x})")
 
     def _not_sent(self, fd: int) -> int:
         """Of what waits to be acknowledged, the bytes that have never left."""
         info = self.get_option(fd, SYMBOLS["SOL_TCP"], SYMBOLS["TCP_INFO"], TCP_INFO_SIZE)
         return read_tcp_info(info)["tcpi_notsent_bytes"]
-
-    # Readiness
-
-    def _deadline(self, timeout_ms: int) -> int | None:
-        return None if timeout_ms < 0 else self.net.driver.now() + timeout_ms * MILLISECOND
-
-    def poll(self, watched: list[tuple[int, int]], timeout_ms: int) -> list[int]:
-        def look() -> list[int]:
-            return [self._ready(fd, events) for fd, events in watched]
-
-        if timeout_ms and not any(look()):
-            self._wait(lambda: any(look()), self._deadline(timeout_ms))
-        return look()
-
-    def _ready(self, fd: int, events: int) -> int:
-        if fd < 0:
-            return 0
-        core = self.cores.get(fd)
-        return SYMBOLS["POLLNVAL"] if core is None else core.poll() & (events | _ALWAYS)
-
-    def epoll_create(self, flags: int) -> int:
-        fd = self._number()
-        self.epolls[fd] = Epoll()
-        return fd
-
-    def _epoll(self, fd: int) -> Epoll:
-        if fd not in self.epolls:
-            raise _failed(errno.EINVAL if fd in self.cores else errno.EBADF)
-        return self.epolls[fd]
-
-    def epoll_control(self, epoll: int, operation: int, fd: int, events: int, data: int) -> None:
-        watches = self._epoll(epoll).watches
-        self.core(fd)
-        if operation == SYMBOLS["EPOLL_CTL_ADD"]:
-            if fd in watches:
-                raise _failed(errno.EEXIST)
-            watches[fd] = Watch(fd, events, data)
-            return
-        if fd not in watches:
-            raise _failed(errno.ENOENT)
-        if operation == SYMBOLS["EPOLL_CTL_DEL"]:
-            del watches[fd]
-        else:
-            watches[fd] = Watch(fd, events, data)
-
-    def epoll_wait(self, epoll: int, most: int, timeout_ms: int) -> list[tuple[int, int]]:
-        watches = self._epoll(epoll).watches
-
-        def ready() -> list[tuple[Watch, int]]:
-            return [(watch, news) for watch in watches.values() if (news := self._news(watch))]
-
-        if timeout_ms and not ready():
-            self._wait(lambda: bool(ready()), self._deadline(timeout_ms))
-        found = ready()[:most]
-        for watch, news in found:
-            watch.told |= news
-            watch.unread = self._unread(watch.fd)
-            watch.disarmed = bool(watch.events & _ONESHOT)
-        return [(news, watch.data) for watch, news in found]
-
-    def _unread(self, fd: int) -> int:
-        try:
-            return self.cores[fd].unread()
-        except OSError:
-            return 0
-
-    def _news(self, watch: Watch) -> int:
-        """What epoll_wait() would report of a descriptor now; edges are guessed from what changed since."""
-        if watch.disarmed:
-            return 0
-        mask = self._ready(watch.fd, watch.events & 0xFFFF)
-        if not watch.events & _EDGE:
-            return mask
-        watch.told &= mask
-        fresh = mask & ~watch.told
-        if mask & SYMBOLS["POLLIN"] and self._unread(watch.fd) > watch.unread:
-            fresh |= SYMBOLS["POLLIN"]
-        return mask if fresh else 0
-
-    # Pipes and files
-
-    def pipe(self, flags: int) -> tuple[int, int]:
-        made = Pipe()
-        ends = self._number(), self._number()
-        self.files[ends[0]], self.files[ends[1]] = PipeEnd(made, False), PipeEnd(made, True)
-        return ends
-
-    def open(self, path: str, flags: int, mode: int) -> int:
-        if path != "/dev/zero":
-            raise Unsupported(f'open("{path}")')
-        fd = self._number()
-        self.files[fd] = Zeros()
-        return fd
-
-    def _pipe_end(self, fd: int, writes: bool) -> Pipe | None:
-        end = self.files.get(fd)
-        return end.pipe if isinstance(end, PipeEnd) and end.writes is writes else None
-
-    def splice(self, source: int, destination: int, count: int, flags: int) -> int:
-        into, out = self._pipe_end(destination, True), self._pipe_end(source, False)
-        wait = _DONTWAIT if flags & SYMBOLS["SPLICE_F_NONBLOCK"] else 0
-        if into is not None:
-            if not into.room():
-                raise _failed(errno.EAGAIN)
-            data, _, _, _ = self._receive(source, min(count, into.room()), wait)
-            into.count += len(data)
-            return len(data)
-        if out is None:
-            raise _failed(errno.EINVAL)
-        if not out.count:
-            raise _failed(errno.EAGAIN)
-        more = SYMBOLS["MSG_MORE"] if flags & SYMBOLS["SPLICE_F_MORE"] else 0
-        sent = self.send(destination, bytes(min(count, out.count)), wait | more, None)
-        out.count -= sent
-        return sent
-
-    def send_file(self, destination: int, source: int, offset: int | None, count: int) -> int:
-        if not isinstance(self.files.get(source), Zeros):
-            raise Unsupported("sendfile() from what is not /dev/zero")
-        return self.send(destination, bytes(count), 0, None)
 
     def local_port(self, fd: int) -> int:
         return self.core(fd).local_name()[1]

@@ -28,7 +28,7 @@ from ustack.tcp.events import Event, EventKind
 RCV_SHUTDOWN: Final = 1
 SEND_SHUTDOWN: Final = 2
 
-_NEW_EDGE: Final = {
+NEW_EDGE: Final = {
     EventKind.READABLE: IN,
     EventKind.ACCEPTABLE: IN,
     EventKind.URGENT: IN,
@@ -163,7 +163,7 @@ class Core:
     def on_event(self, event: Event) -> None:
         """The driver tells what happened to this socket's endpoint. Called with the lock held."""
         if self.readiness is not None:
-            self.readiness.show(self.poll(), _NEW_EDGE.get(event.kind, 0))
+            self.readiness.show(self.poll(), NEW_EDGE.get(event.kind, 0))
 
     def refresh(self) -> None:
         """After a call of the application: sending what is to be sent, and the descriptor's looks."""
@@ -225,6 +225,10 @@ class Core:
 
     def accept(self, limit: int | None) -> Core:
         raise failure(errno.EOPNOTSUPP)
+
+    def disconnect(self) -> None:
+        """connect(2) to AF_UNSPEC."""
+        raise NotImplementedError
 
     def shutdown(self, how: int) -> None:
         raise NotImplementedError

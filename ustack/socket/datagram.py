@@ -74,6 +74,12 @@ class DatagramCore(Core):
         self._opened().connect(address, port)
         self.peer = (address, port)
 
+    def disconnect(self) -> None:
+        """connect() to AF_UNSPEC: datagrams of everybody again."""
+        if self.endpoint is not None:
+            self.endpoint.disconnect()
+        self.peer = None
+
     def _check_reachable(self, address: bytes) -> None:
         if self.family == socket.AF_INET6 and self.options.v6only and is_v4(address):
             raise failure(errno.ENETUNREACH)

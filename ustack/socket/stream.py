@@ -17,6 +17,8 @@ from ustack.tcp.state import State
 from ustack.wire.address import ANY, ANY_V4, LOOPBACK, is_any, is_v4
 
 SECOND: Final = 1_000_000_000
+_ABORTED_LOUDLY: Final = frozenset({State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSE_WAIT})
+"""Where the end of a connection by connect() to AF_UNSPEC is an error for who still waits for it."""
 
 
 class StreamCore(TextCore):
@@ -147,7 +149,7 @@ class StreamCore(TextCore):
         connection.owner = self
         self.connection = connection
         self.connecting = True
-        self.shut = 0
+        self.shut = self.error = 0
         self.net.driver.flush()
 
     def _forget_connection(self) -> None:
@@ -208,6 +210,28 @@ class StreamCore(TextCore):
             self.bound = (self.bound[0], 0) if self.bound is not None else None
             return None
         return self.net.stack.bind_port(self.bound[0], self.bound[1], self.options)
+
+    def disconnect(self) -> None:
+        """connect() to AF_UNSPEC (tcp_disconnect()): the connection is aborted, and the socket may connect again."""
+        connection = self.connection
+        if self.listener is not None:
+            self.shutdown(socket.SHUT_RD)
+        if connection is None:
+            return
+        if is_opening(connection) or connection.state in _ABORTED_LOUDLY:
+            self.error = errno.ECONNRESET
+        connection.abort(self.now())
+        connection.owner = None
+        self.connecting = False
+        if self.reservation is None and self.bound is not None and self.bound[1]:
+            self.bound = None
+        self._forget_connection()
+
+    def at_mark(self) -> bool:
+        """SIOCATMARK."""
+        if self.listener is not None:
+            raise failure(errno.EINVAL)
+        return self.connection is not None and self.connection.at_mark()
 
     def close(self) -> None:
         now = self.now()

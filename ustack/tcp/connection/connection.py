@@ -161,6 +161,10 @@ class Connection(Tcb):
         """An urgent byte waits (POLLPRI)."""
         return urgent.is_readable(self.receiver)
 
+    def at_mark(self) -> bool:
+        """The next byte to be read is the urgent one (SIOCATMARK)."""
+        return urgent.at_mark(self.receiver)
+
     def read_urgent(self, peek: bool = False) -> bytes:
         """The urgent byte (MSG_OOB). Raises EINVAL, EAGAIN as Linux."""
         return urgent.read(self.receiver, peek)

@@ -35,6 +35,11 @@ def mark_offset(receiver: Receiver) -> int:
     return offset if offset >= receiver.receive_ring.start else -1
 
 
+def at_mark(receiver: Receiver) -> bool:
+    """The next byte to be read is the urgent one (SIOCATMARK)."""
+    return mark_offset(receiver) == receiver.receive_ring.start
+
+
 def is_readable(receiver: Receiver) -> bool:
     """An urgent byte waits for MSG_OOB."""
     if receiver.rcv_up < 0 or receiver.oob_read or receiver.options.oobinline:
