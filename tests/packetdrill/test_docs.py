@@ -45,7 +45,7 @@ def test_every_call_of_the_page_is_read_and_prepared():
     host = VirtualHost(Config())
     caller = Caller(host.system, host.config)
     events = parse_script(calls.group(1)).events
-    assert len(events) == 16
+    assert len(events) == 17
     for event in events:
         assert prepare(caller, event.action).call.name in event.source
 
