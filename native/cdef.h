@@ -233,5 +233,15 @@ void us_block_release(struct us_block *block);
 
 /* waiting */
 int us_wait(const int *fds, uint32_t count, int64_t timeout_ns);
+
+/* what us_watch() has seen: its timeout, the bell, a packet that nobody took, one that somebody took */
+enum us_watched {
+    US_WATCHED_LONG = 0,
+    US_WATCHED_BELL = 1,
+    US_WATCHED_LEFT_OVER = 2,
+    US_WATCHED_TAKEN = 3,
+};
+
+int us_watch(const int *fds, const int64_t *turns, int64_t timeout_ns, int64_t tick_ns, int64_t grace_ns);
 int64_t us_wait_and_receive(struct us_receiver *receiver, unsigned int mode, const int *fds, uint32_t count,
                             int64_t timeout_ns);

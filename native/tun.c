@@ -290,3 +290,56 @@ int64_t us_wait_and_receive(struct us_receiver *receiver, unsigned int mode, con
     }
     return ready;
 }
+
+static int64_t monotonic_ns(void)
+{
+    struct timespec at;
+
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
+}
+
+/**
+ * us_watch() - until a packet lies at the device that nobody comes for.
+ * @fds: the bell, readable when the caller is wanted for something else; the device; and what is readable when the
+ * bell or the armed device is.
+ * @turns: odd while somebody reads the device; a change says that somebody begins or stops to.
+ * @timeout_ns: negative for ever.
+ * @tick_ns: between two looks at the device, which wake nobody; 0: to be woken by the third descriptor instead.
+ * @grace_ns: in which a reader may still come for a packet that was seen.
+ *
+ * Return: enum us_watched; -errno.
+ */
+int us_watch(const int *fds, const int64_t *turns, int64_t timeout_ns, int64_t tick_ns, int64_t grace_ns)
+{
+    int64_t until = monotonic_ns() + timeout_ns;
+    int64_t seen = 1; /* odd: no packet was seen at the last look */
+
+    for (;;) {
+        int64_t left = timeout_ns < 0 ? INT64_MAX : until - monotonic_ns();
+        int64_t pause = !(seen & 1) ? grace_ns : tick_ns ? tick_ns : INT64_MAX;
+        int woken_by = seen & 1 && !tick_ns ? 2 : 0;
+        int64_t now_seen;
+        int ready;
+
+        if (left <= 0)
+            return US_WATCHED_LONG;
+        if (pause > left)
+            pause = left;
+        ready = us_wait(&fds[woken_by], 1, pause == INT64_MAX ? -1 : pause);
+        if (ready < 0)
+            return ready;
+        if (ready && (!woken_by || us_wait(&fds[0], 1, 0)))
+            return US_WATCHED_BELL;
+        if (woken_by && !ready)
+            continue; /* a signal, or the timeout */
+        now_seen = __atomic_load_n(turns, __ATOMIC_RELAXED);
+        if (!(now_seen & 1) && !us_wait(&fds[1], 1, 0))
+            now_seen = 1;
+        if (!(now_seen & 1) && (now_seen == seen || !grace_ns))
+            return US_WATCHED_LEFT_OVER;
+        if (!tick_ns && (now_seen & 1 || !(seen & 1)))
+            return US_WATCHED_TAKEN;
+        seen = now_seen;
+    }
+}

@@ -16,12 +16,23 @@ if TYPE_CHECKING:
 NEVER = 1 << 62
 
 REST = 1_000_000
-"""While the application comes and goes faster than this (ns), the guard leaves the device to it: each
-packet would else wake a thread that only competes for the interpreter."""
+"""While the application comes and goes faster than this (ns), the guard is not woken by packets: each would else
+wake a thread that only competes for the interpreter."""
 
 REST_MAX = 32_000_000
-"""Each rest in which it did so is followed by one twice as long, up to this: the most that a packet waits when an
-application that was busy with the network turns to something else. While others wait, too, every rest is short."""
+"""Each rest in which it did so is followed by one twice as long, up to this: then the guard asks again whether the
+application is still at work."""
+
+TICK = 500_000
+"""A rest is no deaf one: so often (ns) the C core looks at the device, without the interpreter and without the lock."""
+
+GRACE = 100_000
+"""So long (ns) a packet may lie at the device of an application that is at work, before the guard takes it: mostly the
+application is on its way."""
+
+WATCH = 64
+"""After a packet that nobody else took, the guard does not rest for so many turns of the lead: an application that
+leaves packets to it, because it waits for something else, will do so again."""
 
 LATE = 10_000_000
 """While somebody leads, deadlines are the leader's: the guard wakes for one at most this often (ns), only so that it
@@ -54,7 +65,9 @@ class Guard:
         self._rests_until = 0
         """Not 0: the device is left unarmed until then."""
         self._rest = REST
-        self._seen_leaves = 0
+        self._watches_until = 0
+        """No rest begins before this turn."""
+        self._seen_turns = 0
 
     # Called by application threads
 
@@ -115,30 +128,27 @@ class Guard:
         driver = self._driver
         with driver.lock:
             while not self._is_stopped:
-                self._sleep()
+                found = self._sleep()
                 if self._is_stopped or driver.is_closed or driver.failure is not None:
                     break
                 try:
-                    self._work()
+                    self._work(found)
                 except Exception as error:  # a defect of the stack: no caller is there to hear of it
                     driver.fail(error)
         self._is_armed = False
 
-    def _sleep(self) -> None:
+    def _sleep(self) -> int:
+        """Until there is something to do. Returns what ``native.watch`` says that it is."""
         driver = self._driver
         if not driver.leader and not self._rests_until:
             self._arm()
         now = driver.now()
-        until = self._wakes_at(now)
+        self._until = self._wakes_at(now)
+        found = native.WATCHED_LONG
         state = None
-        self._until = until
         try:
             state = driver.lock.let_go()
-            while not native.wait((self._epoll.fileno(),), -1 if until == NEVER else max(0, until - now)):
-                now = driver.now()
-                if until == NEVER or not self._goes_on_resting(now):
-                    break
-                until = self._until
+            found = self._watch(now)
             # System calls, which let the interpreter go: with the lock in hand they would make others wait for both.
             events = [fd for fd, _ in self._epoll.poll(0)]
             if self._bell in events:
@@ -149,6 +159,24 @@ class Guard:
         self._is_rung = False
         if self._device in events:
             self._is_armed = False
+        return found
+
+    def _watch(self, now: int) -> int:
+        """Sleeps, without the lock."""
+        driver = self._driver
+        fds = (self._bell, self._device, self._epoll.fileno())
+        while True:
+            timeout = -1 if self._until == NEVER else max(0, self._until - now)
+            is_busy = self._rests_until or driver.turns[0] != self._seen_turns
+            tick = TICK if self._rests_until else 0
+            found = native.watch(fds, driver.turns, timeout, tick, GRACE if is_busy else 0)
+            now = driver.now()
+            if found == native.WATCHED_TAKEN:
+                goes_on = driver.turns[0] < self._watches_until
+            else:
+                goes_on = found == native.WATCHED_LONG and self._goes_on_resting(now)
+            if not goes_on:
+                return found
 
     def _goes_on_resting(self, now: int) -> bool:
         """Without the lock, which would only get in the application's way: it is at work, and somebody leads.
@@ -156,16 +184,15 @@ class Guard:
         ``_until`` is set before ``leader`` is read, and who leaves sets ``leader`` before reading ``_until``: one
         of the two always sees the other.
         """
-        if not self._rests_until or now < self._rests_until or self._driver.leaves == self._seen_leaves:
+        if not self._rests_until or now < self._rests_until or self._driver.turns[0] == self._seen_turns:
             return False
         self._rest_again(now)
         self._until = self._rests_until
         return self._driver.leader != 0
 
     def _rest_again(self, now: int) -> None:
-        self._seen_leaves = self._driver.leaves
-        is_awaited = not self._rests_until or self._driver.has_followers()
-        self._rest = REST if is_awaited else min(2 * self._rest, REST_MAX)
+        self._seen_turns = self._driver.turns[0]
+        self._rest = min(2 * self._rest, REST_MAX) if self._rests_until else REST
         self._rests_until = now + self._rest
 
     def _wakes_at(self, now: int) -> int:
@@ -175,12 +202,18 @@ class Guard:
             until = now + LATE
         return min(until, self._rests_until) if self._rests_until else until
 
-    def _work(self) -> None:
+    def _work(self, found: int) -> None:
         driver = self._driver
         now = driver.now()
-        if now >= self._rests_until:
-            if driver.leaves != self._seen_leaves:
+        turns = driver.turns[0]
+        if found == native.WATCHED_LEFT_OVER and not driver.leader:
+            self._rests_until = 0
+            self._watches_until = turns + WATCH
+            self._seen_turns = turns
+        elif now >= self._rests_until:
+            if turns != self._seen_turns and turns >= self._watches_until and self._device >= 0:
                 self._rest_again(now)
+                self.disarm()
             else:
                 self._rests_until = 0
         if driver.leader:

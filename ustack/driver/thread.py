@@ -18,6 +18,7 @@ import errno
 import os
 import weakref
 from _thread import allocate_lock, get_ident
+from array import array
 from collections import deque
 from collections.abc import Callable, Hashable
 
@@ -77,8 +78,9 @@ class ThreadDriver:
         self.is_closed = False
         self.leader = 0
         """Identity of the thread that leads; 0: nobody."""
-        self.leaves = 0
-        """How often a leader has left: tells the guard whether the application is at work."""
+        self.turns = array("q", [0])
+        """One more whenever somebody begins or ends to lead, so odd while somebody does: tells the guard, and the C
+        core that watches for it, whether the application is at work."""
         self._lead_until = 0
         """While the leader polls: when it will stop by itself; else 0."""
         self._lead_waiter: object = None
@@ -137,6 +139,8 @@ class ThreadDriver:
     def _lead(self, ready: Callable[[], bool], deadline: int | None, waiter: object, me: int) -> bool | None:
         """As ``wait``; None: a successor leads from now on."""
         outer = self.leader, self._lead_waiter
+        if not outer[0]:
+            self.turns[0] += 1
         self.leader, self._lead_waiter = me, waiter
         try:
             self._guard.disarm()
@@ -160,6 +164,7 @@ class ThreadDriver:
         finally:
             self.leader, self._lead_waiter = outer
             if not self.leader:
+                self.turns[0] += 1
                 self._leave()
 
     def _poll(self, deadline: int | None) -> None:
@@ -187,7 +192,6 @@ class ThreadDriver:
                     os.eventfd_read(self._bell)
 
     def _leave(self) -> None:
-        self.leaves += 1
         if self._successor is not None:
             self._successor.rouse()
         if self.is_closed:
@@ -229,9 +233,6 @@ class ThreadDriver:
                 sleepers.remove(sleeper)
                 if not sleepers and self._sleepers.get(waiter) is sleepers:
                     del self._sleepers[waiter]
-
-    def has_followers(self) -> bool:
-        return bool(self._sleepers)
 
     def wake(self, waiter: Hashable) -> None:
         """Something changed for ``waiter``: those whose wait is over by that are woken."""

@@ -5,7 +5,15 @@ Payloads arrive as *handles*: ints that name a run in the arena of the batch the
 views of the arena die at the next ``receive``; a ring refuses a dead handle with ValueError.
 """
 
-from ustack.native.core import checksum, wait
+from ustack.native.core import (
+    WATCHED_BELL,
+    WATCHED_LEFT_OVER,
+    WATCHED_LONG,
+    WATCHED_TAKEN,
+    checksum,
+    wait,
+    watch,
+)
 from ustack.native.receiver import APART, ARENA_SIZE, FRAMES, Receiver, payload_bytes
 from ustack.native.rings import NativeReceiveRing, NativeRings, NativeSendRing
 from ustack.native.send import TRANSMIT, cut, send
@@ -15,6 +23,10 @@ __all__ = [
     "ARENA_SIZE",
     "FRAMES",
     "TRANSMIT",
+    "WATCHED_BELL",
+    "WATCHED_LEFT_OVER",
+    "WATCHED_LONG",
+    "WATCHED_TAKEN",
     "NativeReceiveRing",
     "NativeRings",
     "NativeSendRing",
@@ -24,4 +36,5 @@ __all__ = [
     "payload_bytes",
     "send",
     "wait",
+    "watch",
 ]

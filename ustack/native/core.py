@@ -10,10 +10,30 @@ except ModuleNotFoundError as missing:
     raise ImportError(f"no C core beside {__file__}: pip install . builds it, python -P skips this folder") from missing
 from ustack.wire.frame import DESCRIPTOR
 
-__all__ = ["MODE_TRUSTED", "MODE_VNET", "allocate", "checksum", "ffi", "lib", "strerror", "wait"]
+__all__ = [
+    "MODE_TRUSTED",
+    "MODE_VNET",
+    "WATCHED_BELL",
+    "WATCHED_LEFT_OVER",
+    "WATCHED_LONG",
+    "WATCHED_TAKEN",
+    "allocate",
+    "checksum",
+    "ffi",
+    "lib",
+    "strerror",
+    "wait",
+    "watch",
+]
 
 MODE_VNET: Final = 1
 MODE_TRUSTED: Final = 2
+
+WATCHED_LONG: Final = 0
+WATCHED_BELL: Final = 1
+WATCHED_LEFT_OVER: Final = 2
+WATCHED_TAKEN: Final = 3
+"""enum us_watched of native/cdef.h."""
 
 if ffi.sizeof("struct us_descriptor") != DESCRIPTOR.size:
     raise ImportError("ustack._native was built from other sources than this ustack: install again")
@@ -46,3 +66,20 @@ def wait(fds: Sequence[int], timeout_ns: int) -> int:
     if ready < 0:
         raise strerror(-ready)
     return ready
+
+
+def watch(fds: Sequence[int], turns: object, timeout_ns: int, tick_ns: int, grace_ns: int) -> int:
+    """Waits until a packet lies at the device that nobody comes for; ``timeout_ns`` below 0 is for ever.
+
+    ``fds`` are a bell, the device, and a descriptor that is readable when the bell is or the device is armed and has
+    something. ``turns`` is a buffer of one int64: odd while somebody reads the device, another number whenever that
+    changes. The device is looked at each ``tick_ns``, or (0) when the third descriptor becomes readable; a packet that
+    was seen is nobody's when it lies there for ``grace_ns`` more and nobody has read or left meanwhile.
+
+    Returns WATCHED_LONG at the timeout, WATCHED_BELL, WATCHED_LEFT_OVER for such a packet, and, when it waits for the
+    third descriptor, WATCHED_TAKEN for one that somebody has come for.
+    """
+    found: int = lib.us_watch(fds, ffi.from_buffer("int64_t[]", turns), timeout_ns, tick_ns, grace_ns)
+    if found < 0:
+        raise strerror(-found)
+    return found
