@@ -18,7 +18,7 @@ from ustack.tcp.connection.info import TcpInfo
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, urgent
-from ustack.tcp.sender import buffer, control, mss
+from ustack.tcp.sender import buffer, control, idle, mss
 from ustack.tcp.state import State, may_send_text
 from ustack.wire.frame import Segment, Transmit
 
@@ -79,6 +79,8 @@ class Connection(Tcb):
             if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
                 return 0
             raise from_errno(errno.EPIPE)
+        if self.sender.scoreboard.is_empty and self.sender.unsent() == 0:
+            idle.begin_again(self.sender, now)
         taken = self.sender.send_ring.write(data)
         if taken == 0 or self.sender.send_ring.free() == 0:
             self.sender.writer_waits = True

@@ -10,7 +10,7 @@ from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.events import EventKind
 from ustack.tcp.receiver import ack_policy
-from ustack.tcp.sender import loss, timeouts
+from ustack.tcp.sender import loss, probes, timeouts
 from ustack.tcp.state import State
 from ustack.tcp.timers import LossTimer, Timer
 
@@ -58,7 +58,7 @@ def _is_at_limit(tcb: Tcb, now: int) -> bool:
         _advise(tcb)
     retries = settings.tcp_retries2
     if tcb.orphan:
-        is_alive = tcb.sender.rtt.rto < settings.rto_max
+        is_alive = tcb.sender.rtt.rto < tcb.sender.rtt.rto_max
         retries = timeouts.orphan_retries(tcb.sender, is_alive)
         if tcb.host.orphans > settings.tcp_max_orphans:
             closing.owe_reset(tcb)
@@ -75,6 +75,13 @@ def _advise(tcb: Tcb) -> None:
 def _retransmission_timeout(tcb: Tcb, now: int) -> None:
     if tcb.sender.scoreboard.is_empty:
         return
+    if probes.is_shut_in_flight(tcb.sender) and not tcb.orphan:  # nobody would wait for an orphan that never ends
+        if probes.is_peer_silent(tcb.sender, now):
+            closing.time_out(tcb, now)
+            return
+        tcb.host.doubted_paths.append(tcb)
+        timeouts.probe_with_resend(tcb.sender, now)
+        return
     if _is_at_limit(tcb, now):
         closing.time_out(tcb, now)
         return
@@ -84,7 +91,7 @@ def _retransmission_timeout(tcb: Tcb, now: int) -> None:
 
 def _probe_timeout(tcb: Tcb, now: int) -> None:
     """Nothing is in flight, text waits, the window does not let it go (Linux's tcp_probe_timer)."""
-    if not timeouts.probing_goes_on(tcb.sender, now):
+    if not probes.goes_on(tcb.sender, now):
         return
     settings = tcb.host.settings
     user_timeout = tcb.options.user_timeout_ms * MILLISECOND
@@ -93,7 +100,7 @@ def _probe_timeout(tcb: Tcb, now: int) -> None:
         return
     most = settings.tcp_retries2
     if tcb.orphan:
-        is_alive = timeouts.probe_interval(tcb.sender) < settings.rto_max
+        is_alive = tcb.sender.rtt.rto << tcb.sender.backoff < tcb.sender.rtt.rto_max
         most = timeouts.orphan_retries(tcb.sender, is_alive)
         if not is_alive and tcb.sender.backoff >= most:
             closing.time_out(tcb, now)
@@ -101,4 +108,4 @@ def _probe_timeout(tcb: Tcb, now: int) -> None:
     if tcb.sender.probes_out >= most:
         closing.time_out(tcb, now)
         return
-    timeouts.probe_due(tcb.sender, now)
+    probes.due(tcb.sender, now)

@@ -12,9 +12,8 @@ from ustack.drops import Drop
 from ustack.recovery.result import AckResult
 from ustack.seqnum import unwrap
 from ustack.tcp.constants import MILLISECOND
-from ustack.tcp.sender import buffer, loss, mss
+from ustack.tcp.sender import buffer, idle, loss, mss, probes
 from ustack.tcp.sender.state import CA_RECOVERY, AckNews, Sender
-from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ECE, SYN, TcpOptions
 
@@ -36,7 +35,7 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
             _account(sender, segment, prior_una, offered, now)
             sender.news.is_old = False
         return True
-    changed = _update_window(sender, segment, seq, ack)
+    changed = _update_window(sender, segment, seq, ack, now)
     sender.ack_at = now
     sender.probes_out = 0
     sender.soft_error = 0  # something came through
@@ -45,7 +44,7 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
         if offered.sack and sender.agreed.sack_on:
             news.is_duplicate = False
             _account(sender, segment, ack, offered, now)  # a late D-SACK may undo what is over
-        _answer_probe(sender, now)
+        probes.on_ack(sender, now)
         return True
     news.is_duplicate = ack == prior_una and not segment.payload_length and not changed
     if ack == prior_una and not offered.sack and not news.is_duplicate and not segment.flags & ECE:
@@ -63,7 +62,7 @@ def take_syn_ack(sender: Sender, segment: Segment, now: int) -> None:
     _account(sender, segment, sender.iss + 1, TcpOptions(), now)
 
 
-def _update_window(sender: Sender, segment: Segment, seq: int, ack: int) -> bool:
+def _update_window(sender: Sender, segment: Segment, seq: int, ack: int, now: int) -> bool:
     """SND.WND from the newest segment (RFC 9293 section 3.10.7.4; Linux's tcp_may_update_window). True: it changed."""
     window = segment.window << sender.agreed.snd_wscale
     newer = ack > sender.snd_una or seq > sender.snd_wl1
@@ -73,26 +72,12 @@ def _update_window(sender: Sender, segment: Segment, seq: int, ack: int) -> bool
     if window == sender.snd_wnd:
         return False
     sender.snd_wnd = window
+    if sender.scoreboard.is_empty and sender.unsent() > 0:
+        idle.begin_again(sender, now)
     if window > sender.max_window:
         sender.max_window = window
         mss.settle_mss(sender)
     return True
-
-
-def _answer_probe(sender: Sender, now: int) -> None:
-    """Nothing in flight: the ACK answers a probe, or opens the window (Linux's tcp_ack_probe)."""
-    waiting = sender.unsent()
-    if waiting <= 0:
-        return
-    usable = sender.snd_una + sender.snd_wnd - sender.snd_nxt
-    if usable >= min(waiting, sender.snd_mss):
-        sender.backoff = 0
-        sender.probe_since = 0
-        if sender.timers.loss is LossTimer.PROBE:
-            sender.timers.stop_loss()
-    elif sender.timers.loss is not LossTimer.RTO:
-        at = min(max(sender.rtt.rto, sender.host.settings.rto_min) << sender.backoff, sender.host.settings.rto_max)
-        sender.timers.arm_loss(LossTimer.PROBE, now + at)
 
 
 def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, now: int) -> None:

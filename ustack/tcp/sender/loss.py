@@ -2,8 +2,7 @@
 
 The scoreboard says what is lost, PRR and the congestion control say how much may be in flight, the undo
 record says when it was a mistake; this file is the state machine between them (Linux's
-``tcp_fastretrans_alert``), and the loss timer: RFC 6298 (RTO), RFC 8985 (tail-loss probe, reordering),
-RFC 9293 section 3.8.6.1 (zero-window probe).
+``tcp_fastretrans_alert``), and the loss timer: RFC 6298 (RTO), RFC 8985 (tail-loss probe, reordering).
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from __future__ import annotations
 from ustack.recovery.rack import tlp_timeout
 from ustack.recovery.result import AckResult
 from ustack.recovery.undo import LossStep
-from ustack.tcp.constants import MILLISECOND, MODEL_RTO_MIN
+from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.sender.state import CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, AckNews, Sender
-from ustack.tcp.timers import LossTimer, Timer
+from ustack.tcp.timers import LossTimer
 
 # The loss timer
 
@@ -53,7 +52,7 @@ def schedule_probe(sender: Sender, advancing: bool, now: int) -> bool:
     if not advancing:
         left = sender.scoreboard.oldest_sent_at + sender.rtt.rto - now
     segs = 1 if sender.scoreboard.highest_sent - sender.scoreboard.una <= sender.snd_mss else 2
-    delay = tlp_timeout(sender.rtt.srtt, segs, left, sender.host.settings.rto_min)
+    delay = tlp_timeout(sender.rtt.srtt, segs, left, sender.rtt.rto_min)
     sender.timers.arm_loss(LossTimer.TAIL_LOSS, now + delay)
     return True
 
@@ -100,12 +99,6 @@ def after_resend(sender: Sender, start: int, now: int) -> None:
     meaning = sender.timers.loss
     if meaning is LossTimer.NONE or (start == sender.snd_una and meaning is not LossTimer.REORDERING):
         rearm_rto_afresh(sender, now)
-
-
-def arm_probe_if_stuck(sender: Sender, now: int) -> None:
-    """Text waits, nothing is in flight, no timer runs: probe the shut window (Linux's tcp_check_probe_timer)."""
-    if sender.scoreboard.is_empty and not sender.timers.is_armed(Timer.RETRANSMIT):
-        sender.timers.arm_loss(LossTimer.PROBE, now + (max(sender.rtt.rto, MODEL_RTO_MIN) << sender.backoff))
 
 
 def reordering_timeout(sender: Sender, now: int) -> None:

@@ -11,9 +11,9 @@ from bisect import bisect_left, insort
 from ustack.recovery.pacing import pacing_rate
 from ustack.tcp.constants import GSO_MAX, MAX_RUN, TSO_RTT_LOG
 from ustack.tcp.owed import OWE_KEEPALIVE, OWE_TAIL_LOSS_PROBE, OWE_WINDOW_PROBE
-from ustack.tcp.sender import chrono, loss
-from ustack.tcp.sender.state import CA_OPEN, Sender
-from ustack.tcp.timers import Timer
+from ustack.tcp.sender import chrono, loss, probes
+from ustack.tcp.sender.state import Sender
+from ustack.tcp.timers import LossTimer, Timer
 from ustack.wire.frame import Transmit
 from ustack.wire.tcp import ACK, CWR, FIN, PSH, URG
 
@@ -56,16 +56,6 @@ def _validate_cwnd(sender: Sender, limited: bool) -> None:
     sender.validation.note(flight, limited, sender.snd_una, sender.snd_nxt)
 
 
-def _after_idle(sender: Sender, now: int) -> None:
-    """Text is about to leave after a pause: longer than an RTO, and cwnd shrinks (RFC 5681 section 4.1)."""
-    control = sender.congestion
-    if control is not None and sender.last_sent_at and sender.host.settings.tcp_slow_start_after_idle:
-        idle = now - sender.last_sent_at
-        if idle > sender.rtt.rto and sender.ca_state == CA_OPEN:
-            control.on_idle(now, idle, sender.rtt.rto)
-            sender.last_sent_at = now
-
-
 # What was lost
 
 
@@ -94,16 +84,22 @@ def _resend(sender: Sender, now: int) -> Transmit | None:
 
 def _resend_length(sender: Sender, start: int, end: int, room: int, mss: int) -> int:
     """Bytes of [start, end) that leave again at once: whole segments, within ``room`` and the window."""
-    right = sender.snd_una + sender.snd_wnd
-    if start >= right and start != sender.snd_una:
-        return 0
+    usable = sender.snd_una + sender.snd_wnd - start
+    if usable <= 0:  # the window shrank (RFC 9293 SHLD-16): the first segment leaves all the same, as a probe
+        if start != sender.snd_una:
+            return 0
+        usable = mss
     length = end - start
-    if length <= mss:
-        return length
-    length = min(length, max(room // mss, 1) * mss, run_limit(sender) // mss * mss)
-    if start + length > right:  # the window shrank (RFC 9293 SHLD-16: within it; the first segment always)
-        length = max((right - start) // mss * mss, mss if start == sender.snd_una else 0)
+    if length > mss:
+        length = min(length, max(room // mss, 1) * mss, run_limit(sender) // mss * mss)
+    if _text_length(sender, start, start + length) > usable:
+        length = usable // mss * mss or usable
     return length
+
+
+def _text_length(sender: Sender, start: int, end: int) -> int:
+    """Bytes of text in [start, end): the FIN's place takes none, and no window."""
+    return end - start - (1 if sender.fin_queued and end == sender.stream_end() else 0)
 
 
 def _again(sender: Sender, start: int, end: int, now: int) -> Transmit:
@@ -138,16 +134,20 @@ def _tail_loss_probe(sender: Sender, now: int) -> Transmit | None:
             sender.tlp.sent(sender.snd_nxt, False)
         else:
             transmit = _last_again(sender, now)
-        sender.scoreboard.tlp_end = sender.tlp.high_seq
-        sender.host.counters.add("TCPLossProbes")
+    if transmit is None:
+        sender.timers.arm_loss(LossTimer.TAIL_LOSS, now)  # the RTO counts from the head's sending
+        loss.rearm_rto(sender, now)
+        return None
+    sender.scoreboard.tlp_end = sender.tlp.high_seq
+    sender.host.counters.add("TCPLossProbes")
     loss.rearm_rto_afresh(sender, now)
     return transmit
 
 
 def _last_again(sender: Sender, now: int) -> Transmit | None:
     start, end = sender.scoreboard.last_segment()
-    if start == end:
-        return None
+    if start == end or (start >= sender.snd_una + sender.snd_wnd and start != sender.snd_una):
+        return None  # beyond a window that shrank nothing is pushed
     sender.tlp.sent(sender.snd_nxt, True)
     sender.scoreboard.mss = segment_size(sender)
     sender.scoreboard.resent(start, end, now, probe=True)
@@ -172,7 +172,7 @@ def _send_new(sender: Sender, now: int) -> Transmit | None:
     if kind != sender.chrono.kind:
         sender.chrono.move(kind, now)
     if end <= sender.snd_nxt:
-        loss.arm_probe_if_stuck(sender, now)
+        probes.arm_if_stuck(sender, now)
         return None
     return _fresh(sender, end, now)
 
@@ -189,8 +189,6 @@ def _end_of_run(sender: Sender, waiting: int, now: int) -> int:
     start = sender.snd_nxt
     mss = segment_size(sender)
     stream_end = start + waiting
-    if sender.scoreboard.is_empty:
-        _after_idle(sender, now)
     if sender.fin_queued and waiting == 1:
         return stream_end if stream_end <= sender.snd_una + sender.snd_wnd else start
     room = _room(sender, waiting, now)
@@ -333,6 +331,7 @@ def probe(sender: Sender, now: int) -> Transmit:
     usable = sender.snd_una + sender.snd_wnd - sender.snd_nxt
     waiting = sender.unsent()
     if usable > 0 and waiting > 0:
+        probes.forget(sender)
         return _push(sender, _fresh(sender, sender.snd_nxt + min(usable, waiting, segment_size(sender)), now))
     sender.host.counters.add("TCPWinProbe")
     return keepalive(sender, now)

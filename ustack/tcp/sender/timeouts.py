@@ -1,14 +1,14 @@
 """What the sender does when a loss timer is due: it changes state; output sends.
 
-RFC 6298 section 5 and RFC 9293 section 3.8.6.1. When to give up: ``connection/timeouts.py``.
+RFC 6298 section 5. When to give up: ``connection/timeouts.py``.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from ustack.tcp.constants import MILLISECOND, MODEL_RTO_MIN, ORPHAN_RETRIES, SECOND
-from ustack.tcp.owed import OWE_SYN, OWE_TAIL_LOSS_PROBE, OWE_WINDOW_PROBE
+from ustack.tcp.constants import MODEL_RTO_MIN, ORPHAN_RETRIES, SECOND
+from ustack.tcp.owed import OWE_SYN, OWE_TAIL_LOSS_PROBE
 from ustack.tcp.sender import loss
 from ustack.tcp.sender.state import Sender
 from ustack.tcp.timers import LossTimer
@@ -33,7 +33,7 @@ def has_timed_out(sender: Sender, retries: int, user_timeout: int, now: int) -> 
     limit = user_timeout
     if limit == 0:
         base = SECOND if sender.is_opening() else MODEL_RTO_MIN
-        limit = model_timeout(sender.host.settings.rto_max, retries, base)
+        limit = model_timeout(sender.rtt.rto_max, retries, base)
     return now - sender.retrans_since >= limit
 
 
@@ -58,13 +58,26 @@ def resend_due(sender: Sender, linear: int, now: int) -> None:
     else:
         loss.enter_loss(sender, now)
     sender.retransmits += 1
+    _wait_longer(sender, linear, now)
+
+
+def probe_with_resend(sender: Sender, now: int) -> None:
+    """The RTO fired, but the window was shut upon text in flight: its first segment leaves again as a probe. No timeout
+    is counted, so F-RTO does not begin with the next one, and R2 never comes while the peer answers."""
+    if sender.retrans_since == 0:
+        sender.retrans_since = now
+    loss.enter_loss(sender, now)
+    _wait_longer(sender, 0, now)
+
+
+def _wait_longer(sender: Sender, linear: int, now: int) -> None:
     _back_off(sender, linear)
     sender.timers.arm_loss(LossTimer.RTO, loss.within_user_timeout(sender, now + sender.rtt.rto, now))
 
 
 def _back_off(sender: Sender, linear: int) -> None:
     """RFC 6298 section 5.5; a SYN waits the same for the first ones (tcp_syn_linear_timeouts)."""
-    if sender.retransmits <= linear:
+    if linear and sender.retransmits <= linear:
         return
     if _is_thin(sender) and sender.retransmits <= THIN_LINEAR_RETRIES:
         sender.rtt.reset_backoff()
@@ -85,32 +98,3 @@ def tail_loss_probe_due(sender: Sender, now: int) -> None:
         loss.rearm_rto(sender, now)
     else:
         sender.owed.add(OWE_TAIL_LOSS_PROBE)
-
-
-def probe_interval(sender: Sender) -> int:
-    """Until the next zero-window probe, ns (RFC 9293 section 3.8.6.1: one RTO first, then doubling)."""
-    return min(max(sender.rtt.rto, MODEL_RTO_MIN) << sender.backoff, sender.host.settings.rto_max)
-
-
-def probing_goes_on(sender: Sender, now: int) -> bool:
-    """Text waits behind a shut window with nothing in flight. False: there is nothing to probe for."""
-    if not sender.scoreboard.is_empty or sender.unsent() <= 0:
-        sender.probes_out = 0
-        sender.probe_since = 0
-        return False
-    if sender.probe_since == 0:
-        sender.probe_since = now
-    return True
-
-
-def probe_due(sender: Sender, now: int) -> None:
-    """A zero-window probe leaves, and the next one is due after twice the time."""
-    sender.owed.add(OWE_WINDOW_PROBE)
-    sender.probes_out += 1
-    if sender.backoff < sender.host.settings.tcp_retries2:
-        sender.backoff += 1
-    at = now + probe_interval(sender)
-    user_timeout = sender.options.user_timeout_ms * MILLISECOND
-    if user_timeout:
-        at = min(at, max(sender.probe_since + user_timeout, now + MILLISECOND))
-    sender.timers.arm_loss(LossTimer.PROBE, at)
