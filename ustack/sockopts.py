@@ -113,6 +113,17 @@ class SocketOptions:
         self.recvpktinfo6: bool = False
         self.autoflowlabel: int = -1
 
+    def changes_headers(self) -> bool:
+        """IP headers differ from those of a socket without options: TTL, TOS, fragmenting."""
+        return bool(
+            self.ttl >= 0
+            or self.hops >= 0
+            or self.tos
+            or self.tclass
+            or self.mtu_discover != PMTUDISC_WANT
+            or self.mtu_discover6 != PMTUDISC_WANT
+        )
+
     def copy(self) -> SocketOptions:
         """An independent record with the same values: what an accepted connection inherits."""
         twin = SocketOptions()

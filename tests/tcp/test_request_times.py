@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ustack.tcp.options import SynOptions
+from ustack.tcp.agreed import Agreed
+from ustack.tcp.emit import NO_SOCKET
+from ustack.tcp.flow import Flow
 from ustack.tcp.requests import Request, RequestTimes
 
 STEPS = st.lists(
@@ -19,10 +21,10 @@ def test_who_is_due_is_found_and_nobody_is_forgotten(steps: list[tuple[str, int,
     times = RequestTimes(waiting)
     now = 1
     for step, number, wait in steps:
-        key = bytes([number])
+        key = bytes([number]).rjust(36)
         request = waiting.get(key)
         if step == "come" and request is None:
-            request = waiting[key] = Request(key, 0, 0, SynOptions(536, -1, False, -1, 0), 0)
+            request = waiting[key] = Request(Flow(key, NO_SOCKET), 0, 0, Agreed(), 0)
             request.deadline = now + wait
             times.watch(request)
         elif step == "go":

@@ -13,7 +13,7 @@ from ustack.stack.deadlines import Deadlines
 from ustack.stack.ip import Ip
 from ustack.stack.ports import Ports, Reservation
 from ustack.stack.timewait import TimeWait, Verdict
-from ustack.tcp import replies
+from ustack.tcp import emit
 from ustack.tcp.connection import handshake, icmp_errors
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.environment import Environment
@@ -86,7 +86,7 @@ class TcpLayer:
             verdict = Verdict.ACK
         if verdict is Verdict.ACK:
             self.env.counters.drop(Drop.TIME_WAIT)
-            self.env.replies.append(waiting.last_ack(segment, self.env, now))
+            self.env.replies.append(waiting.last_ack(self.env, now))
         elif verdict is Verdict.GONE:
             self.forget_time_wait(waiting)
 
@@ -119,7 +119,7 @@ class TcpLayer:
 
     def refuse(self, segment: Segment) -> None:
         """Answer with a RST, if the segment is none itself."""
-        transmit = replies.reset_for(segment)
+        transmit = emit.reset_for(segment, self.env.settings)
         if transmit is not None:
             self.env.counters.add("TcpOutRsts")
             self.env.replies.append(transmit)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ustack.seqnum import unwrap
+from ustack.seqnum import unwrap, wrap
 from ustack.settings import MILLISECOND, SECOND
-from ustack.tcp import emit, replies
+from ustack.tcp import emit
 from ustack.tcp.connection.tcb import Tcb
+from ustack.tcp.emit import NO_SOCKET
 from ustack.tcp.environment import Environment
+from ustack.tcp.flow import Flow
 from ustack.tcp.timers import Waiter
 from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, RST, SYN
@@ -37,6 +39,8 @@ class TimeWait(Waiter):
     def __init__(self, tcb: Tcb, now: int) -> None:
         self.queued_at = 0
         self.key = tcb.flow.key
+        self.options = tcb.options if tcb.options.changes_headers() else NO_SOCKET
+        """Only a socket with a header policy of its own is worth the memory."""
         self.rcv_nxt = tcb.receiver.rcv_nxt
         self.snd_nxt = tcb.sender.snd_nxt
         self.window = tcb.receiver.receive_window()
@@ -100,10 +104,11 @@ class TimeWait(Waiter):
         """An ISN beyond all that the old connection sent (Linux: snd_nxt + 65 537)."""
         return (self.snd_nxt + 65535 + 2) & 0xFFFFFFFF
 
-    def last_ack(self, segment: Segment, env: Environment, now: int) -> Transmit:
+    def last_ack(self, env: Environment, now: int) -> Transmit:
         """The ACK that ended the connection, once more."""
-        encoded = b""
+        transmit = emit.header(Flow(self.key, self.options), env.settings, self.snd_nxt, ACK)
+        transmit.ack = wrap(self.rcv_nxt)
+        transmit.window = min(self.window >> self.rcv_wscale, 65535)
         if self.ts_on:
-            encoded = emit.timestamp_bytes(env.timestamp(self.ts_offset, now), self.ts_recent)
-        field = min(self.window >> self.rcv_wscale, 65535)
-        return replies.answer(segment, self.snd_nxt, self.rcv_nxt, ACK, field, encoded)
+            transmit.options = emit.timestamp_bytes(env.timestamp(self.ts_offset, now), self.ts_recent)
+        return transmit

@@ -10,9 +10,10 @@ from __future__ import annotations
 from hashlib import blake2s
 from typing import Final
 
+from ustack.tcp.agreed import Agreed
 from ustack.tcp.constants import SECOND
-from ustack.tcp.options import SynOptions
 from ustack.wire.address import is_v4
+from ustack.wire.tcp import TcpOptions
 
 MINUTE: Final = 60 * SECOND
 MAX_AGE: Final = 2
@@ -56,10 +57,10 @@ def check(secret: bytes, key: bytes, cookie: int, irs: int, now: int) -> int:
     return table[index] if index < len(table) else 0
 
 
-def timestamp(clock: int, offer: SynOptions, ecn: bool) -> int:
-    """TSval for the SYN-ACK, not later than ``clock`` (our TSval now), with the offer in its low bits."""
-    bits = _NO_WSCALE if offer.wscale < 0 else offer.wscale
-    if offer.sack:
+def timestamp(clock: int, terms: Agreed, ecn: bool) -> int:
+    """TSval for the SYN-ACK, not later than ``clock`` (our TSval now), with the terms in its low bits."""
+    bits = terms.snd_wscale if terms.wscale_on else _NO_WSCALE
+    if terms.sack_on:
         bits |= _SACK_BIT
     if ecn:
         bits |= _ECN_BIT
@@ -74,7 +75,13 @@ def offers_ecn(ts_ecr: int) -> bool:
     return bool(ts_ecr & _ECN_BIT)
 
 
-def offer_of(ts_ecr: int, mss: int) -> SynOptions:
-    """What the client offered, from the timestamp that it echoes."""
-    wscale = ts_ecr & _NO_WSCALE
-    return SynOptions(mss, -1 if wscale == _NO_WSCALE else wscale, bool(ts_ecr & _SACK_BIT), 0, 0)
+def offer_of(mss: int, has_ts: bool, ts_ecr: int) -> TcpOptions:
+    """What the client offered: the cookie's MSS, and the rest from the timestamp that it echoes, if any."""
+    offer = TcpOptions()
+    offer.mss = mss
+    offer.has_ts = has_ts
+    if has_ts:
+        wscale = ts_ecr & _NO_WSCALE
+        offer.wscale = -1 if wscale == _NO_WSCALE else wscale
+        offer.sack_permitted = bool(ts_ecr & _SACK_BIT)
+    return offer

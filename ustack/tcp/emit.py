@@ -12,6 +12,7 @@ from typing import Final
 from ustack.seqnum import wrap
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
+from ustack.tcp.agreed import Agreed
 from ustack.tcp.common import Common
 from ustack.tcp.constants import MAX_SACK_BLOCKS
 from ustack.tcp.flow import Flow
@@ -22,7 +23,8 @@ from ustack.wire.tcp import ACK, ECE, FIN, RST, SYN
 
 _TIMESTAMPS: Final = struct.Struct(">III")
 _NOP_NOP_TS: Final = 0x0101080A
-_NO_SOCKET: Final = SocketOptions()
+NO_SOCKET: Final = SocketOptions()
+"""The header policy of segments that belong to no socket."""
 
 
 def header(flow: Flow, settings: Settings, seq: int, flags: int) -> Transmit:
@@ -54,7 +56,7 @@ def reset_for(segment: Segment, settings: Settings) -> Transmit | None:
     """The RST that answers a segment nobody wants (RFC 9293 section 3.10.7.1); never one for a RST."""
     if segment.flags & RST:
         return None
-    flow = Flow(segment.key, _NO_SOCKET)
+    flow = Flow(segment.key, NO_SOCKET)
     if segment.flags & ACK:
         return header(flow, settings, segment.ack, RST)
     length = segment.payload_length + (1 if segment.flags & SYN else 0) + (1 if segment.flags & FIN else 0)
@@ -68,16 +70,19 @@ def timestamp_bytes(ts_val: int, ts_ecr: int) -> bytes:
     return _TIMESTAMPS.pack(_NOP_NOP_TS, ts_val, ts_ecr)
 
 
-def syn_option_bytes(mss: int, wscale: int, sack_permitted: bool, ts_val: int, ts_ecr: int) -> bytes:
-    """The options of a SYN, a multiple of four bytes, in Linux's order. ``wscale`` and ``ts_val`` -1: left out."""
-    parts = [struct.pack(">BBH", 2, 4, mss)]
-    if ts_val >= 0:
-        lead = b"\x04\x02\x08\x0a" if sack_permitted else b"\x01\x01\x08\x0a"
+def syn_option_bytes(offer: Agreed, ts_val: int, ts_ecr: int) -> bytes:
+    """The options of a SYN or SYN-ACK that makes ``offer``, a multiple of four bytes.
+
+    The order and the padding are Linux's (``tcp_options_write``), since middleboxes, fingerprints and scripts know
+    them: ``mss,sackOK,TS,nop,wscale``."""
+    parts = [struct.pack(">BBH", 2, 4, offer.advertised_mss)]
+    if offer.ts_on:
+        lead = b"\x04\x02\x08\x0a" if offer.sack_on else b"\x01\x01\x08\x0a"
         parts.append(lead + struct.pack(">II", ts_val, ts_ecr))
-    elif sack_permitted:
+    elif offer.sack_on:
         parts.append(b"\x01\x01\x04\x02")
-    if wscale >= 0:
-        parts.append(struct.pack(">BBBB", 1, 3, 3, wscale))
+    if offer.wscale_on:
+        parts.append(struct.pack(">BBBB", 1, 3, 3, offer.rcv_wscale))
     return b"".join(parts)
 
 
@@ -108,11 +113,12 @@ class Emitter:
             ack_policy.ack_sent(receiver)
         return transmit
 
-    def syn(self, seq: int, flags: int, option_bytes: bytes) -> Transmit:
-        """A SYN or SYN-ACK, whose window is never scaled (RFC 7323 section 2.2)."""
-        transmit = self._number(seq, flags)
-        transmit.options = option_bytes
+    def syn(self, seq: int, flags: int, offer: Agreed, now: int) -> Transmit:
+        """A SYN or SYN-ACK that makes ``offer``; its window is never scaled (RFC 7323 section 2.2)."""
         receiver = self.receiver
+        ts_val = self.host.timestamp(offer.ts_offset, now)
+        transmit = self._number(seq, flags)
+        transmit.options = syn_option_bytes(offer, ts_val, receiver.ts_recent)
         transmit.window = min(receiver.rcv_wnd, 65535)
         if flags & ACK:
             transmit.ack = wrap(receiver.rcv_nxt)

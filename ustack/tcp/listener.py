@@ -11,19 +11,20 @@ from collections.abc import Callable
 from typing import Final
 
 from ustack.drops import Drop
+from ustack.seqnum import wrap
 from ustack.sockopts import SocketOptions
-from ustack.tcp import cookies, emit, replies
+from ustack.tcp import cookies, emit
+from ustack.tcp.agreed import agree, our_offer
 from ustack.tcp.connection import closing, handshake
 from ustack.tcp.connection.connection import Connection
-from ustack.tcp.constants import DEFAULT_MSS_V4, DEFAULT_MSS_V6, MILLISECOND, SECOND
+from ustack.tcp.constants import MILLISECOND, SECOND
 from ustack.tcp.environment import Environment
 from ustack.tcp.events import EventKind
-from ustack.tcp.options import SynOptions
+from ustack.tcp.flow import Flow
 from ustack.tcp.receiver import window
 from ustack.tcp.requests import Request, RequestTimes
 from ustack.tcp.state import Input
 from ustack.tcp.timers import Waiter
-from ustack.wire.address import is_v4
 from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, CWR, ECE, FIN, RST, SYN, TcpOptions, parse_options
 
@@ -123,10 +124,14 @@ class Listener(Waiter):
         if not wants_cookie and not settings.tcp_syncookies and most - len(self.requests) < most >> 2:
             self._drop_syn()
             return
-        request = self._request_for(segment, 0 if wants_cookie else iss, now)
+        offer = parse_options(segment.options)
+        offer.has_ts = segment.has_ts
+        request = self._request_for(segment, offer, segment.seq, now)
+        request.ecn = settings.tcp_ecn > 0 and segment.flags & _ECN_SETUP == _ECN_SETUP
         if wants_cookie:
-            self._send_cookie(request, segment, now)
+            self._send_cookie(request, now)
             return
+        request.iss = self.env.isn.isn(segment.key, now) if iss is None else iss
         self.requests[segment.key] = request
         self._times.watch(request)
         self.deadline = self._times.earliest()
@@ -141,117 +146,80 @@ class Listener(Waiter):
         self.env.counters.add("ListenDrops")
         self.env.counters.drop(Drop.ACCEPT_QUEUE_FULL)
 
-    def _request_for(self, segment: Segment, iss: int | None, now: int) -> Request:
+    def _request_for(self, segment: Segment, offer: TcpOptions, irs: int, now: int) -> Request:
+        """What we and the peer's SYN, with sequence number ``irs``, agree upon. The ISN is still to be chosen."""
         settings = self.env.settings
-        found = parse_options(segment.options)
-        offer = agree(segment, found, self.env)
-        if iss is None:
-            iss = self.env.isn.isn(segment.key, now)
-        request = Request(segment.key, segment.seq, iss, offer, now)
-        request.mss = self._own_mss(segment.source, now)
-        scale = self._own_scale(request)
-        request.rcv_wscale = scale if offer.wscale >= 0 else 0
-        if settings.tcp_timestamps == 1:
-            request.ts_offset = self.env.isn.timestamp_offset(segment.key)
+        flow = Flow(segment.key, self.options)
+        mss = self._own_mss(flow, now)
+        buffer = self.options.rcvbuf or settings.tcp_rmem[1]
+        first, scale = window.initial(settings, buffer, self.options.window_clamp, mss)
+        offset = self.env.isn.timestamp_offset(segment.key) if settings.tcp_timestamps == 1 else 0
+        terms = agree(our_offer(settings, mss, scale, offset), offer, flow.is_v4)
+        request = Request(flow, irs, 0, terms, now)
+        request.window = first
+        if terms.ts_on:
+            request.ts_recent = segment.ts_val
         if self.options.save_syn:
             request.saved_syn = segment.packet
-        request.ecn = settings.tcp_ecn > 0 and segment.flags & _ECN_SETUP == _ECN_SETUP
         return request
 
-    def _own_scale(self, request: Request) -> int:
-        """The window scale that we offer; the first window is noted in the request."""
-        settings = self.env.settings
-        buffer = self.options.rcvbuf or settings.tcp_rmem[1]
-        request.window, scale = window.initial(settings, buffer, self.options.window_clamp, request.mss)
-        return scale
-
-    def _own_mss(self, peer: bytes, now: int) -> int:
-        mss = self.mtu_to(peer, now) - replies.header_bytes(peer)
+    def _own_mss(self, flow: Flow, now: int) -> int:
+        mss = self.mtu_to(flow.remote_address, now) - flow.header_bytes()
         if self.options.maxseg:
             mss = min(mss, self.options.maxseg)
         return min(mss, 65535)
 
     def _send_syn_ack(self, request: Request, now: int, ts_val: int = -1) -> None:
-        offer = request.offer
-        if ts_val < 0 and offer.ts_val >= 0:
-            ts_val = self.env.timestamp(request.ts_offset, now)
-        scale = request.rcv_wscale if offer.wscale >= 0 else -1
-        encoded = SynOptions(request.mss, scale, offer.sack, ts_val, request.ts_recent).encode()
-        flags = SYN | ACK | (ECE if request.ecn else 0)
-        transmit = self._transmit(request, request.iss, flags, min(request.window, 65535), encoded)
+        terms = request.agreed
+        if ts_val < 0:
+            ts_val = self.env.timestamp(terms.ts_offset, now)
+        transmit = self._answer(request, request.iss, SYN | ACK | (ECE if request.ecn else 0))
+        transmit.window = min(request.window, 65535)
+        transmit.options = emit.syn_option_bytes(terms, ts_val, request.ts_recent)
         request.answered_at = now
         self.env.replies.append(transmit)
 
-    def _transmit(self, request: Request, seq: int, flags: int, field: int, encoded: bytes) -> Transmit:
-        key = request.key
-        own = self.options
-        v4 = is_v4(key)
-        ttl = own.ttl if v4 else own.hops
-        return Transmit(
-            key[16:32],
-            key[0:16],
-            int.from_bytes(key[34:36], "big"),
-            int.from_bytes(key[32:34], "big"),
-            seq & 0xFFFFFFFF,
-            (request.irs + 1) & 0xFFFFFFFF,
-            flags,
-            field,
-            0,
-            encoded,
-            None,
-            0,
-            0,
-            0,
-            (own.tos if v4 else own.tclass) & 0xFC,
-            self.env.settings.ip_default_ttl if ttl < 0 else ttl,
-        )
+    def _answer(self, request: Request, seq: int, flags: int) -> Transmit:
+        transmit = emit.header(request.flow, self.env.settings, seq, flags)
+        transmit.ack = wrap(request.irs + 1)
+        return transmit
 
     # SYN cookies
 
-    def _send_cookie(self, request: Request, segment: Segment, now: int) -> None:
+    def _send_cookie(self, request: Request, now: int) -> None:
         self.env.counters.add("SyncookiesSent")
-        offer = request.offer
-        request.iss = cookies.make(self.env.isn.secret, segment.key, segment.seq, offer.mss, now)
+        terms = request.agreed
+        request.iss = cookies.make(self.env.isn.secret, request.key, request.irs, terms.peer_mss, now)
         ts_val = -1
-        if offer.ts_val >= 0:
-            ts_val = cookies.timestamp(self.env.timestamp(request.ts_offset, now), offer, request.ecn)
-        else:  # without timestamps nothing can carry them back
-            offer.wscale = -1
-            offer.sack = False
+        if terms.ts_on:
+            ts_val = cookies.timestamp(self.env.timestamp(terms.ts_offset, now), terms, request.ecn)
+        else:
+            terms.keep_mss_only()
             request.ecn = False
         self._send_syn_ack(request, now, ts_val)
         self.cookies_sent_at = now
 
     def _try_cookie(self, segment: Segment, now: int) -> bool:
         """A bare ACK may complete a handshake that was kept in a cookie. False: it was none of ours."""
-        recent = self.env.settings.tcp_syncookies == 2 or (
+        settings = self.env.settings
+        recent = settings.tcp_syncookies == 2 or (
             self.cookies_sent_at >= 0 and now - self.cookies_sent_at < cookies.MAX_AGE * cookies.MINUTE
         )
-        if not self.env.settings.tcp_syncookies or not recent or segment.flags & SYN:
+        if not settings.tcp_syncookies or not recent or segment.flags & SYN:
             self.env.counters.drop(Drop.LISTEN_ACK)
             return False
-        cookie = (segment.ack - 1) & 0xFFFFFFFF
-        irs = (segment.seq - 1) & 0xFFFFFFFF
+        cookie = wrap(segment.ack - 1)
+        irs = wrap(segment.seq - 1)
         mss = cookies.check(self.env.isn.secret, segment.key, cookie, irs, now)
         if mss == 0:
             self.env.counters.add("SyncookiesFailed")
             self.env.counters.drop(Drop.COOKIE_FAILED)
             return False
         self.env.counters.add("SyncookiesRecv")
-        offset = self.env.isn.timestamp_offset(segment.key) if self.env.settings.tcp_timestamps == 1 else 0
-        offer = SynOptions(mss, -1, False, -1, 0)
-        if segment.has_ts:
-            offer = cookies.offer_of(segment.ts_ecr, mss)
-            offer.ts_val = segment.ts_val
-        request = self._request_for(segment, cookie, now)
+        request = self._request_for(segment, cookies.offer_of(mss, segment.has_ts, segment.ts_ecr), irs, now)
+        request.iss = cookie
         request.answered_at = -1
-        request.offer = offer
-        request.irs = irs
-        request.ts_recent = max(offer.ts_val, 0)
-        request.ts_offset = offset
-        scale = self._own_scale(request)
-        request.rcv_wscale = scale if offer.wscale >= 0 else 0
-        request.ecn = self.env.settings.tcp_ecn > 0 and segment.has_ts and cookies.offers_ecn(segment.ts_ecr)
+        request.ecn = settings.tcp_ecn > 0 and segment.has_ts and cookies.offers_ecn(segment.ts_ecr)
         if self.is_full():
             self._overflow()
         else:
@@ -264,7 +232,7 @@ class Listener(Waiter):
         """A segment of a peer whose SYN waits in the queue (Linux's tcp_check_req). True: a RST answers it."""
         flags = segment.flags
         behind = 0
-        if segment.has_ts and request.offer.ts_val >= 0:
+        if segment.has_ts and request.agreed.ts_on:
             behind = (request.ts_recent - segment.ts_val) & 0xFFFFFFFF
         is_old = 0 < behind < 0x80000000
         if segment.seq == request.irs & 0xFFFFFFFF and flags & (SYN | ACK | RST | FIN) == SYN and not is_old:
@@ -337,11 +305,12 @@ class Listener(Waiter):
 
     def _send_ack(self, request: Request, now: int) -> None:
         """A bare ACK of the SYN."""
-        encoded = b""
-        if request.offer.ts_val >= 0:
-            encoded = emit.timestamp_bytes(self.env.timestamp(request.ts_offset, now), request.ts_recent)
-        field = min(request.window >> request.rcv_wscale, 65535)
-        self.env.replies.append(self._transmit(request, request.iss + 1, ACK, field, encoded))
+        terms = request.agreed
+        transmit = self._answer(request, request.iss + 1, ACK)
+        transmit.window = min(request.window >> terms.rcv_wscale, 65535)
+        if terms.ts_on:
+            transmit.options = emit.timestamp_bytes(self.env.timestamp(terms.ts_offset, now), request.ts_recent)
+        self.env.replies.append(transmit)
 
     def _is_deferred(self, request: Request, segment: Segment) -> bool:
         """TCP_DEFER_ACCEPT: an ACK without text is not enough, for a while."""
@@ -403,17 +372,6 @@ class Listener(Waiter):
             request.again += 1
             self._send_syn_ack(request, now)
         return True
-
-
-def agree(segment: Segment, found: TcpOptions, env: Environment) -> SynOptions:
-    """What of a peer's SYN our settings accept."""
-    settings = env.settings
-    default = DEFAULT_MSS_V4 if is_v4(segment.source) else DEFAULT_MSS_V6
-    mss = found.mss if found.mss > 0 else default
-    wscale = min(found.wscale, 14) if settings.tcp_window_scaling else -1
-    sack = found.sack_permitted and bool(settings.tcp_sack)
-    ts_val = segment.ts_val if segment.has_ts and settings.tcp_timestamps else -1
-    return SynOptions(mss, wscale, sack, ts_val, 0)
 
 
 def _default_mtu(address: bytes, now: int) -> int:

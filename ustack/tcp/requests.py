@@ -5,25 +5,34 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from ustack.tcp.connection import handshake
+from ustack.tcp.agreed import Agreed
 from ustack.tcp.constants import SECOND
-from ustack.tcp.options import SynOptions
+from ustack.tcp.flow import Flow
 
 _MOST_STALE: Final = 64
-
 """This many entries of requests that have gone do no harm."""
 
 
-class Request(handshake.HandshakeRecord):
+class Request:
     """One SYN that was answered: what the third ACK needs (Linux's request_sock)."""
 
-    def __init__(self, key: bytes, irs: int, iss: int, offer: SynOptions, now: int) -> None:
-        super().__init__(irs, iss, offer)
-        self.key = key
-        self.mss = 0
+    def __init__(self, flow: Flow, irs: int, iss: int, agreed: Agreed, now: int) -> None:
+        self.flow = flow
+        self.key = flow.key
+        self.irs = irs
+        self.iss = iss
+        self.agreed = agreed
+        self.ts_recent = 0
+        self.ecn = False
         self.window = 0
+        """The first one that we offer, bytes."""
+        self.resends = 0
+        """How often the timer was due."""
+        self.again = 0
+        """SYN-ACKs but the first: the timer's, and answers to repeated SYNs."""
         self.deadline = now + SECOND
         self.answered_at = now
+        """When the (last) SYN-ACK left, ns; -1: a cookie does not tell."""
         self.created_at = now
         self.limited_at = -1
         """When the last answer left that tcp_invalid_ratelimit limits, ns; -1: none yet."""

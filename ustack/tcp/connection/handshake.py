@@ -4,51 +4,26 @@ from __future__ import annotations
 
 from ustack.drops import Drop
 from ustack.seqnum import unwrap
-from ustack.tcp import options
+from ustack.tcp import agreed
 from ustack.tcp.connection import closing, contents, keepalive
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.constants import DEFAULT_MSS_V4, JIFFY
+from ustack.tcp.constants import JIFFY
 from ustack.tcp.events import EventKind
-from ustack.tcp.options import SynOptions
 from ustack.tcp.owed import OWE_ACK, OWE_SYN
-from ustack.tcp.receiver import window
-from ustack.tcp.sender import acks, buffer, control, mss
+from ustack.tcp.receiver import segments, window
+from ustack.tcp.requests import Request
+from ustack.tcp.sender import acks, opening
 from ustack.tcp.state import Input
 from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ACK, CWR, ECE, FIN, RST, SYN, TcpOptions, parse_options
 
 
-class HandshakeRecord:
-    """What a listener keeps of a SYN (``listener.Request`` fills it)."""
-
-    def __init__(self, irs: int, iss: int, offer: SynOptions) -> None:
-        self.irs = irs
-        self.iss = iss
-        self.offer = offer
-        """What we agreed to: scale, SACK and timestamps of the peer's SYN that our settings allow."""
-        self.rcv_wscale = 0
-        self.ts_recent = max(offer.ts_val, 0)
-        self.ts_offset = 0
-        self.ecn = False
-        self.resends = 0
-        """How often the timer was due."""
-        self.again = 0
-        """SYN-ACKs but the first: the timer's, and answers to repeated SYNs."""
-        self.answered_at = 0
-        """When the (last) SYN-ACK left, ns; -1: a cookie does not tell."""
-
-
 def prepare(tcb: Tcb, mtu: int, now: int) -> None:
     """What both kinds of open share: our MSS, our first window, our clock's offset."""
-    tcb.sender.path_mtu = mtu
-    tcb.agreed.advertised_mss = mss.own_mss(tcb.sender)
-    tcb.receiver.rcv_mss = min(DEFAULT_MSS_V4, tcb.agreed.advertised_mss)
-    tcb.sender.snd_mss = tcb.agreed.advertised_mss
-    if tcb.host.settings.tcp_timestamps == 1:
-        tcb.agreed.ts_offset = tcb.host.isn.timestamp_offset(tcb.flow.key)
-    tcb.sender.congestion = control.make_control(tcb.sender)
-    window.open_initial(tcb.receiver)
+    announced = opening.prepare(tcb.sender, mtu)
+    offset = tcb.host.isn.timestamp_offset(tcb.flow.key) if tcb.host.settings.tcp_timestamps == 1 else 0
+    tcb.agreed.announce(announced, window.open_initial(tcb.receiver, announced), offset)
 
 
 def open_actively(tcb: Tcb, mtu: int, now: int) -> None:
@@ -90,8 +65,7 @@ def in_syn_sent(tcb: Tcb, segment: Segment, now: int) -> bool:
         tcb.simultaneous = True
         tcb.ecn.on = segment.flags & (ECE | CWR) == ECE | CWR and tcb.host.settings.tcp_ecn > 0
         tcb.move(Input.SYN_RECEIVED, now)
-        tcb.sender.snd_wnd = segment.window
-        tcb.sender.max_window = tcb.sender.snd_wnd
+        opening.take_first_window(tcb.sender, segment.window)
         tcb.owed.add(OWE_SYN)
     return False
 
@@ -108,19 +82,24 @@ def _echo_is_ours(tcb: Tcb, segment: Segment, now: int) -> bool:
     return False
 
 
+def our_offer(tcb: Tcb) -> agreed.Agreed:
+    """What our SYN offers."""
+    own = tcb.agreed
+    return agreed.our_offer(tcb.host.settings, own.advertised_mss, own.rcv_wscale, own.ts_offset)
+
+
 def take_offer(tcb: Tcb, segment: Segment, offer: TcpOptions, now: int) -> None:
-    """The peer's SYN: its ISN, its options, its first window (never scaled)."""
-    tcb.receiver.irs = segment.seq
-    tcb.receiver.rcv_nxt = segment.seq + 1
-    tcb.receiver.rcv_wup = tcb.receiver.rcv_nxt
-    tcb.receiver.last_ack_sent = tcb.receiver.rcv_nxt
+    """The peer's SYN, which answers ours or crosses it: its ISN, its options."""
     offer.has_ts = segment.has_ts
-    options.accept_offer(tcb, offer)
-    if tcb.agreed.ts_on:
-        tcb.receiver.ts_recent = segment.ts_val
-        tcb.receiver.ts_recent_at = now
+    begin(tcb, segment.seq, agreed.agree(our_offer(tcb), offer, tcb.flow.is_v4), segment.ts_val, now)
+
+
+def begin(tcb: Tcb, irs: int, terms: agreed.Agreed, ts_val: int, now: int) -> None:
+    """The peer's SYN had sequence number ``irs`` and, where timestamps are agreed upon, ``ts_val``."""
+    tcb.agreed.become(terms)
+    segments.begin(tcb.receiver, irs, ts_val, now)
     window.settle_scale(tcb.receiver)
-    tcb.sender.snd_wl1 = segment.seq
+    opening.take_syn(tcb.sender, irs)
 
 
 def _answered(tcb: Tcb, segment: Segment, now: int) -> None:
@@ -135,37 +114,14 @@ def _answered(tcb: Tcb, segment: Segment, now: int) -> None:
         contents.take_fin(tcb, tcb.receiver.irs + 1 + segment.payload_length, now)
 
 
-def take_request(tcb: Tcb, request: HandshakeRecord, now: int) -> None:
+def take_request(tcb: Tcb, request: Request, now: int) -> None:
     """A listener's request becomes this connection: SYN and SYN-ACK have crossed (the ACK is processed next)."""
-    offer = request.offer
-    tcb.receiver.irs = request.irs
-    tcb.receiver.rcv_nxt = request.irs + 1
-    tcb.receiver.rcv_wup = tcb.receiver.rcv_nxt
-    tcb.receiver.last_ack_sent = tcb.receiver.rcv_nxt
-    tcb.sender.snd_wl1 = request.irs
-    tcb.agreed.ts_offset = request.ts_offset
-    agreed = TcpOptions()
-    agreed.mss = offer.mss
-    agreed.wscale = offer.wscale
-    agreed.sack_permitted = offer.sack
-    agreed.has_ts = offer.ts_val >= 0
-    options.accept_offer(tcb, agreed)
-    if tcb.agreed.ts_on:
-        tcb.receiver.ts_recent = request.ts_recent
-        tcb.receiver.ts_recent_at = now
-    tcb.agreed.rcv_wscale = request.rcv_wscale
-    window.settle_scale(tcb.receiver)
+    begin(tcb, request.irs, request.agreed, request.ts_recent, now)
     tcb.ecn.on = request.ecn
     tcb.syn_resends = request.again
-    tcb.sender.totals.bytes_acked = -1  # the SYN of a passive open is not counted, the peer's is (Linux)
     tcb.receiver.totals.segs_in = 1
     answered_at = request.answered_at if request.answered_at >= 0 else now
-    tcb.sender.scoreboard.sent(tcb.sender.iss, tcb.sender.iss + 1, answered_at)
-    if request.again or request.answered_at < 0:  # Karn: no round trip is measured by this one
-        tcb.sender.scoreboard.mark_all_lost()
-        tcb.sender.scoreboard.resent(tcb.sender.iss, tcb.sender.iss + 1, answered_at)
-        tcb.sender.scoreboard.total_retrans = request.again
-    tcb.sender.snd_nxt = tcb.sender.iss + 1
+    opening.syn_was_answered(tcb.sender, answered_at, request.again, request.again > 0 or request.answered_at < 0)
 
 
 def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
@@ -177,7 +133,7 @@ def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
         tcb.host.counters.drop(Drop.REQUEST_WRONG_ACK)
         return False
     tcb.move(Input.SYN_ACKED, now)
-    tcb.sender.snd_wl1 = unwrap(segment.seq, tcb.receiver.rcv_nxt) - 1
+    acks.expect_window_of(tcb.sender, unwrap(segment.seq, tcb.receiver.rcv_nxt) - 1)
     establish(tcb, now)
     if tcb.sender.fin_queued:
         tcb.move(Input.FIN_SENT, now)
@@ -186,19 +142,8 @@ def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
 
 def establish(tcb: Tcb, now: int) -> None:
     """Both SYNs are acknowledged: buffers, congestion control and keepalive begin (Linux's tcp_init_transfer)."""
-    settings = tcb.host.settings
-    mss.settle_mss(tcb.sender)
-    tcb.sender.congestion = control.make_control(tcb.sender)
-    if tcb.syn_resends > 1:
-        tcb.sender.congestion.cwnd = tcb.sender.snd_mss  # RFC 5681 section 3.1, once more than one SYN was lost (Linux)
-    if tcb.sender.rtt.srtt == 0:
-        tcb.sender.rtt.fall_back()
-    tcb.sender.retransmits = 0
-    tcb.sender.probes_out = 0
-    tcb.sender.retrans_since = 0
-    tcb.receiver.sizing.space = min(tcb.receiver.rcv_wnd, settings.tcp_init_cwnd * tcb.agreed.advertised_mss)
-    tcb.sender.small_sent = tcb.sender.snd_una
-    buffer.grow(tcb.sender)
+    opening.establish(tcb.sender, tcb.syn_resends > 1)
+    window.establish(tcb.receiver)
     keepalive.restart(tcb, now)
     tcb.host.tell(EventKind.ESTABLISHED, tcb)
     tcb.host.tell(EventKind.WRITABLE, tcb)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ustack.tcp import options
+from ustack.tcp.connection import handshake
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.owed import OWE_ACK, OWE_KEEPALIVE, OWE_RST, OWE_SYN, OWE_WINDOW_PROBE
 from ustack.tcp.receiver import ack_policy
@@ -73,7 +73,8 @@ def _syn(tcb: Tcb, now: int) -> Transmit:
     output.syn_sent(tcb.sender, now)
     if not first:
         tcb.syn_resends += 1
-    transmit = tcb.emitter.syn(tcb.sender.iss, flags, options.syn_options(tcb, is_answer, now))
+    offer = tcb.agreed if is_answer else handshake.our_offer(tcb)
+    transmit = tcb.emitter.syn(tcb.sender.iss, flags, offer, now)
     if not tcb.timers.is_armed(Timer.RETRANSMIT):
         tcb.timers.arm_loss(LossTimer.RTO, now + tcb.sender.rtt.rto)
     return transmit

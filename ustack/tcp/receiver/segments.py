@@ -16,6 +16,17 @@ from ustack.wire.frame import Segment
 from ustack.wire.tcp import PSH
 
 
+def begin(receiver: Receiver, irs: int, ts_val: int, now: int) -> None:
+    """The peer's SYN had sequence number ``irs`` and, where timestamps are agreed upon, ``ts_val``."""
+    receiver.irs = irs
+    receiver.rcv_nxt = irs + 1
+    receiver.rcv_wup = irs + 1
+    receiver.last_ack_sent = irs + 1
+    if receiver.agreed.ts_on:
+        receiver.ts_recent = ts_val
+        receiver.ts_recent_at = now
+
+
 def take_text(receiver: Receiver, segment: Segment, seq: int, now: int) -> None:
     """Take the text of a segment whose first byte has sequence number ``seq`` (step seven)."""
     length = segment.payload_length

@@ -7,7 +7,7 @@ RFC 9293 section 3.8.6 with Linux's arithmetic (``__tcp_select_window``, ``tcp_g
 from __future__ import annotations
 
 from ustack.settings import Settings
-from ustack.tcp.constants import MAX_WINDOW, MAX_WSCALE
+from ustack.tcp.constants import DEFAULT_MSS_V4, MAX_WINDOW, MAX_WSCALE
 from ustack.tcp.receiver.state import Receiver
 
 
@@ -27,26 +27,30 @@ def initial(settings: Settings, buffer: int, clamp: int, mss: int) -> tuple[int,
     return space, scale
 
 
-def open_initial(receiver: Receiver) -> None:
-    """Choose the first window and the scale before our SYN leaves."""
+def open_initial(receiver: Receiver, mss: int) -> int:
+    """Choose the first window before our SYN leaves, which announces ``mss``. Returns the scale that it offers."""
     settings = receiver.host.settings
     clamp = receiver.options.window_clamp
-    receiver.rcv_wnd, receiver.agreed.rcv_wscale = initial(
-        settings, receiver.rcv_buffer, clamp, receiver.agreed.advertised_mss
-    )
-    receiver.window_clamp = min(clamp or MAX_WINDOW << MAX_WSCALE, MAX_WINDOW << receiver.agreed.rcv_wscale)
+    receiver.rcv_mss = min(DEFAULT_MSS_V4, mss)
+    receiver.rcv_wnd, scale = initial(settings, receiver.rcv_buffer, clamp, mss)
+    receiver.window_clamp = min(clamp or MAX_WINDOW << MAX_WSCALE, MAX_WINDOW << scale)
     receiver.rcv_ssthresh = receiver.rcv_wnd
-    receiver.sizing.space = min(receiver.rcv_wnd, 10 * receiver.agreed.advertised_mss)
+    receiver.sizing.space = min(receiver.rcv_wnd, 10 * mss)
     receiver.receive_ring.resize(receiver.rcv_buffer)
+    return scale
 
 
 def settle_scale(receiver: Receiver) -> None:
     """The peer did not offer window scaling: ours is off, and no window beyond 65 535 can be told."""
     if not receiver.agreed.wscale_on:
-        receiver.agreed.rcv_wscale = 0
-        receiver.agreed.snd_wscale = 0
         receiver.window_clamp = min(receiver.window_clamp, MAX_WINDOW)
         receiver.rcv_ssthresh = min(receiver.rcv_ssthresh, receiver.window_clamp)
+
+
+def establish(receiver: Receiver) -> None:
+    """Both SYNs are acknowledged: how fast the application reads is measured from here."""
+    most = receiver.host.settings.tcp_init_cwnd * receiver.agreed.advertised_mss
+    receiver.sizing.space = min(receiver.rcv_wnd, most)
 
 
 def _candidate(receiver: Receiver) -> int:

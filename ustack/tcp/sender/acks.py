@@ -62,6 +62,11 @@ def take_syn_ack(sender: Sender, segment: Segment, now: int) -> None:
     _account(sender, segment, sender.iss + 1, TcpOptions(), now)
 
 
+def expect_window_of(sender: Sender, seq: int) -> None:
+    """A segment with ``seq`` or later tells the window."""
+    sender.snd_wl1 = seq
+
+
 def _update_window(sender: Sender, segment: Segment, seq: int, ack: int, now: int) -> bool:
     """SND.WND from the newest segment (RFC 9293 section 3.10.7.4; Linux's tcp_may_update_window). True: it changed."""
     window = segment.window << sender.agreed.snd_wscale
