@@ -195,9 +195,7 @@ class UdpTable:
 
     def open(self, address: bytes, port: int, options: SocketOptions, now: int) -> UdpEndpoint:
         """A new endpoint; port 0 is an ephemeral one. Raises EADDRINUSE, EADDRNOTAVAIL."""
-        free = is_any(address) or is_multicast(address) or options.freebind or options.transparent
-        if not free and not self.network.is_local(address) and not self.network.is_broadcast(address):
-            raise from_errno(errno.EADDRNOTAVAIL)
+        self.check_local(address, options)
         if port == 0:
             port = self._ephemeral(address, options)
         elif self._conflicts(address, port, options):
@@ -206,6 +204,12 @@ class UdpTable:
         self.insert(endpoint)
         self._by_port.setdefault(port, []).append(endpoint)
         return endpoint
+
+    def check_local(self, address: bytes, options: SocketOptions) -> None:
+        """bind() may use this address. Raises EADDRNOTAVAIL."""
+        free = is_any(address) or is_multicast(address) or options.freebind or options.transparent
+        if not free and not self.network.is_local(address) and not self.network.is_broadcast(address):
+            raise from_errno(errno.EADDRNOTAVAIL)
 
     def __len__(self) -> int:
         return sum(len(endpoints) for endpoints in self._by_port.values())

@@ -4,7 +4,7 @@
 is the kernel's socket with the semantics of its system calls; below are the Stack's endpoints. The tests run on
 kernel sockets and on these, and CPython's own test_socket passes. What a kernel socket does and these do not:
 
-- There is no name service: hosts are numeric, "", "localhost" (always ``::1``, ``127.0.0.1``), "<broadcast>".
+- Names are those of this machine's resolver (``socket.getaddrinfo``), which the kernel's sockets ask, too.
 - ``fileno()`` is a descriptor to watch, not to read from or to write to (``readiness.py``). POLLERR shows as readable
   and writable, an unconnected TCP socket as readable, urgent data brings POLLIN beside POLLPRI.
 - ``detach()`` leaves a socket alive that only ``Host.socket(fileno=...)`` can take up again.

@@ -1,16 +1,17 @@
 """Addresses as applications write them: ``(host, port)`` and ``(host, port, flowinfo, scope_id)``.
 
-Inside, an address is 16 bytes and IPv4 is v4-mapped. There is no name service: a host is numeric, ``""``,
-``"localhost"`` or ``"<broadcast>"``; anything else is the ``socket.gaierror`` that the standard
-library raises for a name that nobody knows.
+Inside, an address is 16 bytes and IPv4 is v4-mapped. Names are resolved by this machine's resolver, as the standard
+library does it: the first address of ``socket.getaddrinfo``.
 """
 
 from __future__ import annotations
 
 import socket
-from typing import Final
+from operator import index
+from typing import Any, Final
 
-from ustack.wire.address import ANY, ANY_V4, BROADCAST, LOOPBACK, V4_PREFIX
+from ustack.socket.arguments import judge
+from ustack.wire.address import ANY, ANY_V4, BROADCAST, V4_PREFIX
 
 LOOPBACK_V4: Final = V4_PREFIX + bytes((127, 0, 0, 1))
 
@@ -19,61 +20,48 @@ Address = tuple[bytes, int]
 
 
 def resolve(family: int, host: str | bytes | bytearray) -> bytes:
-    """16 bytes for a host as an application writes it. Raises ``socket.gaierror``, TypeError, UnicodeError."""
-    if isinstance(host, (bytes, bytearray)):
-        text = bytes(host).decode("ascii", "strict")
-    elif isinstance(host, str):
-        text = host
-    else:
-        raise TypeError(f"str, bytes or bytearray expected, not {type(host).__name__}")
-    if "\0" in text:
-        raise TypeError("host name must not contain null character")
+    """16 bytes for a host as an application writes it: setipaddr() of socketmodule.c. Asks the resolver for a name, so
+    it may block. Raises ``socket.gaierror``."""
+    text = host if isinstance(host, str) else bytes(host).decode("utf-8", "surrogateescape")
     v4 = family == socket.AF_INET
     if text == "":
         return ANY_V4 if v4 else ANY
-    if text == "<broadcast>" and v4:
+    if text == "<broadcast>":
         return BROADCAST
-    if text == "localhost":
-        return LOOPBACK_V4 if v4 else LOOPBACK
     try:
         packed = socket.inet_pton(family, text)
-    except OSError:
-        text = text.encode("idna").decode("ascii")  # the standard library's errors for what is no host name
-        found = socket.getaddrinfo(text, None, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)
+    except (OSError, ValueError):
+        international = isinstance(host, str) and not host.isascii()
+        name = text.encode("idna") if international else text.encode("utf-8", "surrogateescape")
+        found = socket.getaddrinfo(name, None, family)
         packed = socket.inet_pton(family, str(found[0][4][0]).partition("%")[0])
     return V4_PREFIX + packed if v4 else packed
 
 
-def parse(family: int, address: object, caller: str) -> Address:
-    """16 bytes and the port of an application's address; ``caller`` stands in the messages, ``bind`` say.
+def parse(family: int, kind: int, address: Any, caller: str, *before: Any) -> Address:
+    """16 bytes and the port of an application's address, the last argument of ``caller``, ``bind`` say (``before`` it
+    stand others).
 
-    Raises what the standard library raises: TypeError, OverflowError, ``socket.gaierror``."""
-    name = "AF_INET" if family == socket.AF_INET else "AF_INET6"
-    if not isinstance(address, tuple):
-        raise TypeError(f"{caller}(): {name} address must be tuple, not {type(address).__name__}")
+    Raises what the standard library raises: TypeError, OverflowError, ``socket.gaierror``. May block in the resolver:
+    not to be called with the driver's lock held."""
+    if not _is_plain(family, address):
+        judge(family, kind, caller, *before, address)
+    host, port = address[:2]
+    return resolve(family, host), index(port)
+
+
+def _is_plain(family: int, address: Any) -> bool:
+    """Nothing is wrong with the address, except that its host may be unknown."""
     most = 2 if family == socket.AF_INET else 4
-    if not 2 <= len(address) <= most:
-        shape = "a pair (host, port)" if most == 2 else "a tuple (host, port[, flowinfo[, scopeid]])"
-        raise TypeError(f"{caller}(): wrong format for {name} address, {shape} is needed")
-    host, port = address[0], address[1]
-    if not isinstance(port, int):
-        port = _index(port)
-    packed = resolve(family, host)
-    if not 0 <= port <= 65535:
-        raise OverflowError(f"{caller}(): port must be 0-65535.")
-    if len(address) > 2 and not 0 <= _index(address[2]) <= 0xFFFFF:
-        raise OverflowError(f"{caller}(): flowinfo must be 0-1048575.")
-    if len(address) > 3:
-        _index(address[3])
-    return packed, port
-
-
-def _index(value: object) -> int:
-    """The int that ``value`` stands for; TypeError when it stands for none."""
-    try:
-        return value.__index__()  # type: ignore[attr-defined, no-any-return]
-    except AttributeError:
-        raise TypeError(f"'{type(value).__name__}' object cannot be interpreted as an integer") from None
+    if type(address) is not tuple or not 2 <= len(address) <= most:
+        return False
+    host, port = address[:2]
+    if type(host) is not str or not host.isascii() or "\0" in host or type(port) is not int or not 0 <= port <= 65535:
+        return False
+    if most == 4 and host in ("<broadcast>", "255.255.255.255"):
+        return False
+    rest = address[2:]
+    return not rest or (all(type(item) is int and item >= 0 for item in rest) and rest[0] <= 0xFFFFF)
 
 
 def present(family: int, address: bytes, port: int) -> tuple[str, int] | tuple[str, int, int, int]:

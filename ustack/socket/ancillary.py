@@ -6,8 +6,10 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable
+from operator import index
 from typing import Any, Final
 
+from ustack.socket.arguments import readable_bytes
 from ustack.socket.core import Core, failure
 from ustack.socket.datagram import DatagramCore
 from ustack.socket.stream import StreamCore
@@ -15,6 +17,7 @@ from ustack.udp import Received
 from ustack.wire.address import is_v4
 
 MSG_CTRUNC: Final = int(socket.MSG_CTRUNC)
+MOST_PIECES: Final = 1024
 IPPROTO_IP: Final = 0
 IPPROTO_TCP: Final = 6
 IPPROTO_IPV6: Final = 41
@@ -39,10 +42,10 @@ _FIELDS: Final = {
 }
 
 
-def check_space(space: int) -> None:
-    """The application's room for control messages. Raises ValueError."""
-    if not 0 <= space <= 2**31 - 1:
-        raise ValueError("invalid ancillary data buffer length")
+def check_pieces(count: int) -> None:
+    """How many buffers one call may name (UIO_MAXIOV). Raises EMSGSIZE."""
+    if count > MOST_PIECES:
+        raise failure(errno.EMSGSIZE)
 
 
 def control_messages(core: Core, datagram: Received | None, space: int) -> tuple[list[Ancillary], int]:
@@ -87,16 +90,9 @@ def _about_v6(core: Core, datagram: Received) -> list[Ancillary]:
     return found
 
 
-def checked(ancdata: Iterable[Any]) -> list[Ancillary]:
-    """The control messages of an application's sendmsg(). Raises TypeError."""
-    if not isinstance(ancdata, Iterable):
-        raise TypeError("sendmsg() argument 2 must be an iterable")
-    found = []
-    for item in ancdata:
-        if not isinstance(item, (tuple, list)) or len(item) != 3:
-            raise TypeError("[sendmsg() ancillary data items] must be 3-item sequences")
-        found.append((int(item[0]), int(item[1]), bytes(memoryview(item[2]))))
-    return found
+def listed(ancdata: Iterable[Any]) -> list[Ancillary]:
+    """The control messages of an application's sendmsg(), which nothing is wrong with."""
+    return [(index(level), index(kind), bytes(readable_bytes(data))) for level, kind, data in ancdata]
 
 
 def apply(core: Core, messages: list[Ancillary]) -> list[tuple[str, int]]:

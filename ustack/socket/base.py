@@ -9,9 +9,11 @@ import os
 import socket
 import warnings
 from collections.abc import Callable
-from typing import Any, Final, Self, SupportsIndex, TypeVar
+from operator import index
+from typing import Any, Final, Self, TypeVar
 
 from ustack.socket.address import present
+from ustack.socket.arguments import is_int, judge, readable_bytes, seconds
 from ustack.socket.core import Core, failure
 from ustack.socket.readiness import ERR, HUP, IN, OUT
 from ustack.socket.sockopt import find_option, set_option
@@ -20,7 +22,6 @@ T = TypeVar("T")
 TO_READ: Final = IN | ERR | HUP
 TO_WRITE: Final = OUT | ERR | HUP
 NS: Final = 1_000_000_000
-INT_MAX: Final = 2**31 - 1
 MAX_OPTION: Final = 1024
 
 
@@ -30,22 +31,41 @@ class SocketBase:
     At its end the driver sends, and the descriptor changes its looks. The lock is outermost, so
     that no exception of a signal handler can leave it locked."""
 
-    _core: Core | None = None
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_core",
+        "_family",
+        "_io_refs",
+        "_kind",
+        "_lock",
+        "_net",
+        "_own_fd",
+        "_proto",
+        "_timeout",
+        "_timeout_s",
+    )
+
+    def __new__(cls, *arguments: object, **named: object) -> Self:
+        made = super().__new__(cls)
+        made._core = None  # for __del__, when __init__ fails
+        return made
 
     def __init__(self, core: Core, proto: int, timeout: float | None) -> None:
+        self._core: Core | None
         self._net = core.net
         self._lock = core.net.driver.lock
         self._family = core.family
         self._kind = core.kind
         self._proto = proto
-        self._timeout: int | None = None
+        self._timeout: int | None
         """What a core's call takes as its limit when it is None or 0; else ns, kept by ``_patiently``."""
-        self._timeout_s: float | None = None
+        self._timeout_s: float | None
         self._io_refs = 0
         self._closed = False
         self._own_fd = -1
         """A second descriptor for the same pair: of a dup()."""
-        self.settimeout(timeout)
+        self._keep_timeout(timeout)
         self._core = core
 
     def _live(self) -> Core:
@@ -77,19 +97,18 @@ class SocketBase:
 
     def settimeout(self, value: float | None) -> None:
         """None: block; 0: never block; else seconds. Rounded up to the nanosecond, as the standard library does."""
+        self._keep_timeout(value)
+        if self._core is None:
+            raise failure(errno.EBADF)
+        self._show_blocking()
+
+    def _keep_timeout(self, value: float | None) -> None:
         if value is None:
             self._timeout = self._timeout_s = None
-            self._show_blocking()
             return
-        if math.isnan(value):  # TypeError for what is no number
-            raise ValueError("Invalid value NaN (not a number)")
-        if value < 0:
-            raise ValueError("Timeout value out of range")
-        if value > 2**31 * 4:
-            raise OverflowError("timestamp too large to convert to C _PyTime_t")
-        self._timeout = math.ceil(value * NS)
+        judge(self._family, self._kind, "settimeout", value)
+        self._timeout = math.ceil(seconds(value) * NS)
         self._timeout_s = self._timeout / NS
-        self._show_blocking()
 
     def _show_blocking(self) -> None:
         core = self._core
@@ -106,7 +125,9 @@ class SocketBase:
         """The socket's time-out, as gettimeout() tells it."""
         return self._timeout_s
 
-    def setblocking(self, flag: bool) -> None:
+    def setblocking(self, flag: Any) -> None:
+        if flag is not True and flag is not False:
+            judge(self._family, self._kind, "setblocking", flag)
         self.settimeout(None if flag else 0.0)
 
     def getblocking(self) -> bool:
@@ -156,23 +177,24 @@ class SocketBase:
 
     def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None, /) -> None:
         """An int, bytes (a struct, a name), or None with a length. Raises what Linux raises for each option."""
+        if not (is_int(level) and is_int(optname) and optlen is None and (is_int(value) or type(value) is bytes)):
+            rest = () if optlen is None else (optlen,)
+            judge(self._family, self._kind, "setsockopt", level, optname, value, *rest)
+            level, optname = index(level), index(optname)
         if value is None:
-            if optlen is None:
-                raise TypeError("setsockopt() requires 4 arguments when the third argument is None")
             data = None
-        elif optlen is not None:
-            raise TypeError("setsockopt() argument 3 must be NoneType, not " + type(value).__name__)
         elif hasattr(value, "__index__"):
-            data = as_int(value).to_bytes(4, "little", signed=True)
+            data = index(value).to_bytes(4, "little", signed=True)
         else:
-            data = bytes(memoryview(value))
+            data = bytes(readable_bytes(value))
         with self._lock, self._live() as core:
-            set_option(core, level, optname, data)
+            set_option(core, level, optname, data, 4 if optlen is None else index(optlen))
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> Any:
         """An int, or with ``buflen`` (1 to 1024) bytes."""
-        if not 0 <= buflen <= MAX_OPTION:
-            raise OSError("getsockopt buflen out of range")
+        if not (is_int(level) and is_int(optname) and is_int(buflen) and 0 <= buflen <= MAX_OPTION):
+            judge(self._family, self._kind, "getsockopt", level, optname, buflen)
+            level, optname, buflen = index(level), index(optname), index(buflen)
         with self._lock, self._live() as core:
             value = find_option(core, level, optname, buflen or 4)
         return value if buflen else int.from_bytes(value.ljust(4, b"\0"), "little", signed=True)
@@ -199,17 +221,11 @@ class SocketBase:
 
     def get_inheritable(self) -> bool:
         """Whether a child process inherits the descriptor (by default not)."""
-        return os.get_inheritable(self._fd_or_raise())
+        return os.get_inheritable(self.fileno())
 
     def set_inheritable(self, inheritable: bool) -> None:
         """What a child inherits is the descriptor, not the socket behind it."""
-        os.set_inheritable(self._fd_or_raise(), inheritable)
-
-    def _fd_or_raise(self) -> int:
-        fd = self.fileno()
-        if fd < 0:
-            raise failure(errno.EBADF)
-        return fd
+        os.set_inheritable(self.fileno(), inheritable)
 
     def detach(self) -> int:
         """Give the socket up without closing it; returns its descriptor, -1 when it was closed before.
@@ -269,13 +285,3 @@ class SocketBase:
         self._core = None
         core.net.driver.defer(core.release)
         self._close_own_fd()
-
-
-def as_int(value: SupportsIndex) -> int:
-    """A C int, as the standard library converts its arguments: OverflowError."""
-    number = value.__index__()
-    if number > INT_MAX:
-        raise OverflowError("signed integer is greater than maximum")
-    if number < -INT_MAX - 1:
-        raise OverflowError("signed integer is less than minimum")
-    return number

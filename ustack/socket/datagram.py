@@ -45,14 +45,15 @@ class DatagramCore(Core):
         return self.endpoint.local
 
     def peer_name(self) -> Address:
-        if self.peer is None:
+        if self.peer is None or not self.peer[1]:  # port 0 is nobody's, though connect() took it
             raise failure(errno.ENOTCONN)
         return self.peer
 
     def bind(self, address: bytes, port: int) -> None:
-        if self.endpoint is not None:
-            raise failure(errno.EINVAL)
         if self.family == socket.AF_INET6 and self.options.v6only and is_v4(address):
+            raise failure(errno.EINVAL)
+        self.net.stack.udp.check_local(address, self.options)
+        if self.endpoint is not None:
             raise failure(errno.EINVAL)
         self._open(address, port)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
 from collections.abc import Callable
+from operator import index
 from typing import Any, Final, Self
 
 from ustack.counters import Counters
+from ustack.socket.arguments import is_int
 from ustack.socket.core import Attachment, Driver, failure
 from ustack.socket.datagram import DatagramCore
 from ustack.socket.socket import DEFAULT_BACKLOG, Socket
@@ -18,6 +19,8 @@ from ustack.stack.stack import Stack
 
 AF_INET: Final = int(socket.AF_INET)
 FLAGS: Final = int(socket.SOCK_NONBLOCK) | int(socket.SOCK_CLOEXEC)
+SOCK_MAX: Final = 11
+IPPROTO_MAX: Final = 263
 _UNSET: Final[Any] = object()
 
 
@@ -57,6 +60,9 @@ class Host:
         ESOCKTNOSUPPORT, ENETDOWN after close()."""
         if fileno is not None:
             return self._attach(fileno)
+        if not (is_int(family) and is_int(type) and is_int(proto)):
+            socket.socket(family, type, proto).close()  # raises what is wrong with them
+            family, type, proto = index(family), index(type), index(proto)  # noqa: A001
         family = int(socket.AF_INET) if family == -1 else int(family)
         kind = int(socket.SOCK_STREAM) if type == -1 else int(type)
         proto = 0 if proto == -1 else int(proto)
@@ -69,14 +75,10 @@ class Host:
         return Socket(core, proto, timeout)
 
     def _attach(self, fileno: int) -> Socket:
-        if not isinstance(fileno, int):
-            raise TypeError(f"integer argument expected, got {type(fileno).__name__}")
-        if fileno < 0:
-            raise ValueError("negative file descriptor")
         with self.driver.lock:
             core = self._net.detached.pop(fileno, None)
         if core is None:
-            os.fstat(fileno)  # raises EBADF
+            socket.socket(fileno=fileno).detach()  # raises what is wrong with it
             raise failure(errno.ENOTSOCK)
         attached = Socket(core, core.protocol, socket.getdefaulttimeout())
         if fileno in core.extra_fds:
@@ -86,32 +88,43 @@ class Host:
 
     def create_connection(
         self,
-        address: tuple[str, int],
+        address: tuple[str | None, int | str | None],
         timeout: float | None = _UNSET,
         source_address: tuple[str, int] | None = None,
         *,
         all_errors: bool = False,
     ) -> Socket:
-        """As ``socket.create_connection()``, for a numeric host or "localhost"."""
-        host, port = address[:2]
+        """As ``socket.create_connection()``: every address of the host is tried, as the machine's resolver orders them.
+        The port may be the name of a service."""
+        host, port = address
         errors: list[Exception] = []
-        for family, target in _numeric(host, port):
-            found = self.socket(family)
+        for family, _, _, _, target in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+            found = None
             try:
+                found = self.socket(family)
                 if timeout is not _UNSET:
                     found.settimeout(timeout)
                 if source_address:
                     found.bind(source_address)
                 found.connect(target)
             except OSError as error:
-                found.close()
+                if not all_errors:
+                    errors.clear()
                 errors.append(error)
+                if found is not None:
+                    found.close()
+            except BaseException:
+                if found is not None:
+                    found.close()
+                raise
             else:
                 return found
+        if not errors:
+            raise OSError("getaddrinfo returns an empty list")
         try:
             if all_errors:
                 raise ExceptionGroup("create_connection failed", errors)
-            raise errors[-1]
+            raise errors[0]
         finally:
             errors.clear()
 
@@ -170,18 +183,12 @@ def _core_type(family: int, kind: int, proto: int) -> type[StreamCore] | type[Da
     """Which core serves these three; the errno of Linux's socket(2) for what none does."""
     if family not in (socket.AF_INET, socket.AF_INET6):
         raise failure(errno.EAFNOSUPPORT)
+    if 0 <= kind < SOCK_MAX and not 0 <= proto < IPPROTO_MAX:
+        raise failure(errno.EINVAL)
     if kind == socket.SOCK_STREAM and proto in (0, socket.IPPROTO_TCP):
         return StreamCore
     if kind == socket.SOCK_DGRAM and proto in (0, socket.IPPROTO_UDP):
         return DatagramCore
     if kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
         raise failure(errno.EPROTONOSUPPORT)
-    raise failure(errno.ESOCKTNOSUPPORT if 0 <= kind < 11 else errno.EINVAL)
-
-
-def _numeric(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
-    """The families and addresses that ``host`` may mean; ``socket.gaierror`` for a name."""
-    if host in ("localhost", ""):
-        return [(socket.AF_INET6, ("::1", port)), (socket.AF_INET, ("127.0.0.1", port))]
-    found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
-    return [(int(entry[0]), (str(entry[4][0]), port)) for entry in found]
+    raise failure(errno.ESOCKTNOSUPPORT if 0 <= kind < SOCK_MAX else errno.EINVAL)

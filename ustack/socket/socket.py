@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from operator import index
 from typing import Any, Final, Self
 
-from ustack.socket.address import parse, present
-from ustack.socket.base import TO_READ, TO_WRITE, as_int
+from ustack.socket.address import Address, parse, present
+from ustack.socket.arguments import is_int, judge
+from ustack.socket.base import TO_READ, TO_WRITE
 from ustack.socket.core import Core, failure
 from ustack.socket.transfer import Transfer
 
@@ -25,16 +27,21 @@ class Socket(Transfer):
     close() while another thread blocks in a call on the same socket does what Linux does: that call goes on, and
     the socket lives until it returns; shutdown() wakes it at once. Only Host.close() ends every call: ENETDOWN."""
 
+    __slots__ = ()
+
     def __init__(self, core: Core, proto: int = 0, timeout: float | None = None) -> None:
         super().__init__(core, proto, timeout)
 
     def bind(self, address: object, /) -> None:
         """Raises EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound already)."""
+        where = parse(self._family, self._kind, address, "bind")
         with self._lock, self._live() as core:
-            core.bind(*parse(core.family, address, "bind"))
+            core.bind(*where)
 
     def listen(self, backlog: int = DEFAULT_BACKLOG, /) -> None:
-        backlog = as_int(backlog)
+        if not is_int(backlog):
+            judge(self._family, self._kind, "listen", backlog)
+            backlog = index(backlog)
         with self._lock, self._live() as core:
             core.listen(max(backlog, 0))
 
@@ -50,8 +57,9 @@ class Socket(Transfer):
 
     def connect(self, address: object, /) -> None:
         """Raises what the connection ends with: ECONNREFUSED, ETIMEDOUT, ...; EINPROGRESS for a time-out of 0."""
+        where = parse(self._family, self._kind, address, "connect")
         with self._lock, self._live() as core:
-            code = self._connect(core, address, "connect")
+            code = self._connect(core, where)
         if code == errno.EWOULDBLOCK and self._timeout:
             raise TimeoutError("timed out")
         if code:
@@ -59,13 +67,13 @@ class Socket(Transfer):
 
     def connect_ex(self, address: object, /) -> int:
         """As connect(), but returns the errno; EAGAIN for a time-out that passed."""
+        where = parse(self._family, self._kind, address, "connect_ex")
         if self._core is None:
             return errno.EBADF
         with self._lock, self._live() as core:
-            return self._connect(core, address, "connect_ex")
+            return self._connect(core, where)
 
-    def _connect(self, core: Core, address: object, caller: str) -> int:
-        where = parse(core.family, address, caller)
+    def _connect(self, core: Core, where: Address) -> int:
         try:
             core.connect(*where, 0 if self._timeout else self._timeout)
         except OSError as error:
@@ -78,7 +86,9 @@ class Socket(Transfer):
 
     def shutdown(self, how: int, /) -> None:
         """SHUT_RD, SHUT_WR or SHUT_RDWR. Raises ENOTCONN, EINVAL."""
-        how = as_int(how)
+        if not is_int(how):
+            judge(self._family, self._kind, "shutdown", how)
+            how = index(how)
         with self._lock, self._live() as core:
             if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
                 raise failure(errno.EINVAL)

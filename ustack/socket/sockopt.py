@@ -54,8 +54,11 @@ def _is_level(core: Core, level: int) -> bool:
     return level in _LEVELS
 
 
-def set_option(core: Core, level: int, number: int, data: bytes | None) -> None:
-    """setsockopt(2). ``data`` None is a null pointer. Raises ENOPROTOOPT, EINVAL, EFAULT and what the option says."""
+def set_option(core: Core, level: int, number: int, data: bytes | None, length: int = 4) -> None:
+    """setsockopt(2). ``data`` None is a null pointer with a ``length``. Raises ENOPROTOOPT, EINVAL, EFAULT and what
+    the option says."""
+    if length < 0:
+        raise failure(errno.EINVAL)
     option = _row(core, level, number)
     if data is None:
         data = _null(core, level, option)

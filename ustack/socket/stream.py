@@ -14,7 +14,7 @@ from ustack.socket.text import TextCore, is_opening
 from ustack.stack.ports import Reservation
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.state import State
-from ustack.wire.address import ANY, ANY_V4, LOOPBACK, is_any, is_v4
+from ustack.wire.address import ANY, ANY_V4, LOOPBACK, is_any, is_multicast, is_v4
 
 SECOND: Final = 1_000_000_000
 _ABORTED_LOUDLY: Final = frozenset({State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSE_WAIT})
@@ -58,9 +58,10 @@ class StreamCore(TextCore):
         return connection.remote
 
     def bind(self, address: bytes, port: int) -> None:
-        if self.bound is not None or self.listener is not None or self.connection is not None:
-            raise failure(errno.EINVAL)
         if self.family == socket.AF_INET6 and self.options.v6only and is_v4(address):
+            raise failure(errno.EINVAL)
+        self.net.stack.check_local(address, self.options)
+        if self.bound is not None or self.listener is not None or self.connection is not None:
             raise failure(errno.EINVAL)
         self.chosen_port = port != 0
         if not port and self.options.bind_address_no_port:
@@ -124,6 +125,8 @@ class StreamCore(TextCore):
         if self.connection is None:
             self._start_connecting(address, port)
             pending = errno.EINPROGRESS
+            if limit == 0:  # told even when the answer is here already, by a loop-back
+                raise failure(pending)
         connection = self.connection
         assert connection is not None
         if is_opening(connection):
@@ -143,6 +146,8 @@ class StreamCore(TextCore):
         if is_any(address):
             address = LOOPBACK_V4 if self.family == socket.AF_INET or is_v4(address) else LOOPBACK
         local, local_port = self.bound or (self.wildcard(), 0)
+        if is_multicast(local) or self.net.stack.ip.is_broadcast(local):
+            local = self.wildcard()
         connection = self.net.stack.connect(
             local, local_port, address, port, self.options, self.now(), self.reservation
         )

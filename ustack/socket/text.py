@@ -43,9 +43,7 @@ class TextCore(Core):
         deadline = self.deadline(limit, self.rcvtimeo)
         while True:
             copied = self._copy(view, flags, copied)
-            if copied >= (wanted or 1) or self._is_read_out(copied, limit):
-                break
-            if not size and self._has_news(0):
+            if copied >= (wanted or 1) or (not size and self._has_unread()) or self._is_read_out(copied, limit):
                 break
             if flags & MSG_PEEK:
                 kept = copied
@@ -93,6 +91,9 @@ class TextCore(Core):
         if self.shut & RCV_SHUTDOWN:
             return True
         return connection is not None and (connection.at_eof() or connection.state is State.CLOSED)
+
+    def _has_unread(self) -> bool:
+        return self.connection is not None and self.connection.unread() > 0
 
     def _has_news(self, had: int) -> bool:
         """More than ``had`` bytes, or a reason not to wait for them."""

@@ -7,10 +7,12 @@ import os
 import socket
 import stat
 from collections.abc import Iterable
+from operator import index
 from typing import Any, BinaryIO, Final
 
 from ustack.socket.address import Address, parse, present
-from ustack.socket.ancillary import Ancillary, apply, check_space, checked, control_messages
+from ustack.socket.ancillary import Ancillary, apply, check_pieces, control_messages, listed
+from ustack.socket.arguments import fill, is_int, is_plain, judge, readable_bytes, writable_bytes
 from ustack.socket.base import TO_READ, TO_WRITE, SocketBase
 from ustack.socket.core import Core
 from ustack.socket.datagram import DatagramCore
@@ -31,46 +33,36 @@ class _Arrival:
         self.datagram = datagram
 
 
-def _readable_view(data: object) -> memoryview:
-    """The bytes of an argument; TypeError as the standard library's for what has none."""
-    try:
-        view = memoryview(data)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'") from None
-    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+class _Scratch(bytearray):
+    """Stands in for a buffer that has no plain view, until the data has come."""
 
 
-def _writable_view(buffer: object) -> memoryview:
-    view = memoryview(buffer)  # type: ignore[arg-type]
-    if view.readonly:
-        raise TypeError(f"read-write bytes-like object expected, not {type(buffer).__name__}")
-    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+def _space_of(buffer: Any) -> memoryview:
+    view = writable_bytes(buffer)
+    return view if view is not None else memoryview(_Scratch(memoryview(buffer).nbytes))
 
 
-def _window(caller: str, buffer: object, nbytes: int) -> memoryview:
-    """The part of ``buffer`` that a receiving call may fill. Raises ValueError, TypeError."""
-    view = _writable_view(buffer)
-    if nbytes < 0:
-        raise ValueError(f"negative buffersize in {caller}")
-    if nbytes <= len(view):
-        return view[:nbytes] if nbytes else view
-    if caller == "recv_into":
-        raise ValueError("buffer too small for requested bytes")
-    raise ValueError("nbytes is greater than the length of the buffer")
+def _put(buffer: Any, view: memoryview, count: int) -> None:
+    """``count`` bytes have come into ``view``, which ``_space_of(buffer)`` gave: they belong into ``buffer``."""
+    if type(view.obj) is _Scratch:
+        fill(buffer, view[:count])
 
 
 class Transfer(SocketBase):
     """Sending and receiving."""
 
+    __slots__ = ()
+
     # Receiving
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """At most ``bufsize`` bytes; b"" at the end of a stream."""
-        if bufsize < 0:
-            raise ValueError("negative buffersize in recv")
-        with self._lock, self._live() as core:
+        if not (is_int(bufsize) and bufsize > 0 and is_int(flags)):
+            judge(self._family, self._kind, "recv", bufsize, flags)
+            bufsize, flags = index(bufsize), index(flags)
             if bufsize == 0:
                 return b""
+        with self._lock, self._live() as core:
             if flags == 0 and isinstance(core, StreamCore):
                 if not self._timeout:
                     return core.read(bufsize, self._timeout)
@@ -79,33 +71,34 @@ class Transfer(SocketBase):
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """The data and where it came from (None for a stream)."""
-        if bufsize < 0:
-            raise ValueError("negative buffersize in recvfrom")
+        bufsize, flags = self._sizes("recvfrom", bufsize, flags)
         with self._lock, self._live() as core:
             data, arrival = self._take(core, bufsize, flags)
         return data, arrival.address
 
     def recv_into(self, buffer: object, nbytes: int = 0, flags: int = 0) -> int:
         """Into ``buffer`` (``nbytes`` of it; 0: all of it); how many bytes came."""
-        view = _window("recv_into", buffer, nbytes)
+        view, flags = self._window("recv_into", buffer, nbytes, flags)
+        if not len(view):
+            return 0
         with self._lock, self._live() as core:
-            if not len(view):
-                return 0
             if isinstance(core, StreamCore):
-                return self._receive_text(core, view, flags)
-            return self._receive(core, view, flags).count
+                count = self._receive_text(core, view, flags)
+            else:
+                count = self._receive(core, view, flags).count
+        _put(buffer, view, count)
+        return count
 
     def recvfrom_into(self, buffer: object, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
-        view = _window("recvfrom_into", buffer, nbytes)
+        view, flags = self._window("recvfrom_into", buffer, nbytes, flags)
         with self._lock, self._live() as core:
             arrival = self._receive(core, view, flags)
+        _put(buffer, view, arrival.count)
         return arrival.count, arrival.address
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Ancillary], int, Any]:
         """Data, ancillary data, msg_flags, address."""
-        if bufsize < 0:
-            raise ValueError("negative buffer size in recvmsg()")
-        check_space(ancbufsize)
+        bufsize, ancbufsize, flags = self._sizes("recvmsg", bufsize, ancbufsize, flags)
         with self._lock, self._live() as core:
             data, arrival = self._take(core, bufsize, flags)
             ancillary, cut = control_messages(core, arrival.datagram, ancbufsize)
@@ -115,22 +108,34 @@ class Transfer(SocketBase):
         self, buffers: Iterable[object], ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[int, list[Ancillary], int, Any]:
         """Scatter into several buffers; as recvmsg(), with the number of bytes instead of the data."""
-        try:
-            views = [_writable_view(buffer) for buffer in buffers]
-        except TypeError as error:
-            if not isinstance(buffers, Iterable):
-                raise TypeError("recvmsg_into() argument 1 must be an iterable") from error
-            raise
-        check_space(ancbufsize)
+        pieces: Any = list(buffers) if isinstance(buffers, Iterable) else buffers
+        judge(self._family, self._kind, "recvmsg_into", pieces, ancbufsize, flags)
+        ancbufsize, flags = index(ancbufsize), index(flags)
+        views = [memoryview(buffer) for buffer in pieces]
         with self._lock, self._live() as core:
-            data, arrival = self._take(core, sum(len(view) for view in views), flags)
+            check_pieces(len(views))
+            data, arrival = self._take(core, sum(view.nbytes for view in views), flags)
             ancillary, cut = control_messages(core, arrival.datagram, ancbufsize)
         at = 0
         for view in views:
-            piece = data[at : at + len(view)]
-            view[: len(piece)] = piece
-            at += len(piece)
+            fill(view, data[at : at + view.nbytes])
+            at += view.nbytes
         return arrival.count, ancillary, arrival.flags | cut, arrival.address
+
+    def _sizes(self, call: str, *values: Any) -> tuple[int, ...]:
+        """Sizes and flags as they are; whatever is not plain is judged first."""
+        if all(is_int(value) and value >= 0 for value in values):
+            return values
+        judge(self._family, self._kind, call, *values)
+        return tuple(map(index, values))
+
+    def _window(self, call: str, buffer: Any, nbytes: int, flags: int) -> tuple[memoryview, int]:
+        """The part of ``buffer`` that a receiving call may fill, and the flags."""
+        if not (is_plain(buffer, to_write=True) and is_int(nbytes) and 0 <= nbytes <= len(buffer) and is_int(flags)):
+            judge(self._family, self._kind, call, buffer, nbytes, flags)
+        view = _space_of(buffer)
+        size = index(nbytes)
+        return view[:size] if size else view, index(flags)
 
     def _take(self, core: Core, size: int, flags: int) -> tuple[bytes, _Arrival]:
         """``_receive`` into new bytes."""
@@ -169,9 +174,16 @@ class Transfer(SocketBase):
 
     def send(self, data: object, flags: int = 0, /) -> int:
         """How many bytes went into the send buffer: all of them when the socket has no time-out."""
-        view = _readable_view(data)
+        view, flags = self._text("send", data, flags)
         with self._lock, self._live() as core:
             return self._send(core, view, flags)
+
+    def _text(self, call: str, data: Any, flags: int) -> tuple[memoryview, int]:
+        """The bytes of an argument, and the flags; whatever is not plain is judged first."""
+        if is_plain(data) and is_int(flags):
+            return memoryview(data), flags
+        judge(self._family, self._kind, call, data, flags)
+        return readable_bytes(data), index(flags)
 
     def _send(self, core: Core, view: memoryview, flags: int, deadline: int | None = None) -> int:
         assert isinstance(core, (StreamCore, DatagramCore))
@@ -181,7 +193,7 @@ class Transfer(SocketBase):
 
     def sendall(self, data: object, flags: int = 0, /) -> None:
         """Returns when the last byte is in the send buffer; the time-out bounds the whole call."""
-        view = _readable_view(data)
+        view, flags = self._text("sendall", data, flags)
         with self._lock, self._live() as core:
             deadline = core.now() + self._timeout if self._timeout else None
             while True:
@@ -192,17 +204,13 @@ class Transfer(SocketBase):
 
     def sendto(self, data: object, *rest: Any) -> int:
         """``sendto(data, address)`` or ``sendto(data, flags, address)``."""
-        if not 1 <= len(rest) <= 2:
-            raise TypeError(f"sendto() takes 2 or 3 arguments ({len(rest) + 1} given)")
-        view = _readable_view(data)
-        flags = 0
-        if len(rest) == 2:
-            if not hasattr(rest[0], "__index__"):
-                raise TypeError(f"'{type(rest[0]).__name__}' object cannot be interpreted as an integer")
-            flags = int(rest[0])
+        flags = rest[0] if len(rest) == 2 else 0
+        if not 1 <= len(rest) <= 2 or type(data) is not bytes or not is_int(flags):
+            judge(self._family, self._kind, "sendto", data, *rest)
+        to = parse(self._family, self._kind, rest[-1], "sendto", b"")
+        view = readable_bytes(data)
         with self._lock, self._live() as core:
-            to = parse(core.family, rest[-1], "sendto")
-            return self._send_to(core, view, flags, to)
+            return self._send_to(core, view, index(flags), to)
 
     def _send_to(self, core: Core, view: memoryview, flags: int, to: Address | None) -> int:
         if isinstance(core, DatagramCore) and to is not None:
@@ -213,13 +221,15 @@ class Transfer(SocketBase):
         self, buffers: Iterable[object], ancdata: Iterable[Any] = (), flags: int = 0, address: object = None, /
     ) -> int:
         """Gather several buffers into one send; IP_TOS and IP_TTL as ancillary data of a datagram."""
-        if not isinstance(buffers, Iterable):
-            raise TypeError("sendmsg() argument 1 must be an iterable")
-        views = [_readable_view(buffer) for buffer in buffers]
-        whole = views[0] if len(views) == 1 else memoryview(b"".join(views))
-        messages = checked(ancdata)
+        pieces: Any = list(buffers) if isinstance(buffers, Iterable) else buffers
+        control: Any = list(ancdata) if isinstance(ancdata, Iterable) else ancdata
+        judge(self._family, self._kind, "sendmsg", pieces, control, flags)
+        flags = index(flags)
+        to = None if address is None else parse(self._family, self._kind, address, "sendmsg", (), (), 0)
+        whole = readable_bytes(pieces[0]) if len(pieces) == 1 else memoryview(b"".join(map(readable_bytes, pieces)))
+        messages = listed(control)
         with self._lock, self._live() as core:
-            to = None if address is None else parse(core.family, address, "sendmsg")
+            check_pieces(len(pieces))
             changed = apply(core, messages)
             try:
                 return self._send_to(core, whole, flags, to)
@@ -272,6 +282,8 @@ class Transfer(SocketBase):
         self._check_sendfile(file, count)
         if self._timeout == 0:
             raise ValueError("non-blocking sockets are not supported")
+        if self._core is None and _is_regular(file):
+            raise ValueError("Invalid file descriptor: -1")  # what the standard library's selector says
         if offset or _is_regular(file):
             file.seek(offset)
         total = 0

@@ -29,7 +29,7 @@ from ustack.tcp.events import Event, EventKind
 from ustack.tcp.isn import IsnGenerator
 from ustack.tcp.listener import Listener
 from ustack.udp import UdpEndpoint, UdpTable
-from ustack.wire.address import is_any, is_multicast, is_unicast, reverse_key
+from ustack.wire.address import is_any, is_multicast, is_unicast, is_v4, reverse_key
 from ustack.wire.frame import Datagram, Frame, IcmpMessage, RawTransmit, Segment, Transmit
 from ustack.wire.icmp_error import IcmpError, IcmpKind
 from ustack.wire.parse import parse_packet
@@ -219,8 +219,12 @@ class Stack:
     # TCP, for the application
 
     def check_local(self, address: bytes, own: SocketOptions) -> None:
-        """bind() may use this address. Raises EADDRNOTAVAIL."""
-        if not is_any(address) and not own.freebind and not self.ip.is_local(address):
+        """bind() may use this address. Raises EADDRNOTAVAIL, EINVAL. A multicast or broadcast address of IPv4 is taken,
+        as on Linux, though no connection can have it."""
+        if is_multicast(address) and not is_v4(address):
+            raise from_errno(errno.EINVAL)
+        free = is_any(address) or own.freebind or own.transparent or is_multicast(address)
+        if not free and not self.ip.is_local(address) and not self.ip.is_broadcast(address):
             raise from_errno(errno.EADDRNOTAVAIL)
 
     def bind_port(self, address: bytes, port: int, own: SocketOptions) -> Reservation:
