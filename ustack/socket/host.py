@@ -99,26 +99,12 @@ class Host:
         host, port = address
         errors: list[Exception] = []
         for family, _, _, _, target in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
-            found = None
             try:
-                found = self.socket(family)
-                if timeout is not _UNSET:
-                    found.settimeout(timeout)
-                if source_address:
-                    found.bind(source_address)
-                found.connect(target)
+                return self._connected(family, target, timeout, source_address)
             except OSError as error:
                 if not all_errors:
                     errors.clear()
                 errors.append(error)
-                if found is not None:
-                    found.close()
-            except BaseException:
-                if found is not None:
-                    found.close()
-                raise
-            else:
-                return found
         if not errors:
             raise OSError("getaddrinfo returns an empty list")
         try:
@@ -127,6 +113,19 @@ class Host:
             raise errors[0]
         finally:
             errors.clear()
+
+    def _connected(self, family: int, target: object, timeout: float | None, source: object) -> Socket:
+        found = self.socket(family)
+        try:
+            if timeout is not _UNSET:
+                found.settimeout(timeout)
+            if source:
+                found.bind(source)
+            found.connect(target)
+        except BaseException:
+            found.close()
+            raise
+        return found
 
     def create_server(
         self,
