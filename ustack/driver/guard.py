@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,10 @@ class Guard:
         self._thread: threading.Thread | None = None
         self._epoll = select.epoll()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        weakref.finalize(self, os.close, self._bell).atexit = False
+        self._give_back_bell = weakref.finalize(self, os.close, self._bell)
+        self._give_back_bell.atexit = False
+        self._callers: list[int] = []
+        """Threads that are about to ring the bell."""
         self._epoll.register(self._bell, select.EPOLLIN)
         self._device = driver.loop.device.fileno()
         if self._device >= 0:
@@ -100,8 +104,12 @@ class Guard:
 
     def call(self) -> None:
         """Wakes the thread, if there is one. Needs no lock."""
-        if not self._is_stopped:
-            os.eventfd_write(self._bell, 1)
+        self._callers.append(0)
+        try:
+            if not self._is_stopped:
+                os.eventfd_write(self._bell, 1)
+        finally:
+            self._callers.pop()
 
     def _start(self) -> None:
         if not self._is_stopped:
@@ -112,15 +120,25 @@ class Guard:
         """Ends the thread and waits for that. Without the driver's lock."""
         thread = self._thread
         self._is_stopped = True
-        os.eventfd_write(self._bell, 1)
+        if self._give_back_bell.alive:
+            os.eventfd_write(self._bell, 1)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+
+    def close(self) -> None:
+        """As ``stop``, and gives its descriptors back."""
+        self.stop()
+        while self._callers:  # a finalizer that reached for the bell before it was ours alone: its number may be reused
+            time.sleep(0)
+        self._epoll.close()
+        self._give_back_bell()
 
     def forked(self) -> None:
         """In the child of a fork() there is no thread, and the epoll set is the parent's."""
         self._is_stopped = True
         self._thread = None
         self._epoll.close()
+        self._give_back_bell()
 
     # The thread
 

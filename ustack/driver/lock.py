@@ -67,6 +67,10 @@ class PoliteLock(_RLock):
         if pending is not None:
             raise pending
 
+    def is_mine(self) -> bool:
+        """Whether the calling thread holds it."""
+        return self._is_owned()
+
     def forked(self) -> None:
         """In the child of a fork(): free, whoever had it in the parent."""
         self._at_fork_reinit()

@@ -94,7 +94,8 @@ class ThreadDriver:
         self._gone = allocate_lock()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_rung = False
-        weakref.finalize(self, os.close, self._bell).atexit = False
+        self._give_back_bell = weakref.finalize(self, os.close, self._bell)
+        self._give_back_bell.atexit = False
         self._polled = (loop.device.fileno(), self._bell)
         self._guard = Guard(self)
         loop.awaken = self.wake
@@ -195,6 +196,7 @@ class ThreadDriver:
         if self._successor is not None:
             self._successor.rouse()
         if self.is_closed:
+            self._give_back_bell()
             if self._gone.locked():
                 self._gone.release()
         else:
@@ -307,7 +309,8 @@ class ThreadDriver:
             self._ring()
 
     def close(self) -> None:
-        """Ends all waits (OSError ENETDOWN), stops the guard and closes the device. Not with the lock held."""
+        """Ends all waits (OSError ENETDOWN), stops the guard and closes the device: every descriptor is given back when
+        it returns. Not with the lock held."""
         with self.lock:
             if self.is_closed:
                 return
@@ -316,12 +319,15 @@ class ThreadDriver:
             leads_another = self.leader not in {0, get_ident()}
             if leads_another:
                 self._gone.acquire(False)
-        self._guard.stop()
+        self._guard.close()
         if leads_another:
             with self._gone:  # the leader frees it, and no longer uses the device's descriptor
                 pass
         _drivers.discard(self)
         self.loop.device.close()
+        with self.lock:
+            if not self.leader:  # else a signal's handler has called this, and the leader gives the bell back
+                self._give_back_bell()
 
     def stop_guard(self) -> None:
         """Ends the guard for good; who waits goes on. Not with the lock held."""
@@ -335,6 +341,7 @@ class ThreadDriver:
         self._successor = None
         self._sleepers.clear()
         self._guard.forked()
+        self._give_back_bell()
         self.loop.device.forked()
 
 

@@ -36,6 +36,7 @@ class SocketBase:
         "_closed",
         "_core",
         "_family",
+        "_host",
         "_io_refs",
         "_kind",
         "_lock",
@@ -49,10 +50,13 @@ class SocketBase:
     def __new__(cls, *arguments: object, **named: object) -> Self:
         made = super().__new__(cls)
         made._core = None  # for __del__, when __init__ fails
+        made._host = None
         return made
 
     def __init__(self, core: Core, proto: int, timeout: float | None) -> None:
         self._core: Core | None
+        self._host: object
+        """The Host lives as long as its sockets."""
         self._net = core.net
         self._lock = core.net.driver.lock
         self._family = core.family
@@ -73,7 +77,7 @@ class SocketBase:
         if core is None:
             raise failure(errno.EBADF)
         if self._net.closed:
-            raise failure(errno.ENETDOWN)
+            raise self._net.gone()
         return core
 
     def _patiently(self, core: Core, attempt: Callable[[], T], mask: int, deadline: int | None = None) -> T:
@@ -98,8 +102,7 @@ class SocketBase:
     def settimeout(self, value: float | None) -> None:
         """None: block; 0: never block; else seconds. Rounded up to the nanosecond, as the standard library does."""
         self._keep_timeout(value)
-        if self._core is None:
-            raise failure(errno.EBADF)
+        self._live()
         self._show_blocking()
 
     def _keep_timeout(self, value: float | None) -> None:
@@ -236,8 +239,6 @@ class SocketBase:
         core, self._core = self._core, None
         self._closed = True
         if core is not None:
-            if self._own_fd >= 0:
-                core.extra_fds.append(self._own_fd)
             core.net.detached[fd] = core
         return fd
 
@@ -261,14 +262,10 @@ class SocketBase:
     def _real_close(self) -> None:
         with self._lock:
             core, self._core = self._core, None
-            if core is not None and not self._net.closed:
-                core.release()
-        self._close_own_fd()
-
-    def _close_own_fd(self) -> None:
-        fd, self._own_fd = self._own_fd, -1
-        if fd >= 0:
-            os.close(fd)
+            if core is not None:
+                core.close_descriptor(self._own_fd)
+                if not self._net.closed:
+                    core.release()
 
     def __enter__(self) -> Self:
         return self
@@ -279,9 +276,9 @@ class SocketBase:
 
     def __del__(self) -> None:
         core = self._core
-        if core is None:
+        if core is None or core.net.closed:  # sockets end with their Host
             return
         warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, source=self)
         self._core = None
+        core.close_descriptor(self._own_fd)
         core.net.driver.defer(core.release)
-        self._close_own_fd()

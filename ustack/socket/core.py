@@ -25,6 +25,8 @@ from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
 from ustack.tcp.events import Event, EventKind
 
+ELSEWHERE: Final = "this stack belongs to the process that opened it; a child of fork() cannot use it: open one here"
+
 RCV_SHUTDOWN: Final = 1
 SEND_SHUTDOWN: Final = 2
 
@@ -72,6 +74,8 @@ class Attachment:
         self.driver = driver
         self.device_name = device_name
         self.closed = False
+        self.is_elsewhere = False
+        """This is the child of a fork(): the stack lives on in the parent."""
         self.cores: set[Core] = set()
         self.detached: dict[int, Core] = {}
         """Sockets that were detach()ed, by the number of their descriptor."""
@@ -90,6 +94,19 @@ class Attachment:
                 self.driver.wake(core)
                 core.discard()
             self.detached.clear()
+
+    def forked(self) -> None:
+        """In the child of a fork(): nothing here may touch what is the parent's."""
+        self.closed = self.is_elsewhere = True
+        for core in list(self.cores):
+            core.discard()
+        self.detached.clear()
+
+    def gone(self) -> OSError:
+        """Why there is no stack any more, to be raised."""
+        if self.is_elsewhere:
+            return OSError(errno.ENETDOWN, ELSEWHERE)
+        return failure(errno.ENETDOWN)
 
     def cookie(self) -> int:
         """SO_COOKIE: a number that no other socket of this Host has had."""
@@ -121,7 +138,7 @@ class Core:
         self.readiness: Readiness | None = None
         self.cookie = 0
         self.extra_fds: list[int] = []
-        """Descriptors of detached duplicates, closed with the core."""
+        """The descriptors of duplicates, closed with the core at the latest."""
         self._calls = 0
         self._released = False
         net.cores.add(self)
@@ -157,13 +174,19 @@ class Core:
         driver.flush()
         done = driver.wait(ready, deadline, self)
         if self.net.closed:
-            raise failure(errno.ENETDOWN)
+            raise self.net.gone()
         return done
 
     def on_event(self, event: Event) -> None:
         """The driver tells what happened to this socket's endpoint. Called with the lock held."""
         if self.readiness is not None:
             self.readiness.show(self.poll(), NEW_EDGE.get(event.kind, 0))
+
+    def close_descriptor(self, fd: int) -> None:
+        """Give back the descriptor of one duplicate, unless the whole socket's end has done so."""
+        if fd in self.extra_fds:
+            self.extra_fds.remove(fd)
+            os.close(fd)
 
     def refresh(self) -> None:
         """After a call of the application: sending what is to be sent, and the descriptor's looks."""

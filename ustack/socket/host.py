@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
+import threading
+import warnings
+import weakref
 from collections.abc import Callable
 from operator import index
 from typing import Any, Final, Self
 
 from ustack.counters import Counters
+from ustack.driver.lock import PoliteLock
 from ustack.socket.arguments import is_int
 from ustack.socket.core import Attachment, Driver, failure
 from ustack.socket.datagram import DatagramCore
@@ -38,6 +43,7 @@ class Host:
         self.driver = driver
         self._net = Attachment(stack, driver, device_name)
         self._on_close = on_close
+        _hosts.add(self)
 
     @property
     def counters(self) -> Counters:
@@ -70,9 +76,13 @@ class Host:
         timeout = 0.0 if kind & socket.SOCK_NONBLOCK else socket.getdefaulttimeout()
         with self.driver.lock:
             if self._net.closed:
-                raise failure(errno.ENETDOWN)
+                raise self._net.gone()
             core = core_type(self._net, family)
-        return Socket(core, proto, timeout)
+        return self._owned(Socket(core, proto, timeout))
+
+    def _owned(self, found: Socket) -> Socket:
+        found._host = self
+        return found
 
     def _attach(self, fileno: int) -> Socket:
         with self.driver.lock:
@@ -80,9 +90,8 @@ class Host:
         if core is None:
             socket.socket(fileno=fileno).detach()  # raises what is wrong with it
             raise failure(errno.ENOTSOCK)
-        attached = Socket(core, core.protocol, socket.getdefaulttimeout())
+        attached = self._owned(Socket(core, core.protocol, socket.getdefaulttimeout()))
         if fileno in core.extra_fds:
-            core.extra_fds.remove(fileno)
             attached.take_descriptor(fileno)
         return attached
 
@@ -167,6 +176,22 @@ class Host:
         if self._on_close is not None:
             self._on_close()
 
+    def forked(self) -> None:
+        """In the child of a fork() every call fails with a sentence; close() does nothing."""
+        self._net.forked()
+
+    def __del__(self) -> None:
+        """A Host that owns its device gives it back at the latest when nobody knows the Host or a socket of it."""
+        if self.__dict__.get("_on_close") is None or self._net.closed:
+            return
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, source=self)
+        lock = self.driver.lock
+        if isinstance(lock, PoliteLock) and lock.is_mine():
+            # The collector came upon it in the middle of the stack's own work, which must end first.
+            threading.Thread(target=self.close, name="ustack close").start()
+        else:
+            self.close()
+
     def __repr__(self) -> str:
         state = " closed" if self._net.closed else ""
         return f"<ustack.Host{state} device={self.device_name!r} sockets={len(self._net.cores)}>"
@@ -191,3 +216,14 @@ def _core_type(family: int, kind: int, proto: int) -> type[StreamCore] | type[Da
     if kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
         raise failure(errno.EPROTONOSUPPORT)
     raise failure(errno.ESOCKTNOSUPPORT if 0 <= kind < SOCK_MAX else errno.EINVAL)
+
+
+_hosts: weakref.WeakSet[Host] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for host in list(_hosts):
+        host.forked()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -53,7 +53,9 @@ class Socket(Transfer):
             else:
                 child = self._patiently(core, lambda: core.accept(0), TO_READ)
             address = present(child.family, *child.peer_name())
-        return type(self)(child, self._proto, socket.getdefaulttimeout()), address
+        found = type(self)(child, self._proto, socket.getdefaulttimeout())
+        found._host = self._host
+        return found, address
 
     def connect(self, address: object, /) -> None:
         """Raises what the connection ends with: ECONNREFUSED, ETIMEDOUT, ...; EINPROGRESS for a time-out of 0."""
@@ -101,8 +103,10 @@ class Socket(Transfer):
         """A second Socket for the same socket, with a descriptor of its own."""
         with self._lock, self._live() as core:
             fd = os.dup(core.descriptor())
+            core.extra_fds.append(fd)
             core.references += 1
         twin = type(self)(core, self._proto, self._timeout_s)
+        twin._host = self._host
         twin.take_descriptor(fd)
         return twin
 
