@@ -77,6 +77,12 @@ class Settings:
     tcp_slow_start_after_idle: int = 1
     tcp_pacing_ss_ratio: int = 200
     tcp_pacing_ca_ratio: int = 120
+    tcp_min_tso_segs: int = 2
+    """Segments of the shortest run, however low the pacing rate."""
+    tcp_tso_rtt_log: int = 9
+    """For each 2^9 us of the smallest RTT the longer run of a near peer halves; 0: no longer runs."""
+    tcp_tso_win_divisor: int = 3
+    """A run may wait for the next ACK while less than this share of the window is free; 0: than three segments."""
     tcp_init_cwnd: int = 10
     """Initial window, segments (RFC 6928); Linux keeps it in the route (``initcwnd``)."""
 

@@ -194,6 +194,17 @@ def test_unpaced() -> None:
     assert pacer.deadline(0) == 0
 
 
+def test_the_free_segments_are_of_the_size_that_was_agreed_later() -> None:
+    pacer = Pacer(MSS)
+    pacer.mss = 3 * MSS
+    pacer.rate = 1_000_000
+    assert pacer.allowance(0) == 30 * MSS
+    pacer.on_sent(9 * 3 * MSS, 0)
+    assert pacer.allowance(0) == 2 * 3 * MSS
+    pacer.on_sent(3 * MSS, 0)
+    assert pacer.next_at == 3 * MS
+
+
 def test_ten_segments_leave_at_once_then_the_rate_holds() -> None:
     pacer = Pacer(MSS)
     pacer.rate = 1_000_000  # a segment per millisecond
@@ -216,7 +227,7 @@ def test_ten_segments_leave_at_once_then_the_rate_holds() -> None:
 def test_lateness_is_made_good_by_half_a_gap_at_most() -> None:
     pacer = Pacer(MSS)
     pacer.rate = 1_000_000
-    pacer.unpaced = 0
+    pacer.unpaced_segs = 0
     pacer.next_at = 10 * MS
     pacer.on_sent(2 * MSS, 10 * MS)
     assert pacer.next_at == 12 * MS
@@ -229,7 +240,7 @@ def test_lateness_is_made_good_by_half_a_gap_at_most() -> None:
 def test_what_a_late_wake_up_lost_is_made_up_for() -> None:
     pacer = Pacer(MSS)
     pacer.rate = 1_000_000
-    pacer.unpaced = 0
+    pacer.unpaced_segs = 0
     pacer.next_at = 10 * MS
     pacer.on_sent(2 * MSS, 10 * MS)
     assert pacer.allowance(10 * MS + 1) == 0
@@ -245,7 +256,7 @@ def test_what_a_late_wake_up_lost_is_made_up_for() -> None:
 def test_no_more_than_forty_milliseconds_are_made_up_for() -> None:
     pacer = Pacer(MSS)
     pacer.rate = 1_000_000
-    pacer.unpaced = 0
+    pacer.unpaced_segs = 0
     pacer.on_sent(2 * MSS, 10 * MS)
     assert pacer.allowance(10 * MS + 1) == 0
     pacer.on_sent(2 * MSS, 500 * MS)
@@ -255,7 +266,7 @@ def test_no_more_than_forty_milliseconds_are_made_up_for() -> None:
 def test_a_pause_of_the_application_is_no_lateness() -> None:
     pacer = Pacer(MSS)
     pacer.rate = 1_000_000
-    pacer.unpaced = 0
+    pacer.unpaced_segs = 0
     pacer.on_sent(2 * MSS, 10 * MS)
     assert pacer.allowance(10 * MS + 1) == 0
     pacer.release()
@@ -276,6 +287,6 @@ def test_quantum_is_a_millisecond_between_two_segments_and_a_run() -> None:
 
 
 def test_linux_rate() -> None:
-    assert pacing_rate(10 * MSS, 2**31 - 1, 10 * MS) == 2_000_000
-    assert pacing_rate(10 * MSS, 10 * MSS, 10 * MS) == 1_200_000
-    assert pacing_rate(10 * MSS, 10 * MSS, 0) == 0
+    assert pacing_rate(10 * MSS, 10 * MS, 200) == 2_000_000
+    assert pacing_rate(10 * MSS, 10 * MS, 120) == 1_200_000
+    assert pacing_rate(10 * MSS, 0, 120) == 0

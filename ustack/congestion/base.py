@@ -170,6 +170,10 @@ class CongestionControl:
         if self.ssthresh < INFINITE_SSTHRESH:
             self.ssthresh = max(self.ssthresh * mss // old, 2 * mss)
 
+    def min_tso_segs(self) -> int:
+        """Segments of the shortest run at a low rate; 0: tcp_min_tso_segs says it (Linux's min_tso_segs)."""
+        return 0
+
     # What a subclass changes or uses
 
     def ssthresh_after_loss(self, now: int, in_flight: int) -> int:

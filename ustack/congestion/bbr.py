@@ -39,6 +39,8 @@ EPOCH_SEGS: Final = 1 << 20
 MARGIN_PERCENT: Final = 99
 """Paced a little below the estimate, so that queues drain."""
 MAX_QUANTUM: Final = 512 * 1024
+MIN_TSO_RATE: Final = 150_000
+"""Bytes a second; Linux's bbr_min_tso_rate."""
 
 
 class Mode(IntEnum):
@@ -166,6 +168,10 @@ class Bbr(CongestionControl):
         self.in_repair = 3
         self.repair_end = -1
         self.conserving = False
+
+    def min_tso_segs(self) -> int:
+        """One segment at a time below 1.2 Mbit/s (Linux's bbr_min_tso_segs)."""
+        return 1 if self.pacing_rate < MIN_TSO_RATE else 2
 
     def on_ecn(self, now: int, in_flight: int) -> None:
         """Version 1 does not listen to ECN."""

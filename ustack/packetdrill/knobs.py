@@ -15,9 +15,6 @@ _FIELDS: Final = {field.name: field for field in dataclasses.fields(Settings)}
 # Knobs that Settings does not have: the values for which ustack behaves as Linux does (None: any).
 _NEUTRAL: Final[dict[str, tuple[str, ...] | None]] = {
     "tcp_no_metrics_save": None,
-    "tcp_tso_win_divisor": None,
-    "tcp_min_tso_segs": None,
-    "tcp_tso_rtt_log": None,
     "tcp_limit_output_bytes": None,
     "tcp_fastopen_key": None,
     "tcp_fastopen_blackhole_timeout_sec": None,

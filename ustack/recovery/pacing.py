@@ -24,15 +24,12 @@ UNPACED_SEGS: Final = 10
 """The first ten segments of a connection leave unpaced (Linux: data_segs_out >= 10)."""
 
 
-def pacing_rate(cwnd: int, ssthresh: int, srtt: int, ss_ratio: int = 200, ca_ratio: int = 120) -> int:
-    """Linux's rate for algorithms without their own, bytes a second: a share of cwnd per srtt.
+def pacing_rate(window: int, srtt: int, ratio: int) -> int:
+    """Linux's rate for algorithms without their own, bytes a second: ``ratio`` percent of a window per srtt (ns).
 
-    The ratios are percent (tcp_pacing_ss_ratio while cwnd < ssthresh / 2, else tcp_pacing_ca_ratio). 0: no srtt yet.
+    The ratio is tcp_pacing_ss_ratio while cwnd < ssthresh / 2, else tcp_pacing_ca_ratio. 0: no srtt yet.
     """
-    if srtt <= 0:
-        return 0
-    ratio = ss_ratio if cwnd < ssthresh >> 1 else ca_ratio
-    return cwnd * ratio * 10_000_000 // srtt
+    return window * ratio * 10_000_000 // srtt if srtt > 0 else 0
 
 
 class Pacer:
@@ -43,23 +40,29 @@ class Pacer:
         self.rate: int = 0
         self.next_at: int = 0
         """The instant from which more may leave."""
-        self.unpaced: int = UNPACED_SEGS * mss
-        """Bytes that still leave without pacing."""
+        self.is_needed: bool = False
+        """The algorithm or SO_MAX_PACING_RATE asked for pacing, if only once (Linux's SK_PACING_NEEDED)."""
+        self.least_segs: int = 2
+        """Segments that leave at once even at a low rate (tcp_min_tso_segs)."""
+        self.unpaced_segs: int = UNPACED_SEGS
+        """Segments that still leave without pacing."""
         self.is_holding: bool = False
         """Bytes wait for ``next_at``, and for nothing else."""
         self.late_at: int = 0
         """The instant at which lateness is being made up for."""
 
     def quantum(self) -> int:
-        """Bytes that leave at once: a millisecond of the rate, at least two segments, at most a run."""
+        """Bytes that leave at once: a millisecond of the rate, at least ``least_segs``, at most a run."""
         if self.rate == 0:
             return MAX_QUANTUM
-        return min(max(self.rate // 1000, 2 * self.mss), MAX_QUANTUM)
+        return min(max(self.rate // 1000, self.least_segs * self.mss), MAX_QUANTUM)
 
     def allowance(self, now: int) -> int:
         """Bytes that may leave now; 0: come back at ``next_at``."""
-        if self.rate == 0 or self.unpaced > 0:
+        if self.rate == 0:
             return MAX_QUANTUM
+        if self.unpaced_segs > 0:
+            return max(self.unpaced_segs * self.mss, self.quantum())
         if now < self.next_at:
             self.is_holding = True
             return 0
@@ -71,9 +74,11 @@ class Pacer:
 
     def on_sent(self, length: int, now: int) -> None:
         """``length`` bytes left."""
-        if self.unpaced > 0:
-            self.unpaced -= length
-            return
+        if self.unpaced_segs > 0:
+            self.unpaced_segs -= max(-(-length // self.mss), 1)
+            if self.unpaced_segs > 0:
+                return
+            length = min(length, self.quantum())  # the last of the free ones begins the pace
         if self.rate == 0:
             return
         gap = length * SECOND // self.rate
@@ -90,6 +95,6 @@ class Pacer:
 
     def deadline(self, now: int) -> int:
         """When bytes may leave again; 0 when they may now."""
-        if self.rate == 0 or self.unpaced > 0 or self.next_at <= now:
+        if self.rate == 0 or self.unpaced_segs > 0 or self.next_at <= now:
             return 0
         return self.next_at

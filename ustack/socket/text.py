@@ -10,6 +10,7 @@ from typing import Final
 from ustack.socket.core import RCV_SHUTDOWN, SEND_SHUTDOWN, Attachment, Core, failure
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
+from ustack.tcp.sender.buffer import ENDS_RECORD, MORE_FOLLOWS
 from ustack.tcp.state import State
 
 MSG_OOB: Final = int(socket.MSG_OOB)
@@ -18,6 +19,7 @@ MSG_TRUNC: Final = int(socket.MSG_TRUNC)
 MSG_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 MSG_WAITALL: Final = int(socket.MSG_WAITALL)
 MSG_MORE: Final = int(socket.MSG_MORE)
+MSG_EOR: Final = int(socket.MSG_EOR)
 MSG_ERRQUEUE: Final = int(socket.MSG_ERRQUEUE)
 MSG_FASTOPEN: Final = 0x20000000
 
@@ -158,10 +160,10 @@ class TextCore(Core):
         connection = self._await_connection(limit)
         if flags & MSG_OOB and data:
             connection.urgent_follows(len(data))
-        connection.sender.more = bool(flags & MSG_MORE)
-        return self._write(connection, data, limit)
+        how = (MORE_FOLLOWS if flags & MSG_MORE else 0) | (ENDS_RECORD if flags & MSG_EOR else 0)
+        return self._write(connection, data, how, limit)
 
-    def _write(self, connection: Connection, data: memoryview, limit: int | None) -> int:
+    def _write(self, connection: Connection, data: memoryview, how: int, limit: int | None) -> int:
         sent = 0
         size = len(data)
         deadline = self.deadline(limit, self.sndtimeo)
@@ -170,7 +172,7 @@ class TextCore(Core):
                 if sent:
                     return sent
                 raise failure(self.take_error() or errno.EPIPE)
-            sent += connection.write(data[sent:] if sent else data, self.now())
+            sent += connection.write(data[sent:] if sent else data, self.now(), how)
             if sent >= size:
                 return sent
             if limit == 0:

@@ -38,9 +38,6 @@ MAX_RUN: Final = 512 * 1024
 
 GSO_MAX: Final = 65536
 """Linux's largest super-segment, bytes with its headers (GSO_LEGACY_MAX_SIZE)."""
-TSO_RTT_LOG: Final = 9
-"""tcp_tso_rtt_log: for each 2^9 us of the smallest RTT the bonus of a near peer halves."""
-
 MAX_SACK_BLOCKS: Final = 4
 """Blocks that fit 40 bytes of options (RFC 2018 section 3); three beside timestamps."""
 

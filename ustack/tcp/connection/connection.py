@@ -11,14 +11,13 @@ import errno
 from typing import Final
 
 from ustack.errors import from_errno
-from ustack.sockopts import UNLIMITED
 from ustack.tcp.common import rto_bounds
 from ustack.tcp.connection import arrival, closing, keepalive, timeouts, transmit
 from ustack.tcp.connection.info import TcpInfo
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, urgent
-from ustack.tcp.sender import buffer, control, idle, mss
+from ustack.tcp.sender import buffer, bursts, control, mss
 from ustack.tcp.state import State, may_send_text
 from ustack.wire.frame import Segment, Transmit
 
@@ -67,9 +66,10 @@ class Connection(Tcb):
 
     # Text out
 
-    def write(self, data: object, now: int) -> int:
+    def write(self, data: object, now: int, how: int = 0) -> int:
         """Copy as much of ``data`` as fits into the send buffer; how much that was (0: wait for WRITABLE).
 
+        ``how``: MORE_FOLLOWS, ENDS_RECORD of ``sender.buffer``.
         Raises what ended the connection, and EPIPE after shutdown or in a state that does not send.
         """
         if self.sender.fin_queued or not may_send_text(self.state):
@@ -79,11 +79,7 @@ class Connection(Tcb):
             if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
                 return 0
             raise from_errno(errno.EPIPE)
-        if self.sender.scoreboard.is_empty and self.sender.unsent() == 0:
-            idle.begin_again(self.sender, now)
-        taken = self.sender.send_ring.write(data)
-        if taken == 0 or self.sender.send_ring.free() == 0:
-            self.sender.writer_waits = True
+        taken = buffer.write(self.sender, data, how, now)
         self.touch()
         return taken
 
@@ -199,7 +195,7 @@ class Connection(Tcb):
         if name in ("keepalive", "keepidle_s", "keepintvl_s", "keepcnt"):
             keepalive.restart(self, now)
         elif name in ("nodelay", "cork"):
-            self.sender.more = False
+            self._uncork(name)
         elif name == "quickack":
             self._switch_quickack()
         elif name in ("sndbuf", "rcvbuf", "window_clamp"):
@@ -209,11 +205,17 @@ class Connection(Tcb):
         elif name == "maxseg":
             mss.settle_mss(self.sender)
         elif name == "max_pacing_rate":
-            rate = self.options.max_pacing_rate
-            self.sender.pacer.rate = 0 if rate >= UNLIMITED else rate
+            bursts.set_pace(self.sender)
         elif name in ("congestion", "congestion_class"):
             self.change_congestion()
         self.touch()
+
+    def _uncork(self, name: str) -> None:
+        """TCP_NODELAY set and TCP_CORK pulled push what waits (Linux's __tcp_sock_set_nodelay, __tcp_sock_set_cork)."""
+        own = self.options
+        if own.nodelay if name == "nodelay" else not own.cork:
+            self.sender.more = False
+            self.sender.push_now = own.nodelay
 
     def _switch_quickack(self) -> None:
         if self.options.quickack:
@@ -241,6 +243,7 @@ class Connection(Tcb):
         if before is not None:
             self.sender.congestion.cwnd = before.cwnd
             self.sender.congestion.ssthresh = before.ssthresh
+        bursts.set_pace(self.sender)
 
     def info(self, now: int) -> TcpInfo:
         """TCP_INFO."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from ustack.congestion.base import INFINITE_SSTHRESH
-from ustack.recovery.pacing import pacing_rate
 from ustack.tcp.connection.tcb import Tcb
+from ustack.tcp.sender import bursts
 
 OPT_TIMESTAMPS: Final = 1
 
@@ -23,15 +23,11 @@ OPT_ECN: Final = 8
 OPT_ECN_SEEN: Final = 16
 
 
-def _pacing_rate(tcb: Tcb) -> int:
-    """Bytes a second: the algorithm's own rate, else Linux's for those that have none, whether it is used or not."""
-    control = tcb.sender.congestion
-    if control is None or control.pacing_rate:
-        return control.pacing_rate if control is not None else 0
-    knobs = tcb.host.settings
-    slow_start, avoidance = knobs.tcp_pacing_ss_ratio, knobs.tcp_pacing_ca_ratio
-    rate = pacing_rate(control.cwnd, control.ssthresh, tcb.sender.rtt.srtt, slow_start, avoidance)
-    return min(rate, tcb.options.max_pacing_rate)
+def _segs(tcb: Tcb, length: int, mss: int) -> int:
+    """``length`` sequence numbers as segments; a FIN behind full text makes none of its own."""
+    if length > 1 and length % mss == 1 and tcb.sender.fin_queued:
+        length -= 1
+    return -(-length // mss)
 
 
 class TcpInfo:
@@ -66,10 +62,10 @@ class TcpInfo:
         self.tcpi_rcv_mss = tcb.receiver.rcv_mss
         self.tcpi_advmss = tcb.agreed.advertised_mss
         self.tcpi_pmtu = tcb.sender.path_mtu
-        self.tcpi_unacked = -(-(board.highest_sent - board.una) // mss)
+        self.tcpi_unacked = _segs(tcb, board.highest_sent - board.una, mss)
         self.tcpi_sacked = board.sacked_segs
-        self.tcpi_lost = -(-board.lost_bytes // mss)
-        self.tcpi_retrans = -(-board.retransmitted_bytes // mss)
+        self.tcpi_lost = _segs(tcb, board.lost_bytes, mss)
+        self.tcpi_retrans = _segs(tcb, board.retransmitted_bytes, mss)
         self.tcpi_fackets = 0
         self.tcpi_reordering = board.reordering
         self.tcpi_total_retrans = board.total_retrans
@@ -100,7 +96,7 @@ class TcpInfo:
         self.tcpi_rcv_space = tcb.receiver.sizing.space
         self.tcpi_snd_wnd = tcb.sender.snd_wnd
         self.tcpi_rcv_wnd = tcb.receiver.rcv_wnd
-        self.tcpi_pacing_rate = _pacing_rate(tcb)
+        self.tcpi_pacing_rate = bursts.rate(tcb.sender)
         self.tcpi_max_pacing_rate = tcb.options.max_pacing_rate
         self.tcpi_notsent_bytes = max(tcb.sender.iss + 1 + tcb.sender.send_ring.end - tcb.sender.snd_nxt, 0)
 

@@ -12,7 +12,7 @@ from ustack.drops import Drop
 from ustack.recovery.result import AckResult
 from ustack.seqnum import unwrap
 from ustack.tcp.constants import MILLISECOND
-from ustack.tcp.sender import buffer, idle, loss, mss, probes
+from ustack.tcp.sender import buffer, bursts, idle, loss, mss, probes
 from ustack.tcp.sender.state import CA_RECOVERY, AckNews, Sender
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ECE, SYN, TcpOptions
@@ -23,6 +23,8 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
     ack = unwrap(segment.ack, sender.snd_una)
     prior_una = sender.snd_una
     sender.news.has_room = False
+    if ack != prior_una or not segment.payload_length:
+        sender.more = False  # what MSG_MORE held back leaves with the next ACK, as Linux's tcp_data_snd_check lets it
     if ack > sender.snd_nxt:
         sender.host.counters.drop(Drop.ACK_UNSENT)
         return False
@@ -137,6 +139,9 @@ def _release(sender: Sender, ack: int) -> None:
     pushes = sender.pushes
     if pushes and pushes[0] <= ack:
         del pushes[: bisect_right(pushes, ack)]
+    records = sender.records
+    if records and records[0] <= ack:
+        del records[: bisect_right(records, ack)]
 
 
 def _measure(sender: Sender, result: AckResult, news: AckNews, now: int) -> None:
@@ -163,6 +168,8 @@ def _control(sender: Sender, result: AckResult, news: AckNews, now: int) -> None
         cwnd = sender.prr.on_ack(result.delivered, in_flight, news.lost, sender.snd_una > news.prior_una)
         if cwnd:
             control.cwnd = max(cwnd, sender.snd_mss)
+        if sender.pacer.is_needed:
+            bursts.set_pace(sender)
         return
     sample = sender.host.sample
     sample.now = now
@@ -185,8 +192,8 @@ def _control(sender: Sender, result: AckResult, news: AckNews, now: int) -> None
     sample.prior_delivered = result.prior_delivered
     sample.delivered_total = board.delivered
     control.on_ack(sample)
-    if control.pacing_rate:
-        sender.pacer.rate = min(control.pacing_rate, sender.options.max_pacing_rate)
+    if sender.pacer.is_needed or control.pacing_rate:
+        bursts.set_pace(sender)
     buffer.grow(sender)
 
 

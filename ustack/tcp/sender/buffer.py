@@ -2,7 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from ustack.tcp.sender import idle
 from ustack.tcp.sender.state import Sender
+
+MORE_FOLLOWS: Final = 1
+"""MSG_MORE: a short segment waits, and carries no PSH."""
+ENDS_RECORD: Final = 2
+"""MSG_EOR: no segment reaches over the end of what is written."""
+
+
+def write(sender: Sender, data: object, how: int, now: int) -> int:
+    """Copy what fits into the send buffer (Linux's tcp_sendmsg); how much that was."""
+    if sender.unsent() == 0:
+        sender.push_now = False
+        if sender.scoreboard.is_empty:
+            idle.begin_again(sender, now)
+    ring = sender.send_ring
+    size = len(memoryview(data).cast("B")) if how else 0  # type: ignore[arg-type]
+    taken = ring.write(data)
+    if taken == 0 or ring.free() == 0:
+        sender.writer_waits = True
+    is_whole = not how or taken == size
+    sender.more = how & MORE_FOLLOWS != 0 and is_whole
+    if taken and not sender.more:
+        sender.push_at = ring.end
+    if how & ENDS_RECORD and is_whole and taken:
+        end = sender.iss + 1 + ring.end
+        sender.records.append(end)
+        if not sender.more:
+            sender.pushes.append(end)
+    return taken
 
 
 def grow(sender: Sender) -> None:

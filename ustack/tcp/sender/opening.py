@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ustack.tcp.sender import buffer, control, mss
+from ustack.tcp.sender import buffer, bursts, control, mss
 from ustack.tcp.sender.state import Sender
 
 
@@ -52,6 +52,7 @@ def establish(sender: Sender, was_resent: bool) -> None:
         sender.congestion.cwnd = sender.snd_mss  # RFC 5681 section 3.1, once more than one SYN was lost (Linux)
     if sender.rtt.srtt == 0:
         sender.rtt.fall_back()
+    bursts.set_pace(sender)
     sender.retransmits = 0
     sender.probes_out = 0
     sender.retrans_since = 0

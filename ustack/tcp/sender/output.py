@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 
-from ustack.recovery.pacing import pacing_rate
-from ustack.tcp.constants import GSO_MAX, MAX_RUN, TSO_RTT_LOG
 from ustack.tcp.owed import OWE_KEEPALIVE, OWE_TAIL_LOSS_PROBE, OWE_WINDOW_PROBE
-from ustack.tcp.sender import chrono, loss, probes
+from ustack.tcp.sender import bursts, chrono, loss, probes
 from ustack.tcp.sender.state import Sender
 from ustack.tcp.timers import LossTimer, Timer
 from ustack.wire.frame import Transmit
@@ -22,9 +20,11 @@ def next_text(sender: Sender, now: int) -> Transmit | None:
     """What was lost before what is new; but for F-RTO, which tries new data once (RFC 5682, step 2b)."""
     if sender.send_new_first:
         transmit = _send_new(sender, now)
-        sender.send_new_first = False
         if transmit is not None:
             return transmit
+        sender.send_new_first = False
+        if sender.snd_nxt > sender.high_seq:
+            return None
         sender.undo.frto_off()
     return _resend(sender, now) or _send_new(sender, now)
 
@@ -83,18 +83,20 @@ def _resend(sender: Sender, now: int) -> Transmit | None:
 
 
 def _resend_length(sender: Sender, start: int, end: int, room: int, mss: int) -> int:
-    """Bytes of [start, end) that leave again at once: whole segments, within ``room`` and the window."""
+    """Bytes of [start, end) that leave again at once: whole segments of one record, within ``room`` and the window."""
     usable = sender.snd_una + sender.snd_wnd - start
     if usable <= 0:  # the window shrank (RFC 9293 SHLD-16): the first segment leaves all the same, as a probe
         if start != sender.snd_una:
             return 0
         usable = mss
-    length = end - start
+    end = min(end, sender.record_end(start))
+    text = _text_length(sender, start, end)
+    length = text
     if length > mss:
-        length = min(length, max(room // mss, 1) * mss, run_limit(sender) // mss * mss)
-    if _text_length(sender, start, start + length) > usable:
+        length = min(length, max(room // mss, 1) * mss, bursts.run_limit(sender) // mss * mss)
+    if length > usable:
         length = usable // mss * mss or usable
-    return length
+    return end - start if length == text else length
 
 
 def _text_length(sender: Sender, start: int, end: int) -> int:
@@ -102,14 +104,32 @@ def _text_length(sender: Sender, start: int, end: int) -> int:
     return end - start - (1 if sender.fin_queued and end == sender.stream_end() else 0)
 
 
+def _size_of_last(sender: Sender, start: int, end: int, mss: int) -> int:
+    """Sequence numbers of the last segment of [start, end): one more than ``mss`` with a FIN behind full text."""
+    text = _text_length(sender, start, end)
+    return mss + 1 if text and text < end - start and text % mss == 0 else mss
+
+
 def _again(sender: Sender, start: int, end: int, now: int) -> Transmit:
     """Send [start, end) once more."""
     loss.before_resend(sender, end - start, now)
-    sender.scoreboard.mss = segment_size(sender)
-    sender.scoreboard.resent(start, end, now)
+    _note_resent(sender, start, end, now, False)
     transmit = _copy(sender, start, end, now)
     loss.after_resend(sender, start, now)
     return transmit
+
+
+def _note_resent(sender: Sender, start: int, end: int, now: int, is_probe: bool) -> None:
+    board = sender.scoreboard
+    board.mss = mss = segment_size(sender)
+    last = _size_of_last(sender, start, end, mss)
+    if last != mss:
+        if end - start > last:
+            board.resent(start, end - last, now, probe=is_probe)
+            start = end - last
+        board.mss = last
+    board.resent(start, end, now, probe=is_probe)
+    board.mss = mss
 
 
 def _copy(sender: Sender, start: int, end: int, now: int) -> Transmit:
@@ -128,7 +148,7 @@ def _tail_loss_probe(sender: Sender, now: int) -> Transmit | None:
     sender.owed.drop(OWE_TAIL_LOSS_PROBE)
     transmit: Transmit | None = None
     if sender.tlp.high_seq < 0:
-        fresh = min(sender.unsent(), segment_size(sender))
+        fresh = _one_segment(sender)
         if fresh > 0 and sender.snd_nxt + fresh <= sender.snd_una + sender.snd_wnd:
             transmit = _fresh(sender, sender.snd_nxt + fresh, now)
             sender.tlp.sent(sender.snd_nxt, False)
@@ -149,8 +169,7 @@ def _last_again(sender: Sender, now: int) -> Transmit | None:
     if start == end or (start >= sender.snd_una + sender.snd_wnd and start != sender.snd_una):
         return None  # beyond a window that shrank nothing is pushed
     sender.tlp.sent(sender.snd_nxt, True)
-    sender.scoreboard.mss = segment_size(sender)
-    sender.scoreboard.resent(start, end, now, probe=True)
+    _note_resent(sender, start, end, now, True)
     return _copy(sender, start, end, now)
 
 
@@ -167,7 +186,7 @@ def _send_new(sender: Sender, now: int) -> Transmit | None:
         if not sender.scoreboard.rate.app_limited_until and sender.scoreboard.in_flight < sender.cwnd():
             sender.scoreboard.mark_app_limited()
         return None
-    end = _end_of_run(sender, waiting, now)
+    end = _end_of_run(sender, now)
     kind = chrono.BUSY if end > sender.snd_nxt or _has_window(sender, waiting) else chrono.WINDOW
     if kind != sender.chrono.kind:
         sender.chrono.move(kind, now)
@@ -184,52 +203,42 @@ def _has_window(sender: Sender, waiting: int) -> bool:
     return in_window or sender.cwnd() - sender.scoreboard.in_flight < size
 
 
-def _end_of_run(sender: Sender, waiting: int, now: int) -> int:
+def _one_segment(sender: Sender) -> int:
+    """Sequence numbers of the next new segment by itself, with the FIN if it rides on it."""
+    start = sender.snd_nxt
+    waiting = min(sender.stream_end(), sender.record_end(start)) - start
+    text = _text_length(sender, start, start + waiting)
+    mss = segment_size(sender)
+    return mss if text > mss else waiting
+
+
+def _end_of_run(sender: Sender, now: int) -> int:
     """Where the run that begins at snd_nxt ends: snd_nxt when nothing may leave (RFC 9293 section 3.8.6.2.1)."""
     start = sender.snd_nxt
+    stream_end = sender.stream_end()
+    end = min(stream_end, sender.record_end(start))
+    text = _text_length(sender, start, end)
+    usable = sender.snd_una + sender.snd_wnd - start
+    if text == 0:
+        return end if usable > 0 else start  # the FIN alone
     mss = segment_size(sender)
-    stream_end = start + waiting
-    if sender.fin_queued and waiting == 1:
-        return stream_end if stream_end <= sender.snd_una + sender.snd_wnd else start
-    room = _room(sender, waiting, now)
+    room = _room(sender, text, now)
     if room <= 0:
         return start
-    usable = sender.snd_una + sender.snd_wnd - start
-    length = min(waiting, room, usable, run_limit(sender))
-    if length < waiting:
-        if usable < mss and usable < waiting:
-            return start  # the silly window: wait for it to open, or for the probe timer
-        partial = length % mss
+    is_last = end == stream_end
+    length = min(text, room, usable, bursts.run_limit(sender))
+    if usable < mss and usable < end - start:
+        return start  # the silly window: wait for it to open, or for the probe timer
+    if text > mss and bursts.had_better_wait(sender, text, is_last, now):
+        return start
+    if length < text:
         if length == room:
             _validate_cwnd(sender, True)
-        return start + length - partial
-    partial = (length - (1 if sender.fin_queued else 0)) % mss
-    if partial and not sender.fin_queued and _holds_back(sender):
-        return start + length - partial
-    return stream_end
-
-
-def run_limit(sender: Sender) -> int:
-    """The longest run that leaves at once, bytes: a millisecond of the pacing rate, at least two segments.
-
-    Linux's tcp_tso_autosize, so that a slow path sees the same small bursts; where Linux would fill its largest
-    super-segment the run is ours to choose (house.md: the run is the unit of work).
-    """
-    srtt = sender.rtt.srtt
-    control = sender.congestion
-    if srtt == 0 or control is None:
-        return MAX_RUN
-    settings = sender.host.settings
-    rate = sender.pacer.rate or pacing_rate(
-        control.cwnd, control.ssthresh, srtt, settings.tcp_pacing_ss_ratio, settings.tcp_pacing_ca_ratio
-    )
-    size = rate >> 10
-    halvings = sender.rtt.min_rtt // 1000 >> TSO_RTT_LOG
-    if halvings < 32:
-        size += GSO_MAX >> halvings
-    if size >= GSO_MAX:
-        return MAX_RUN
-    return max(size // sender.snd_mss, 2) * sender.snd_mss
+        return start + length - length % mss
+    partial = text % mss
+    if partial and is_last and _holds_back(sender):
+        return start + text - partial
+    return end
 
 
 def _room(sender: Sender, waiting: int, now: int) -> int:
@@ -251,7 +260,9 @@ def _paced(sender: Sender, now: int) -> int:
 
 
 def _holds_back(sender: Sender) -> bool:
-    """A short segment must wait (RFC 896 in Minshall's form, and TCP_CORK)."""
+    """A short segment must wait (RFC 896 in Minshall's form, and TCP_CORK). Linux's tcp_nagle_test."""
+    if sender.fin_queued or sender.push_now or sender.snd_up > sender.snd_una:
+        return False
     if sender.options.cork or sender.more:
         return True
     return not sender.options.nodelay and sender.small_sent > sender.snd_una and not sender.scoreboard.is_empty
@@ -262,7 +273,10 @@ def _fresh(sender: Sender, end: int, now: int) -> Transmit:
     start = sender.snd_nxt
     was_empty = sender.scoreboard.is_empty
     sender.scoreboard.mss = segment_size(sender)
-    sender.scoreboard.sent(start, end, now)
+    if sender.fin_queued:
+        _note_sent_with_fin(sender, start, end, now)
+    else:
+        sender.scoreboard.sent(start, end, now)
     sender.snd_nxt = end
     _validate_cwnd(sender, sender.scoreboard.in_flight + sender.snd_mss > sender.cwnd())
     transmit = _text(sender, start, end, now)
@@ -276,6 +290,19 @@ def _fresh(sender: Sender, end: int, now: int) -> Transmit:
         sender.pacer.on_sent(length, now)
     loss.after_new_data(sender, end - start, was_empty, now)
     return transmit
+
+
+def _note_sent_with_fin(sender: Sender, start: int, end: int, now: int) -> None:
+    """The segment that carries the FIN may be one longer than the others: a record of its own, then."""
+    board = sender.scoreboard
+    mss = board.mss
+    last = _size_of_last(sender, start, end, mss)
+    if last != mss and end - start > last:
+        board.sent(start, end - last, now)
+        start = end - last
+    board.mss = last
+    board.sent(start, end, now)
+    board.mss = mss
 
 
 def _text(sender: Sender, start: int, end: int, now: int) -> Transmit:
@@ -310,9 +337,9 @@ def _text(sender: Sender, start: int, end: int, now: int) -> Transmit:
 
 
 def _is_pushed(sender: Sender, at: int, length: int, end: int) -> bool:
-    """Whether the last segment of a run carries PSH: at the end of what was written (MUST-61), whenever it leaves,
-    unless the write said that more follows (MAY-15)."""
-    if at + length == sender.send_ring.end and not sender.more:
+    """Whether the last segment of a run carries PSH: at the end of what was written (MUST-61) and of each record,
+    whenever it leaves, unless the write said that more follows (MAY-15)."""
+    if at + length == sender.push_at:
         if not sender.pushes or sender.pushes[-1] < end:
             sender.pushes.append(end)
         return True
@@ -332,7 +359,7 @@ def probe(sender: Sender, now: int) -> Transmit:
     waiting = sender.unsent()
     if usable > 0 and waiting > 0:
         probes.forget(sender)
-        return _push(sender, _fresh(sender, sender.snd_nxt + min(usable, waiting, segment_size(sender)), now))
+        return _push(sender, _fresh(sender, sender.snd_nxt + min(usable, _one_segment(sender)), now))
     sender.host.counters.add("TCPWinProbe")
     return keepalive(sender, now)
 

@@ -6,6 +6,7 @@ number ``iss + 1 + offset`` and lies at ``offset`` of the send ring. A sender kn
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Final
 
 from ustack.congestion.base import CongestionControl
@@ -20,6 +21,9 @@ from ustack.tcp.constants import DEFAULT_MSS_V4
 from ustack.tcp.emit import Emitter
 from ustack.tcp.sender.chrono import Chrono
 from ustack.tcp.sender.cwnd_validation import Validation
+
+NEVER: Final = 1 << 60
+"""Above every sequence number."""
 
 CA_OPEN: Final = 0
 CA_DISORDER: Final = 1
@@ -88,7 +92,13 @@ class Sender:
         """The application wrote its last byte: a FIN stands behind the ring's end."""
         self.writer_waits: bool = False
         self.more: bool = False
-        """The last write said MSG_MORE."""
+        """The last write said MSG_MORE, and no ACK has come since: a short segment waits."""
+        self.push_now: bool = False
+        """TCP_NODELAY was set, or the cork pulled, while text waited: it goes at once, short or not."""
+        self.push_at: int = -1
+        """Offset of the ring at which the last write without MSG_MORE ended: PSH."""
+        self.records: list[int] = []
+        """Sequence numbers at which records end (MSG_EOR), ascending, above snd_una: no segment reaches over one."""
         self.small_sent: int = iss
         """End of the last segment sent short of the MSS (Minshall's variant of Nagle)."""
         self.pushes: list[int] = []
@@ -139,6 +149,13 @@ class Sender:
         """Bytes (and the FIN) that wait to be sent for the first time."""
         return self.stream_end() - self.snd_nxt
 
+    def record_end(self, start: int) -> int:
+        """Where the record that holds the byte ``start`` ends (MSG_EOR); NEVER when none was ended since."""
+        records = self.records
+        if not records or records[-1] <= start:
+            return NEVER
+        return records[bisect_right(records, start)]
+
     def is_opening(self) -> bool:
         """Our SYN is not acknowledged yet: SYN-SENT or SYN-RECEIVED."""
         return self.snd_una == self.iss
@@ -150,5 +167,8 @@ class Sender:
         ring = self.send_ring
         if ring.free() * 3 < ring.capacity:
             return False
-        lowat = self.options.notsent_lowat or self.host.settings.tcp_notsent_lowat
-        return self.iss + 1 + ring.end - self.snd_nxt < lowat
+        return (self.iss + 1 + ring.end - self.snd_nxt) << 1 < self.notsent_lowat()
+
+    def notsent_lowat(self) -> int:
+        """TCP_NOTSENT_LOWAT, else tcp_notsent_lowat, bytes; all ones is no limit."""
+        return self.options.notsent_lowat & 0xFFFFFFFF or self.host.settings.tcp_notsent_lowat & 0xFFFFFFFF
