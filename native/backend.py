@@ -25,6 +25,7 @@ COMPILED_FILES = (
     "seqnum.py",
     "ranges.py",
     "windowed.py",
+    "memory.py",
     "ring.py",
     "drops.py",
     "settings.py",

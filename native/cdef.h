@@ -120,8 +120,22 @@ struct us_range {
     uint64_t end;
 };
 
+/* What the rings of one stack may take together, and have taken. */
+struct us_pool {
+    uint64_t used;            /* bytes */
+    uint64_t low;             /* tcp_mem, in bytes: below it there is no pressure (any more) */
+    uint64_t pressure;        /* above it there is */
+    uint64_t high;            /* more than this is never taken */
+    uint64_t pressures;       /* how often pressure began */
+    int64_t budget;           /* allocations that may still succeed, for tests; below 0: any number */
+    uint32_t rings;           /* that count here */
+    uint32_t pressed;         /* there is pressure */
+    uint32_t references;
+};
+
 /* Memory that views may outlive the ring in. */
 struct us_block {
+    struct us_pool *pool;
     uint8_t *bytes;
     uint64_t size;
     uint32_t references;
@@ -143,6 +157,7 @@ struct us_late {
 
 /* A byte stream's window by absolute offsets: a send ring or a receive ring. */
 struct us_ring {
+    struct us_pool *pool;     /* may be NULL: nobody counts */
     struct us_block *block;   /* NULL until the first byte */
     uint64_t base;            /* the offset that lies at byte 0 of the block */
     uint64_t start;           /* oldest kept offset */
@@ -214,10 +229,13 @@ int64_t us_cut(const struct us_transmit *transmit, uint8_t *out, uint64_t room);
 unsigned int us_checksum(const uint8_t *data, size_t length, unsigned int initial);
 
 /* rings */
-struct us_ring *us_ring_new(uint64_t capacity, uint64_t at, uint32_t range_limit);
+struct us_pool *us_pool_new(void);
+void us_pool_release(struct us_pool *pool);
+struct us_ring *us_ring_new(struct us_pool *pool, uint64_t capacity, uint64_t at, uint32_t range_limit);
 void us_ring_free(struct us_ring *ring);
 int us_ring_resize(struct us_ring *ring, uint64_t capacity);
 void us_ring_trim(struct us_ring *ring);
+void us_ring_prune(struct us_ring *ring);
 int64_t us_ring_write(struct us_ring *ring, const uint8_t *data, uint64_t length);
 int us_ring_release(struct us_ring *ring, uint64_t upto);
 int64_t us_ring_place(struct us_ring *ring, uint64_t at, const uint8_t *data, uint64_t skip, uint64_t length);

@@ -17,6 +17,7 @@
 #define US_RUN_TABLE 1024U         /* places for open runs; a power of two */
 #define US_RUN_PROBES 8U           /* a crowd of colliding flows costs no more than this each */
 #define US_NO_PIECE UINT32_MAX
+#define US_BLOCK_MIN 4096U         /* bytes: the least that a ring takes */
 
 #define US_PROTOCOL_ICMP 1
 #define US_PROTOCOL_TCP 6
@@ -100,10 +101,16 @@ void us_gro_begin(struct us_receiver *receiver);
 int us_take_frame(struct us_receiver *receiver, uint32_t offset, uint32_t length, unsigned int mode);
 int us_piece_valid(const struct us_receiver *receiver, uint32_t handle);
 
+/* pool.c */
+struct us_pool *us_pool_hold(struct us_pool *pool);
+int us_pool_spend(struct us_pool *pool);
+void *us_pool_alloc(struct us_pool *pool, uint64_t size, uint64_t own, int force);
+void us_pool_free(struct us_pool *pool, void *memory, uint64_t size);
+
 /* ring.c */
 uint64_t us_ring_top(const struct us_ring *ring);
 void us_ring_locate(const struct us_ring *ring, uint64_t at, uint64_t length, struct us_span *spans);
-int us_ring_reserve(struct us_ring *ring, uint64_t upto);
+int us_ring_reserve(struct us_ring *ring, uint64_t upto, int force);
 
 /* place.c */
 int us_source_copy(struct us_source *from, uint8_t *out, uint64_t count);

@@ -147,9 +147,12 @@ static int room_for_range(struct us_ring *ring)
     if (ring->range_count >= ring->range_limit)
         return -ENOBUFS;
     slots = ring->range_slots ? ring->range_slots * 2 : RANGES_MIN;
-    ranges = realloc(ring->ranges, slots * sizeof *ranges);
+    ranges = us_pool_alloc(ring->pool, slots * sizeof *ranges, 0, 0);
     if (!ranges)
         return -ENOMEM;
+    if (ring->range_count)
+        memcpy(ranges, ring->ranges, ring->range_count * sizeof *ranges);
+    us_pool_free(ring->pool, ring->ranges, ring->range_slots * sizeof *ranges);
     ring->ranges = ranges;
     ring->range_slots = slots;
     return 0;
@@ -293,7 +296,7 @@ void us_ring_settle(struct us_ring *ring)
  *
  * What lies outside [end, start + capacity) is cut. Beyond the limit of ranges the newest is refused.
  *
- * Return: result(), -EINVAL for a source shorter than said, -ENOMEM.
+ * Return: result(), -EINVAL for a source shorter than said, -ENOMEM, -ENOBUFS for a range too many.
  */
 static int64_t place(struct us_ring *ring, uint64_t at, uint64_t length, struct us_source *from)
 {
@@ -313,12 +316,10 @@ static int64_t place(struct us_ring *ring, uint64_t at, uint64_t length, struct 
     first = first_reaching(ring, low);
     if (low > ring->end && (first == ring->range_count || ring->ranges[first].start > high)) {
         error = room_for_range(ring);
-        if (error == -ENOBUFS)
-            return result(ring, 0);
         if (error)
             return error;
     }
-    if (us_ring_reserve(ring, high > us_ring_top(ring) ? high : us_ring_top(ring)) < 0)
+    if (us_ring_reserve(ring, high > us_ring_top(ring) ? high : us_ring_top(ring), 0) < 0)
         return -ENOMEM;
     if (low == ring->end && put_off(ring, high - low, from))
         return result(ring, ring->end - before);
@@ -341,7 +342,7 @@ static int64_t place(struct us_ring *ring, uint64_t at, uint64_t length, struct 
  * @length: bytes.
  *
  * Return: advance of the in-order end << 16 | 0x8000 when us_ring_settle() is to be called before the next
- * batch | ranges beyond the end; -ENOMEM.
+ * batch | ranges beyond the end; -ENOMEM, -ENOBUFS.
  */
 int64_t us_ring_place(struct us_ring *ring, uint64_t at, const uint8_t *data, uint64_t skip, uint64_t length)
 {

@@ -4,8 +4,6 @@
 
 #include "core.h"
 
-#define BLOCK_MIN 4096U
-
 /**
  * us_block_release() - one reference less.
  * @block: freed with the last reference.
@@ -13,7 +11,8 @@
 void us_block_release(struct us_block *block)
 {
     if (block && __atomic_sub_fetch(&block->references, 1, __ATOMIC_ACQ_REL) == 0) {
-        free(block->bytes);
+        us_pool_free(block->pool, block->bytes, block->size);
+        us_pool_release(block->pool);
         free(block);
     }
 }
@@ -31,39 +30,67 @@ struct us_block *us_block_hold(struct us_ring *ring)
 
 /**
  * block_new() - memory of a ring.
+ * @ring: who wants it, in place of what it has.
  * @size: bytes.
+ * @force: whatever tcp_mem says.
  *
  * Return: NULL when there is none.
  */
-static struct us_block *block_new(uint64_t size)
+static struct us_block *block_new(const struct us_ring *ring, uint64_t size, int force)
 {
     struct us_block *block = malloc(sizeof *block);
 
     if (!block)
         return NULL;
-    block->bytes = malloc(size); /* small pages: one byte far ahead must not cost a huge one */
+    block->bytes = us_pool_alloc(ring->pool, size, ring->block ? ring->block->size : 0, force);
     block->size = size;
     block->references = 1;
-    if (block->bytes)
+    if (block->bytes) {
+        block->pool = us_pool_hold(ring->pool);
         return block;
+    }
     free(block);
     return NULL;
 }
 
 /**
+ * move_into() - other memory for what a ring keeps.
+ * @ring: the ring.
+ * @block: large enough.
+ * @kept: bytes from the start on.
+ */
+static void move_into(struct us_ring *ring, struct us_block *block, uint64_t kept)
+{
+    struct us_span spans[2];
+
+    if (kept) {
+        us_ring_locate(ring, ring->start, kept, spans);
+        memcpy(block->bytes, spans[0].bytes, spans[0].length);
+        memcpy(block->bytes + spans[0].length, spans[1].bytes, spans[1].length);
+    }
+    us_block_release(ring->block);
+    ring->block = block;
+    ring->base = ring->start;
+}
+
+/**
  * us_ring_new() - a ring without memory yet.
+ * @pool: where its memory is counted; may be NULL.
  * @capacity: bytes that may be kept.
  * @at: absolute offset of the first byte.
  * @range_limit: stretches beyond the in-order end that may be kept.
  *
  * Return: NULL when there is no memory.
  */
-struct us_ring *us_ring_new(uint64_t capacity, uint64_t at, uint32_t range_limit)
+struct us_ring *us_ring_new(struct us_pool *pool, uint64_t capacity, uint64_t at, uint32_t range_limit)
 {
-    struct us_ring *ring = calloc(1, sizeof *ring);
+    struct us_ring *ring = us_pool_spend(pool) ? calloc(1, sizeof *ring) : NULL;
 
     if (!ring)
         return NULL;
+    ring->pool = us_pool_hold(pool);
+    if (pool)
+        __atomic_add_fetch(&pool->rings, 1, __ATOMIC_RELAXED);
     ring->capacity = capacity;
     ring->start = at;
     ring->end = at;
@@ -81,7 +108,10 @@ void us_ring_free(struct us_ring *ring)
     if (!ring)
         return;
     us_block_release(ring->block);
-    free(ring->ranges);
+    us_pool_free(ring->pool, ring->ranges, ring->range_slots * sizeof *ring->ranges);
+    if (ring->pool)
+        __atomic_sub_fetch(&ring->pool->rings, 1, __ATOMIC_RELAXED);
+    us_pool_release(ring->pool);
     free(ring);
 }
 
@@ -115,14 +145,14 @@ void us_ring_locate(const struct us_ring *ring, uint64_t at, uint64_t length, st
  * us_ring_reserve() - makes sure that there is memory for [start, upto).
  * @ring: the ring.
  * @upto: absolute offset.
+ * @force: whatever tcp_mem says.
  *
  * Return: 0 or -ENOMEM.
  */
-int us_ring_reserve(struct us_ring *ring, uint64_t upto)
+int us_ring_reserve(struct us_ring *ring, uint64_t upto, int force)
 {
-    uint64_t need = upto - ring->start, size = BLOCK_MIN, kept = us_ring_top(ring) - ring->start;
+    uint64_t need = upto - ring->start, size = US_BLOCK_MIN, kept = us_ring_top(ring) - ring->start;
     struct us_block *block;
-    struct us_span spans[2];
 
     if (ring->block && kept == 0)
         ring->base = ring->start; /* from the front again: the same few pages stay in the cache */
@@ -132,17 +162,10 @@ int us_ring_reserve(struct us_ring *ring, uint64_t upto)
         size *= 2;
     if (size > ring->capacity && need <= ring->capacity)
         size = ring->capacity;
-    block = block_new(size);
+    block = block_new(ring, size, force);
     if (!block)
         return -ENOMEM;
-    if (kept) {
-        us_ring_locate(ring, ring->start, kept, spans);
-        memcpy(block->bytes, spans[0].bytes, spans[0].length);
-        memcpy(block->bytes + spans[0].length, spans[1].bytes, spans[1].length);
-    }
-    us_block_release(ring->block);
-    ring->block = block;
-    ring->base = ring->start;
+    move_into(ring, block, kept);
     return 0;
 }
 
@@ -160,6 +183,18 @@ int us_ring_resize(struct us_ring *ring, uint64_t capacity)
 }
 
 /**
+ * drop_ranges() - nothing is kept beyond the in-order end.
+ * @ring: the ring.
+ */
+static void drop_ranges(struct us_ring *ring)
+{
+    us_pool_free(ring->pool, ring->ranges, ring->range_slots * sizeof *ring->ranges);
+    ring->ranges = NULL;
+    ring->range_slots = 0;
+    ring->range_count = 0;
+}
+
+/**
  * us_ring_trim() - gives memory back when nothing is kept.
  * @ring: the ring.
  */
@@ -169,18 +204,44 @@ void us_ring_trim(struct us_ring *ring)
         return;
     us_block_release(ring->block);
     ring->block = NULL;
-    free(ring->ranges);
-    ring->ranges = NULL;
-    ring->range_slots = 0;
+    drop_ranges(ring);
 }
 
 /**
- * us_ring_write() - appends as much as fits.
+ * us_ring_prune() - memory is short: text beyond the in-order end is given up (the peer has to send it again), and so
+ * is memory that what is left does not need.
+ * @ring: a receive ring.
+ */
+void us_ring_prune(struct us_ring *ring)
+{
+    uint64_t kept = ring->end - ring->start, size = US_BLOCK_MIN;
+    struct us_block *block;
+
+    us_ring_settle(ring);
+    drop_ranges(ring);
+    if (!kept) {
+        us_block_release(ring->block);
+        ring->block = NULL;
+    }
+    if (!ring->block)
+        return;
+    while (size < kept)
+        size *= 2;
+    if (size >= ring->block->size)
+        return;
+    block = block_new(ring, size, 1); /* it gives more than it takes */
+    if (block)
+        move_into(ring, block, kept);
+}
+
+/**
+ * us_ring_write() - appends as much as fits, and as tcp_mem allows. Who has nothing in flight may always write a
+ * little: nobody would wake him later.
  * @ring: a send ring.
  * @data: where from.
  * @length: bytes.
  *
- * Return: bytes taken, or -ENOMEM.
+ * Return: bytes taken; -ENOMEM when there is room but no memory for any.
  */
 int64_t us_ring_write(struct us_ring *ring, const uint8_t *data, uint64_t length)
 {
@@ -191,8 +252,14 @@ int64_t us_ring_write(struct us_ring *ring, const uint8_t *data, uint64_t length
         length = room;
     if (!length)
         return 0;
-    if (us_ring_reserve(ring, ring->end + length) < 0)
-        return -ENOMEM;
+    if (us_ring_reserve(ring, ring->end + length, 0) < 0) {
+        if (!ring->block && us_ring_reserve(ring, ring->end + 1, 1) < 0)
+            return -ENOMEM;
+        if (length > ring->block->size - used)
+            length = ring->block->size - used;
+        if (!length)
+            return -ENOMEM;
+    }
     us_ring_locate(ring, ring->end, length, spans);
     memcpy(spans[0].bytes, data, spans[0].length);
     memcpy(spans[1].bytes, data + spans[0].length, spans[1].length);

@@ -17,7 +17,19 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ustack"
 
-FLOOR_0 = ("seqnum", "ranges", "windowed", "ring", "errors", "drops", "settings", "counters", "sockopts", "network")
+FLOOR_0 = (
+    "seqnum",
+    "ranges",
+    "windowed",
+    "memory",
+    "ring",
+    "errors",
+    "drops",
+    "settings",
+    "counters",
+    "sockopts",
+    "network",
+)
 """Floor 0 has no packages: a module there may import those that stand before it."""
 
 FLOORS: dict[str, int] = {

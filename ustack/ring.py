@@ -8,6 +8,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from ustack.memory import Memory
 from ustack.ranges import RangeSet
 
 # Stretches beyond the in-order end that a receive ring keeps; the newest beyond that is refused. A peer that
@@ -16,26 +17,42 @@ MAX_RANGES: Final = 1024
 
 _FIRST_SIZE: Final = 4096  # bytes: the least that is allocated
 
+REFUSED: Final = -1
+"""``ReceiveRing.place``: there is no memory for the text, or it would be one stretch too many."""
+
 
 class _Window:
     """Memory for a stretch ``[start, upto)`` of absolute offsets; grows by powers of two, never beyond need."""
 
-    def __init__(self) -> None:
+    def __init__(self, account: Memory) -> None:
         self.memory = bytearray()
         self.base = 0
+        self.account = account
+        account.rings += 1
 
-    def reserve(self, start: int, kept: int, upto: int, capacity: int) -> None:
-        """Makes room for ``[start, upto)``, keeping the ``kept`` bytes from ``start`` on."""
+    def __del__(self) -> None:
+        self.account.rings -= 1
+        self.account.give(len(self.memory))
+
+    def reserve(self, start: int, kept: int, upto: int, capacity: int, force: bool = False) -> bool:
+        """Makes room for ``[start, upto)``, keeping the ``kept`` bytes from ``start`` on. False: no memory.
+
+        ``force``: whatever tcp_mem says."""
         need = upto - start
         if kept == 0:
             self.base = start
         if need <= len(self.memory):
-            return
+            return True
         size = _FIRST_SIZE
         while size < need:
             size *= 2
         if size > capacity >= need:
             size = capacity
+        return self._move(start, kept, size, force)
+
+    def _move(self, start: int, kept: int, size: int, force: bool) -> bool:
+        if not self.account.take(size, len(self.memory), force):
+            return False
         fresh = bytearray(size)
         at = 0
         for view in self.views(start, kept):
@@ -43,6 +60,15 @@ class _Window:
             at += len(view)
         self.memory = fresh
         self.base = start
+        return True
+
+    def shrink(self, start: int, kept: int) -> None:
+        """Gives back what ``kept`` bytes do not need."""
+        size = _FIRST_SIZE if kept else 0
+        while size < kept:
+            size *= 2
+        if size < len(self.memory):
+            self._move(start, kept, size, True)
 
     def views(self, at: int, length: int) -> list[memoryview]:
         """Where ``[at, at + length)`` lies: at most two stretches."""
@@ -64,6 +90,7 @@ class _Window:
 
     def drop(self) -> None:
         """Gives the memory back."""
+        self.account.give(len(self.memory))
         self.memory = bytearray()
 
 
@@ -80,24 +107,41 @@ class SendRing:
     ``start`` is the oldest kept offset, ``end`` one past the last written. Both only grow.
     """
 
-    def __init__(self, capacity: int, at: int = 0) -> None:
+    def __init__(self, capacity: int, at: int = 0, account: Memory | None = None) -> None:
         self.capacity = capacity
         self.start = at
         self.end = at
+        self.account = account or Memory()
         self._window: _Window | None = None
 
     def write(self, data: object) -> int:
-        """Copies as much of ``data`` as fits and returns how much that was."""
+        """Copies as much of ``data`` as fits, and as tcp_mem allows, and returns how much that was.
+
+        MemoryError when there is room, and no memory for any of it. Who has nothing in the ring may always write a
+        little: nobody would wake him later."""
         view = bytes_view(data)
         taken = min(len(view), self.free())
         if taken <= 0:
             return 0
         if self._window is None:
-            self._window = _Window()
-        self._window.reserve(self.start, self.end - self.start, self.end + taken, self.capacity)
+            self._window = _Window(self.account)
+        taken = self._room_for(taken)
+        if taken <= 0:
+            raise MemoryError
         self._window.fill(self.end, view[:taken])
         self.end += taken
         return taken
+
+    def _room_for(self, length: int) -> int:
+        """Makes room for as much of ``length`` as memory allows."""
+        window = self._window
+        assert window is not None
+        used = self.end - self.start
+        if window.reserve(self.start, used, self.end + length, self.capacity):
+            return length
+        if not window.memory:
+            window.reserve(self.start, used, self.end + 1, self.capacity, True)
+        return min(length, len(window.memory) - used)
 
     def free(self) -> int:
         """Bytes that ``write`` would take."""
@@ -141,30 +185,35 @@ class ReceiveRing:
     Text beyond ``end`` is kept where it belongs; the first arrival of a byte wins, as in Linux.
     """
 
-    def __init__(self, capacity: int, at: int = 0) -> None:
+    def __init__(self, capacity: int, at: int = 0, account: Memory | None = None) -> None:
         self.capacity = capacity
         self.start = at
         self.end = at
+        self.account = account or Memory()
         self._window: _Window | None = None
         self._beyond: RangeSet | None = None
 
     def place(self, at: int, payload: object, skip: int, length: int) -> int:
         """Puts ``payload[skip:skip + length]`` at offset ``at`` and returns how far ``end`` moved.
 
-        What lies outside ``[end, start + capacity)`` is cut; a stretch that would be one more than
-        ``MAX_RANGES`` is refused. ``payload`` is bytes-like (or, in the native form, a handle of this batch).
+        What lies outside ``[end, start + capacity)`` is cut; a stretch that would be one more than ``MAX_RANGES`` is
+        REFUSED, and so is what there is no memory for. ``payload`` is bytes-like (or, in the native form, a handle
+        of this batch).
         """
         view = bytes_view(payload)
         if skip < 0 or length < 0 or skip + length > len(view):
             raise ValueError(f"[{skip}, {skip + length}) is not within a payload of {len(view)}")
         low = max(at, self.end)
         high = min(at + length, self.start + self.capacity)
-        if low >= high or self._refuses(low, high):
+        if low >= high:
             return 0
+        if self._refuses(low, high):
+            return REFUSED
         if self._window is None:
-            self._window = _Window()
+            self._window = _Window(self.account)
         top = self.top()
-        self._window.reserve(self.start, top - self.start, max(high, top), self.capacity)
+        if not self._window.reserve(self.start, top - self.start, max(high, top), self.capacity):
+            return REFUSED
         self._fill_gaps(low, high, view[skip + low - at : skip + high - at])
         return self._advance(low, high)
 
@@ -271,15 +320,25 @@ class ReceiveRing:
             self._window.drop()
             self._beyond = None
 
+    def prune(self) -> None:
+        """Memory is short: text beyond ``end`` is given up (the peer has to send it again), and so is memory that the
+        rest does not need."""
+        self._beyond = None
+        if self._window is not None:
+            self._window.shrink(self.start, self.end - self.start)
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class RingMaker:
-    """Where a stack gets its rings from; this one makes the Python form."""
+    """Where a stack gets its rings from; this one makes the Python form. ``memory`` is what they take together."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
 
     def send_ring(self, capacity: int) -> SendRing:
         """An empty send ring that starts at offset 0."""
-        return SendRing(capacity)
+        return SendRing(capacity, 0, self.memory)
 
     def receive_ring(self, capacity: int) -> ReceiveRing:
         """An empty receive ring that starts at offset 0."""
-        return ReceiveRing(capacity)
+        return ReceiveRing(capacity, 0, self.memory)

@@ -48,6 +48,9 @@ class Settings:
     # Buffers: minimum, default, maximum (bytes, as SO_RCVBUF counts: half of it is window)
     tcp_rmem: tuple[int, int, int] = (4096, 131072, 33554432)
     tcp_wmem: tuple[int, int, int] = (4096, 16384, 4194304)
+    tcp_mem: tuple[int, int, int] = (49152, 65536, 98304)
+    """Pages of 4096 bytes that all buffers together may take: below the first there is no pressure, above the second
+    there is, and more than the third is refused. Linux's on a machine with 4 GiB."""
     rmem_max: int = 4194304
     wmem_max: int = 4194304
     rmem_default: int = 212992

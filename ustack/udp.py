@@ -214,6 +214,10 @@ class UdpTable:
     def __len__(self) -> int:
         return sum(len(endpoints) for endpoints in self._by_port.values())
 
+    def queued(self) -> int:
+        """Bytes that wait in all queues, as SO_RCVBUF counts them."""
+        return sum(endpoint.queued for endpoint in self.endpoints())
+
     def endpoints(self) -> list[UdpEndpoint]:
         """All of them, by port."""
         return [endpoint for port in sorted(self._by_port) for endpoint in self._by_port[port]]

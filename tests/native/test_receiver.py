@@ -10,7 +10,8 @@ import pytest
 
 from tests.native.frames import datagram_pair, seen, segment_of, text, transmit
 from ustack import native
-from ustack.native import NativeReceiveRing, NativeRings, Receiver, payload_bytes
+from ustack.native import ARENA_SIZE, NativeReceiveRing, NativeRings, Receiver, payload_bytes
+from ustack.native import receiver as receiver_module
 from ustack.wire.frame import Segment
 from ustack.wire.split import cut
 
@@ -167,3 +168,23 @@ def test_wait_on_a_closed_descriptor_is_ready_and_on_too_many_is_misuse() -> Non
         assert native.wait([dead], -1) == 1
         with pytest.raises(OSError, match="Invalid"):
             native.wait([ours.fileno()] * 32, 0)
+
+
+def test_a_small_arena_does_where_there_is_no_memory_for_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = receiver_module.allocate
+
+    def scarce(kind: str, count: int) -> object:
+        if count > 100_000:
+            raise MemoryError
+        return whole(kind, count)
+
+    monkeypatch.setattr(receiver_module, "allocate", scarce)
+    receiver = Receiver()
+    ours, theirs = datagram_pair()
+    with ours, theirs:
+        for is_scarce in (True, False):
+            if not is_scarce:
+                monkeypatch.undo()
+            theirs.send(cut(transmit(text(10)))[0])
+            assert len(receiver.receive(ours.fileno(), False)) == 1
+            assert (receiver._core.arena_size < ARENA_SIZE) is is_scarce

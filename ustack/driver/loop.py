@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ustack.device.base import Device
+from ustack.drops import Drop
 from ustack.tcp.events import Event
 from ustack.wire.frame import RawTransmit, Transmit
 
@@ -49,6 +50,9 @@ class Loop:
         stack = self.stack
         try:
             frames = self.device.receive(now)
+        except MemoryError:
+            frames = []
+            stack.counters.drop(Drop.NO_MEMORY)
         except OSError as error:
             raise DeviceError(error) from error
         if frames:
@@ -90,6 +94,8 @@ class Loop:
         kept = self._kept
         try:
             taken = self.device.send(kept, now)
+        except MemoryError:
+            taken = 0  # as a full device: once more, soon
         except OSError as error:
             raise DeviceError(error) from error
         del kept[:taken]
@@ -107,7 +113,10 @@ class Loop:
         while event is not None:
             owner = getattr(event.endpoint, "owner", None)
             if owner is not None:
-                owner.on_event(event)
+                try:
+                    owner.on_event(event)
+                except MemoryError:
+                    self.stack.counters.drop(Drop.NO_MEMORY)  # no matter of whoever happens to turn the wheel
                 self.awaken(owner)
             event = self.stack.next_event()
 

@@ -13,6 +13,10 @@ ARENA_SIZE: Final = 64 * (65536 + 64)
 # Without offload frames are small, and packed tightly: 512 of 1500 bytes stay in the second-level cache.
 FRAMES: Final = 512
 
+LEAST_ARENA: Final = 65536 + 64
+LEAST_FRAMES: Final = 16
+"""What is made do with where memory is short."""
+
 _HANDLE_BITS: Final = 16  # of a handle name the piece, the others the receiver
 _PIECES_MAX: Final = 1 << _HANDLE_BITS
 
@@ -68,7 +72,7 @@ class Receiver:
     def __init__(self, capacity: int = ARENA_SIZE, frames: int = FRAMES) -> None:
         if not 0 < frames <= _PIECES_MAX:
             raise ValueError(f"frames must be 1..{_PIECES_MAX}")
-        self._capacity = max(capacity, 65536 + 64)
+        self._capacity = max(capacity, LEAST_ARENA)
         self._frames = frames
         self._arena = memoryview(b"")
         self._descriptors = memoryview(b"")
@@ -85,6 +89,14 @@ class Receiver:
         _landings[number] = self._landing
         # Dies with this object (a compiled class has no weak references to watch it by).
         self._registration: Any = ffi.gc(ffi.cast("void *", self._core), lambda _core: _landings.pop(number, None))
+
+    def _open(self) -> None:
+        """Takes memory for whole batches, or for the least that a frame fits in, until there is more."""
+        try:
+            self._allocate(self._capacity, self._frames)
+        except MemoryError:
+            if not self._core.arena_size:
+                self._allocate(LEAST_ARENA, min(self._frames, LEAST_FRAMES))
 
     def _allocate(self, capacity: int, frames: int) -> None:
         """Takes memory for a batch of that size, in place of what there was."""
@@ -112,7 +124,7 @@ class Receiver:
         else:
             self.end_batch()
             if self._core.arena_size < self._capacity:
-                self._allocate(self._capacity, self._frames)
+                self._open()
             count = lib.us_receive(self._core, fd, (MODE_VNET if vnet else 0) | (MODE_TRUSTED if csum_trusted else 0))
         if count > 0:
             return frames_from_descriptors(self._descriptors, count, self._arena)
@@ -134,7 +146,7 @@ class Receiver:
         if self._ahead:
             return 1
         if self._core.arena_size < self._capacity:
-            self._allocate(self._capacity, self._frames)
+            self._open()
         mode = MODE_VNET if vnet else 0
         ready: int = lib.us_wait_and_receive(self._core, mode, fds, len(fds), timeout_ns)
         if ready < 0:

@@ -3,9 +3,10 @@
 import errno
 from typing import Any, Final
 
+from ustack.memory import PAGE, UNLIMITED, Memory
 from ustack.native.core import ffi, lib
 from ustack.native.receiver import Landing, landing_of
-from ustack.ring import MAX_RANGES, ReceiveRing, RingMaker, SendRing
+from ustack.ring import MAX_RANGES, REFUSED, ReceiveRing, RingMaker, SendRing
 
 _IS_LATE: Final = 0x8000  # in the result of us_ring_place(): native/place.c
 _RANGES_MASK: Final = 0x7FFF
@@ -25,23 +26,53 @@ def _views(ring: Any, at: int, length: int) -> list[memoryview]:
     return [_view(ring, span) for span in spans if span.length]
 
 
-def _new_ring(capacity: int, at: int) -> Any:
-    ring = lib.us_ring_new(capacity, at, MAX_RANGES)
-    if not ring:
-        raise MemoryError
-    return ffi.gc(ring, lib.us_ring_free)
+class NativeMemory(Memory):
+    """The account in C (``native/pool.c``)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        core = lib.us_pool_new()
+        if not core:
+            raise MemoryError
+        self.core: Any = ffi.gc(core, lib.us_pool_release)
+
+    def limit(self, tcp_mem: tuple[int, int, int]) -> None:
+        super().limit(tcp_mem)
+        core = self.core
+        core.low, core.pressure, core.high = [min(pages, UNLIMITED) * PAGE for pages in tcp_mem]
+
+    def used(self) -> int:
+        used: int = self.core.used
+        return used
+
+    def refresh(self) -> None:
+        core = self.core
+        self.under_pressure = bool(core.pressed)
+        self.pressures = core.pressures
+
+    def spend(self, budget: int) -> None:
+        self.core.budget = budget
+
+
+def _new_ring(account: Memory, capacity: int, at: int) -> Any:
+    """NULL without memory."""
+    pool = account.core if isinstance(account, NativeMemory) else ffi.NULL
+    ring = lib.us_ring_new(pool, capacity, at, MAX_RANGES)
+    return ffi.gc(ring, lib.us_ring_free) if ring else None
 
 
 class NativeSendRing(SendRing):
     """A SendRing in C; ``address`` is where ``send`` finds it."""
 
-    def __init__(self, capacity: int, at: int = 0) -> None:
-        super().__init__(capacity, at)
+    def __init__(self, capacity: int, at: int = 0, account: Memory | None = None) -> None:
+        super().__init__(capacity, at, account)
         self._ring: Any = None
         self.address = 0
 
     def _open(self) -> Any:
-        self._ring = _new_ring(self.capacity, self.start)
+        self._ring = _new_ring(self.account, self.capacity, self.start)
+        if self._ring is None:
+            raise MemoryError
         self.address = int(ffi.cast("uintptr_t", self._ring))
         return self._ring
 
@@ -85,8 +116,8 @@ class NativeSendRing(SendRing):
 class NativeReceiveRing(ReceiveRing):
     """A ReceiveRing in C, which takes payloads by handle."""
 
-    def __init__(self, capacity: int, at: int = 0) -> None:
-        super().__init__(capacity, at)
+    def __init__(self, capacity: int, at: int = 0, account: Memory | None = None) -> None:
+        super().__init__(capacity, at, account)
         self._ring: Any = None
         self._block_count = 0
         self._landing: Landing | None = None
@@ -109,7 +140,9 @@ class NativeReceiveRing(ReceiveRing):
             return 0
         ring = self._ring
         if ring is None:
-            ring = self._ring = _new_ring(self.capacity, self.start)
+            ring = self._ring = _new_ring(self.account, self.capacity, self.start)
+            if ring is None:
+                return REFUSED
         if isinstance(payload, int):
             landing = landing_of(payload)
             placed: int = lib.us_ring_place_run(ring, at, landing.core, payload, skip, length)
@@ -122,7 +155,9 @@ class NativeReceiveRing(ReceiveRing):
                 raise ValueError(f"[{skip}, {skip + length}) is not within a payload of {len(view)}")
             placed = lib.us_ring_place(ring, at, view, skip, length)
         if placed < 0:
-            raise MemoryError if placed == -errno.ENOMEM else ValueError("a payload handle of an earlier batch")
+            if placed == -errno.EINVAL:
+                raise ValueError("a payload handle of an earlier batch")
+            return REFUSED
         self._block_count = placed & _RANGES_MASK
         placed >>= 16
         self.end += placed
@@ -204,12 +239,20 @@ class NativeReceiveRing(ReceiveRing):
         if self._ring is not None and self.start == self.end and not self._block_count:
             self._ring = None
 
+    def prune(self) -> None:
+        if self._ring is not None:
+            lib.us_ring_prune(self._ring)
+            self._block_count = 0
+
 
 class NativeRings(RingMaker):
     """Rings in C, for a stack whose device receives through this module."""
 
+    def __init__(self) -> None:
+        super().__init__(NativeMemory())
+
     def send_ring(self, capacity: int) -> SendRing:
-        return NativeSendRing(capacity)
+        return NativeSendRing(capacity, 0, self.memory)
 
     def receive_ring(self, capacity: int) -> ReceiveRing:
-        return NativeReceiveRing(capacity)
+        return NativeReceiveRing(capacity, 0, self.memory)

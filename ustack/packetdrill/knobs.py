@@ -26,7 +26,6 @@ _NEUTRAL: Final[dict[str, tuple[str, ...] | None]] = {
     "tcp_probe_interval": None,
     "tcp_probe_threshold": None,
     "tcp_adv_win_scale": None,
-    "tcp_mem": None,
     "tcp_low_latency": None,
     "tcp_backlog_ack_defer": None,
     "tcp_pacing_ss_ratio": None,

@@ -28,11 +28,12 @@ class Deadlines:
         """``waiter`` wants to be called at ``deadline`` (0: not at all). Tell it after whatever may have moved it."""
         if deadline == 0 or 0 < waiter.queued_at <= deadline:
             return
-        if waiter.queued_at:
-            self._outdate()
-        waiter.queued_at = deadline
         self._count += 1
-        heappush(self._heap, (deadline, self._count, waiter))
+        heappush(self._heap, (deadline, self._count, waiter))  # first what may find no memory
+        was_queued = waiter.queued_at
+        waiter.queued_at = deadline
+        if was_queued:
+            self._outdate()
 
     def forget(self, waiter: Waiter) -> None:
         """``waiter`` has gone."""

@@ -73,7 +73,11 @@ class Reassembly:
         if queue is None:
             queue = Queue(key, now + patience)
             self._queues[key] = queue
-        verdict = self._put(queue, fragment)
+        try:
+            verdict = self._put(queue, fragment)
+        except MemoryError:
+            self._forget(queue)
+            return Verdict.NO_MEMORY
         if verdict in (Verdict.OVERLAP, Verdict.INCONSISTENT):
             self._forget(queue)
         elif verdict is Verdict.KEPT and queue.length == queue.ranges.total and queue.ranges.covered(0, queue.length):

@@ -238,6 +238,10 @@ class Ip(Network):
             self.counters.add("IpExtReasmOverlaps")
         return None
 
+    def fragments_held(self) -> tuple[int, int]:
+        """Packets of both versions that are not whole yet, and the bytes they count."""
+        return len(self._v4) + len(self._v6), self._v4.memory + self._v6.memory
+
     # Out
 
     def send(self, outgoing: Outgoing, now: int) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from ustack.memory import PAGE
 from ustack.settings import SECOND
+from ustack.stack.ip import Ip
 from ustack.stack.tcp_layer import TcpLayer
 from ustack.tcp.state import State
+from ustack.udp import UdpTable
 from ustack.wire.address import ANY, ANY_V4, format_address, is_v4
 
 _NAMES: Final = {State.ESTABLISHED: "ESTAB", State.SYN_RECEIVED: "SYN-RECV", State.CLOSED: "UNCONN"}
@@ -63,6 +66,21 @@ def sockets(tcp: TcpLayer) -> list[SocketRow]:
     for waiting in tcp.time_waits.values():
         rows.append(_row_of_key(State.TIME_WAIT, waiting.key, waiting.since))
     return rows
+
+
+def sockstat(tcp: TcpLayer, udp: UdpTable, ip: Ip) -> str:
+    """What ``/proc/net/sockstat`` says: sockets in use and what they hold; ``mem`` counts pages."""
+    established = [one for one in tcp.connections.values() if not one.orphan]
+    listening = sum(len(group) for group in tcp.listeners.values())
+    in_use = len(established) + listening
+    orphans, waiting = tcp.env.orphans, len(tcp.time_waits)
+    pending, held = ip.fragments_held()
+    return (
+        f"sockets: used {in_use + len(udp)}\n"
+        f"TCP: inuse {in_use} orphan {orphans} tw {waiting} alloc {in_use + orphans} mem {tcp.env.memory.pages()}\n"
+        f"UDP: inuse {len(udp)} mem {-(-udp.queued() // PAGE)}\n"
+        f"FRAG: inuse {pending} memory {held}\n"
+    )
 
 
 def _row_of_key(state: State, key: bytes, since: int) -> SocketRow:

@@ -13,6 +13,7 @@ from hashlib import blake2s
 from typing import Final
 
 from ustack.counters import Counters
+from ustack.drops import Drop
 from ustack.errors import from_errno
 from ustack.icmp import IcmpEndpoint
 from ustack.ring import RingMaker
@@ -23,11 +24,12 @@ from ustack.stack.ip import Ip
 from ustack.stack.ports import Ports, Reservation
 from ustack.stack.tcp_layer import TcpLayer
 from ustack.stack.timewait import TimeWait
-from ustack.tcp.connection.connection import Connection
+from ustack.tcp.connection.connection import RETRY, Connection
 from ustack.tcp.environment import Environment
 from ustack.tcp.events import Event, EventKind
 from ustack.tcp.isn import IsnGenerator
 from ustack.tcp.listener import Listener
+from ustack.tcp.timers import Waiter
 from ustack.udp import UdpEndpoint, UdpTable
 from ustack.wire.address import is_any, is_multicast, is_unicast, is_v4, reverse_key
 from ustack.wire.frame import Datagram, Frame, IcmpMessage, RawTransmit, Segment, Transmit
@@ -61,6 +63,7 @@ class Stack:
     @settings.setter
     def settings(self, settings: Settings) -> None:
         self.env.settings = settings
+        self.env.memory.limit(settings.tcp_mem)
 
     def add_address(self, address: bytes, prefix: int) -> None:
         """An address of this host (16 bytes) and the length of its network's prefix (of 32 or 128 bits)."""
@@ -78,18 +81,23 @@ class Stack:
     # In
 
     def on_frames(self, frames: list[Frame], now: int) -> None:
-        """What arrived, in order."""
-        counters = self.counters
-        connections = self.tcp.connections
+        """What arrived, in order. One for which there is no memory is dropped; the others are not touched by that."""
+        self.env.watch_memory()
         for frame in frames:
-            if isinstance(frame, Segment):
-                counters.add("TcpInSegs", frame.segs)
-                connection = connections.get(frame.key)
-                if connection is not None:
-                    if connection.on_segment(frame, now):
-                        self.tcp.refuse(frame)
-                    continue
-            self._on_packet(frame, now, False)
+            try:
+                self._on_frame(frame, now)
+            except MemoryError:
+                self.counters.drop(Drop.NO_MEMORY)
+
+    def _on_frame(self, frame: Frame, now: int) -> None:
+        if isinstance(frame, Segment):
+            self.counters.add("TcpInSegs", frame.segs)
+            connection = self.tcp.connections.get(frame.key)
+            if connection is not None:
+                if connection.on_segment(frame, now):
+                    self.tcp.refuse(frame)
+                return
+        self._on_packet(frame, now, False)
 
     def _on_packet(self, frame: Frame, now: int, looped: bool) -> None:
         """What no connection is waiting for: IP looks at it first."""
@@ -131,20 +139,45 @@ class Stack:
             waiter = self.deadlines.take_due(now)
             if waiter is None:
                 break
-            if isinstance(waiter, Connection):
-                waiter.on_deadline(now)
-            elif isinstance(waiter, Listener):
-                waiter.on_deadline(now)
-                self.deadlines.watch(waiter, waiter.deadline)
-            elif isinstance(waiter, TimeWait):
-                self.tcp.expire_time_wait(waiter, now)
-        self.tcp.look_up_doubted_paths(now)
-        self.ip.on_deadline(now)
+            try:
+                self._expire(waiter, now)
+            except MemoryError:
+                self._put_off(waiter, now)
+        try:
+            self.tcp.look_up_doubted_paths(now)
+            self.ip.on_deadline(now)
+        except MemoryError:
+            self.counters.drop(Drop.NO_MEMORY)
+
+    def _expire(self, waiter: Waiter, now: int) -> None:
+        if isinstance(waiter, Connection):
+            waiter.on_deadline(now)
+        elif isinstance(waiter, Listener):
+            waiter.on_deadline(now)
+            self.deadlines.watch(waiter, waiter.deadline)
+        elif isinstance(waiter, TimeWait):
+            self.tcp.expire_time_wait(waiter, now)
+
+    def _put_off(self, waiter: Waiter, now: int) -> None:
+        """There was no memory for what is due: once more, soon."""
+        if isinstance(waiter, Connection):
+            waiter.out_of_memory(now)
+            waiter.touch()
+        else:
+            self.counters.drop(Drop.NO_MEMORY)
+        self.deadlines.watch(waiter, now + RETRY)
 
     # Out
 
     def poll_transmit(self, now: int) -> Transmit | RawTransmit | None:
         """The next thing to send, or None; what it returns counts as sent."""
+        try:
+            return self._poll(now)
+        except MemoryError:
+            self.counters.drop(Drop.NO_MEMORY)  # lost, as on the way
+            return None
+
+    def _poll(self, now: int) -> Transmit | RawTransmit | None:
         while True:
             transmit = self._next(now)
             if transmit is None:
@@ -152,7 +185,10 @@ class Stack:
                     return None
                 frames, self.looped = self.looped, []
                 for frame in frames:
-                    self._on_looped(frame, now)
+                    try:
+                        self._on_looped(frame, now)
+                    except MemoryError:
+                        self.counters.drop(Drop.NO_MEMORY)
             elif isinstance(transmit, Transmit):
                 self.counters.add("TcpOutSegs", segments_of(transmit))
                 if not self.ip.is_local(transmit.destination):
@@ -170,8 +206,11 @@ class Stack:
 
     def _loop_back(self, transmit: Transmit | RawTransmit) -> None:
         """What we send to ourselves arrives here, as over Linux's ``lo``."""
-        for packet in cut(transmit):
-            self.looped.append(parse_packet(packet))
+        try:
+            for packet in cut(transmit):
+                self.looped.append(parse_packet(packet))
+        except MemoryError:
+            self.counters.drop(Drop.NO_MEMORY)
 
     def _on_looped(self, frame: Frame, now: int) -> None:
         if isinstance(frame, Segment):
@@ -193,7 +232,11 @@ class Stack:
         while touched:
             connection = touched[0]
             assert isinstance(connection, Connection)
-            transmit = connection.poll_transmit(now)
+            try:
+                transmit = connection.poll_transmit(now)
+            except MemoryError:
+                connection.out_of_memory(now)
+                transmit = None
             if transmit is not None:
                 if len(touched) > 1:
                     touched.rotate(-1)

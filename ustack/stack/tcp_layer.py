@@ -86,7 +86,7 @@ class TcpLayer:
             verdict = Verdict.ACK
         if verdict is Verdict.ACK:
             self.env.counters.drop(Drop.TIME_WAIT)
-            self.env.replies.append(waiting.last_ack(self.env, now))
+            self.env.reply(waiting.last_ack(self.env, now))
         elif verdict is Verdict.GONE:
             self.forget_time_wait(waiting)
 
@@ -122,7 +122,7 @@ class TcpLayer:
         transmit = emit.reset_for(segment, self.env.settings)
         if transmit is not None:
             self.env.counters.add("TcpOutRsts")
-            self.env.replies.append(transmit)
+            self.env.reply(transmit)
 
     # Listeners
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from ustack.congestion.base import AckSample
 from ustack.counters import Counters
@@ -10,7 +11,11 @@ from ustack.ring import RingMaker
 from ustack.settings import Settings
 from ustack.tcp.events import Event, EventKind
 from ustack.tcp.isn import IsnGenerator
+from ustack.wire.address import is_v4
 from ustack.wire.frame import Transmit
+
+MOST_REPLIES: Final = 10_000
+"""Segments without a connection that wait for the device; more are dropped, as a device's full queue does."""
 
 
 class Environment:
@@ -19,13 +24,16 @@ class Environment:
     def __init__(self, settings: Settings, rings: RingMaker, isn: IsnGenerator, counters: Counters) -> None:
         self.settings = settings
         self.rings = rings
+        self.memory = rings.memory
+        self.memory.limit(settings.tcp_mem)
+        self._pressures = 0
         self.isn = isn
         self.counters = counters
         self.events: deque[Event] = deque()
         self.touched: deque[object] = deque()
         """Connections that may have something to send, or a new deadline."""
-        self.replies: deque[Transmit] = deque()
-        """Segments without a connection: SYN-ACKs of requests, resets, TIME-WAIT's ACKs."""
+        self.replies: deque[Transmit] = deque(maxlen=MOST_REPLIES)
+        """Segments without a connection: SYN-ACKs of requests, resets, TIME-WAIT's ACKs. See ``reply``."""
         self.sample = AckSample()
         """Filled anew for each ACK: connections take turns."""
         self.doubted_paths: deque[object] = deque()
@@ -36,6 +44,21 @@ class Environment:
 
     def tell(self, kind: EventKind, endpoint: object) -> None:
         self.events.append(Event(kind, endpoint))
+
+    def reply(self, transmit: Transmit) -> None:
+        """A segment without a connection is to leave; where the device has taken none for long, it is dropped."""
+        if len(self.replies) >= MOST_REPLIES:
+            self.counters.add("IpOutDiscards" if is_v4(transmit.destination) else "Ip6OutDiscards")
+            return
+        self.replies.append(transmit)
+
+    def watch_memory(self) -> None:
+        """Whether memory is short now (tcp_mem); to be called before a batch."""
+        memory = self.memory
+        memory.refresh()
+        if memory.pressures != self._pressures:
+            self.counters.add("TCPMemoryPressures", memory.pressures - self._pressures)
+            self._pressures = memory.pressures
 
     def timestamp(self, offset: int, now: int) -> int:
         """TSval at ``now``: milliseconds (Linux's TCP_TS_HZ is 1000) plus the connection's offset; 32 bits."""

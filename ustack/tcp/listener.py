@@ -177,7 +177,7 @@ class Listener(Waiter):
         transmit.window = min(request.window, 65535)
         transmit.options = emit.syn_option_bytes(terms, ts_val, request.ts_recent)
         request.answered_at = now
-        self.env.replies.append(transmit)
+        self.env.reply(transmit)
 
     def _answer(self, request: Request, seq: int, flags: int) -> Transmit:
         transmit = emit.header(request.flow, self.env.settings, seq, flags)
@@ -273,8 +273,8 @@ class Listener(Waiter):
                 self._remove(request)
                 return True
             return False
-        self._remove(request)
         self._complete(request, segment, now)
+        self._remove(request)  # not before: without memory for a connection the request stays
         return False
 
     def _is_in_window(self, request: Request, segment: Segment) -> bool:
@@ -310,7 +310,7 @@ class Listener(Waiter):
         transmit.window = min(request.window >> terms.rcv_wscale, 65535)
         if terms.ts_on:
             transmit.options = emit.timestamp_bytes(self.env.timestamp(terms.ts_offset, now), request.ts_recent)
-        self.env.replies.append(transmit)
+        self.env.reply(transmit)
 
     def _is_deferred(self, request: Request, segment: Segment) -> bool:
         """TCP_DEFER_ACCEPT: an ACK without text is not enough, for a while."""
@@ -352,8 +352,11 @@ class Listener(Waiter):
         settings = self.env.settings
         most = self.options.syncnt or settings.tcp_synack_retries
         while (request := self._times.take_due(now)) is not None:
-            if self._resend(request, most, now):
-                self._times.watch(request)
+            try:
+                self._resend(request, most, now)
+            finally:
+                if request.key in self.requests:
+                    self._times.watch(request)
         self.deadline = self._times.earliest()
 
     def _resend(self, request: Request, most: int, now: int) -> bool:

@@ -12,6 +12,8 @@ from ustack.tcp.owed import OWE_ACK, OWE_RST, OWE_SYN
 from ustack.tcp.state import Input, State
 from ustack.tcp.timers import Timer
 
+SOCK_MIN_SNDBUF: Final = 4608
+"""Bytes that an orphan may have to send still, however short memory is (Linux's name)."""
 _NEEDS_RST: Final = frozenset(
     {State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSE_WAIT, State.SYN_RECEIVED}
 )
@@ -139,6 +141,41 @@ def close(tcb: Tcb, now: int) -> None:
         await_peer(tcb, now)
     else:
         shutdown_write(tcb, now)
+        if not may_linger(tcb, 0):
+            abort_for_memory(tcb, True, now)
+
+
+def may_linger(tcb: Tcb, shift: int) -> bool:
+    """There are neither too many orphans (each counts 2 ** ``shift`` times), nor is memory short and this one has some
+    (Linux's tcp_check_oom)."""
+    env = tcb.host
+    if env.orphans << shift > env.settings.tcp_max_orphans:
+        return False
+    return tcb.sender.send_ring.end - tcb.sender.send_ring.start <= SOCK_MIN_SNDBUF or not env.memory.is_out()
+
+
+def out_of_resources(tcb: Tcb, tell: bool, now: int) -> bool:
+    """An orphan's timer: what cannot be afforded ends here (Linux's tcp_out_of_resources).
+
+    ``tell``: the peer seems to be there, and gets a RST."""
+    idle = now - tcb.sender.last_sent_at
+    shift = 1 if idle > 2 * tcb.host.settings.rto_max or not tell else 0
+    if tcb.sender.soft_error:
+        shift += 1
+    if may_linger(tcb, shift):
+        return False
+    lately = idle <= tcb.host.settings.tcp_timewait_length * SECOND
+    shut = tcb.sender.snd_wnd == 0 and tcb.sender.scoreboard.is_empty
+    abort_for_memory(tcb, tell or lately or shut, now)
+    return True
+
+
+def abort_for_memory(tcb: Tcb, tell: bool, now: int) -> None:
+    """The orphan is given up; ``tell``: with a RST."""
+    tcb.host.counters.add("TCPAbortOnMemory")
+    if tell:
+        owe_reset(tcb)
+    give_up(tcb, 0, now)
 
 
 def abort(tcb: Tcb, now: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from ustack.drops import Drop
 from ustack.errors import from_errno
 from ustack.tcp.common import rto_bounds
 from ustack.tcp.connection import arrival, closing, keepalive, timeouts, transmit
@@ -17,10 +18,13 @@ from ustack.tcp.connection.info import TcpInfo
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, urgent
-from ustack.tcp.sender import buffer, bursts, control, mss
+from ustack.tcp.sender import buffer, bursts, control, loss, mss
 from ustack.tcp.state import State, may_send_text
+from ustack.tcp.timers import Timer
 from ustack.wire.frame import Segment, Transmit
 
+RETRY: Final = 10_000_000
+"""What found no memory is tried again after this many ns."""
 SHUT_RD: Final = 0
 
 SHUT_WR: Final = 1
@@ -50,6 +54,13 @@ class Connection(Tcb):
     def poll_transmit(self, now: int) -> Transmit | None:
         """The next run or segment that may leave now; it counts as sent. Call until None."""
         return transmit.next_transmit(self, now)
+
+    def out_of_memory(self, now: int) -> None:
+        """What was under way found no memory: it counts as dropped, and is tried again in a while."""
+        self.host.counters.drop(Drop.NO_MEMORY)
+        if not self.sender.scoreboard.is_empty and not self.timers.is_armed(Timer.RETRANSMIT):
+            loss.rearm_rto(self.sender, now)
+        self.timers.arm(Timer.PACING, now + RETRY)
 
     # Names
 

@@ -67,5 +67,5 @@ class Tcb(Waiter):
     def touch(self) -> None:
         """Something changed: the Stack is to ask this connection what may leave, and for its deadline."""
         if not self.is_touched:
-            self.is_touched = True
             self.host.touched.append(self)
+            self.is_touched = True

@@ -60,8 +60,8 @@ def _is_at_limit(tcb: Tcb, now: int) -> bool:
     if tcb.orphan:
         is_alive = tcb.sender.rtt.rto < tcb.sender.rtt.rto_max
         retries = timeouts.orphan_retries(tcb.sender, is_alive)
-        if tcb.host.orphans > settings.tcp_max_orphans:
-            closing.owe_reset(tcb)
+        tell = is_alive or not timeouts.has_timed_out(tcb.sender, retries, 0, now)
+        if closing.out_of_resources(tcb, tell, now):
             return True
     return timeouts.has_timed_out(tcb.sender, retries, user_timeout, now)
 
@@ -83,7 +83,8 @@ def _retransmission_timeout(tcb: Tcb, now: int) -> None:
         timeouts.probe_with_resend(tcb.sender, now)
         return
     if _is_at_limit(tcb, now):
-        closing.time_out(tcb, now)
+        if tcb.state is not State.CLOSED:
+            closing.time_out(tcb, now)
         return
     linear = tcb.host.settings.tcp_syn_linear_timeouts if tcb.state is State.SYN_SENT else 0
     timeouts.resend_due(tcb.sender, linear, now)
@@ -104,6 +105,8 @@ def _probe_timeout(tcb: Tcb, now: int) -> None:
         most = timeouts.orphan_retries(tcb.sender, is_alive)
         if not is_alive and tcb.sender.backoff >= most:
             closing.time_out(tcb, now)
+            return
+        if closing.out_of_resources(tcb, True, now):
             return
     if tcb.sender.probes_out >= most:
         closing.time_out(tcb, now)

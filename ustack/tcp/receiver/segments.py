@@ -8,6 +8,7 @@ segments: a run of forty segments is forty, however it arrived.
 from __future__ import annotations
 
 from ustack.drops import Drop
+from ustack.ring import REFUSED
 from ustack.tcp.constants import ATO_MIN, MAX_QUICKACKS
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, sack, window
@@ -67,10 +68,15 @@ def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now
         sack.note_dsack(receiver, seq, start)
     had_gap = receiver.receive_ring.has_gap()
     held = sack.held_of(receiver, start, end) if had_gap else None
-    advanced = receiver.receive_ring.place(start - receiver.irs - 1, segment.payload, start - seq, end - start)
-    if advanced == 0:
-        receiver.host.counters.add("TCPRcvQDrop")
-        _refuse(receiver, Drop.NO_MEMORY)
+    at = start - receiver.irs - 1
+    advanced = receiver.receive_ring.place(at, segment.payload, start - seq, end - start)
+    if advanced == REFUSED and had_gap:
+        _prune(receiver)
+        had_gap = False
+        held = None
+        advanced = receiver.receive_ring.place(at, segment.payload, start - seq, end - start)
+    if advanced <= 0:
+        _run_out(receiver, advanced == REFUSED)
         return
     receiver.rcv_nxt = start + advanced
     receiver.totals.bytes_received += advanced
@@ -83,9 +89,13 @@ def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now
 
 def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int, now: int) -> None:
     held = sack.held_of(receiver, seq, end)
+    if receiver.receive_ring.place(seq - receiver.irs - 1, segment.payload, 0, end - seq) == REFUSED:
+        receiver.host.counters.add("PruneCalled")
+        receiver.host.counters.add("TCPOFODrop")
+        _refuse(receiver, Drop.NO_MEMORY)
+        return
     if held is not None:
         sack.extend_dsack(receiver, held[0], held[1])
-    receiver.receive_ring.place(seq - receiver.irs - 1, segment.payload, 0, end - seq)
     receiver.host.counters.add("TCPOFOQueue", segment.segs)
     receiver.totals.ooo_segs += segment.segs
     sack.remember_block(receiver, seq)
@@ -93,6 +103,29 @@ def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int,
         receiver.acks.duplicates += segment.segs
     receiver.acks.scheduled = True
     event_data_received(receiver, segment, now)
+
+
+def _prune(receiver: Receiver) -> None:
+    """Memory is short: what came out of order makes room for what is in order (Linux's tcp_prune_ofo_queue).
+
+    The peer learns of it as it learns of any loss: no block tells of that text any more (RFC 2018 section 8)."""
+    receiver.host.counters.add("PruneCalled")
+    receiver.host.counters.add("OfoPruned")
+    receiver.receive_ring.prune()
+    receiver.recent_blocks.clear()
+    if receiver.rcv_fin > receiver.rcv_nxt:
+        sack.remember_block(receiver, receiver.rcv_fin)
+
+
+def _run_out(receiver: Receiver, is_refused: bool) -> None:
+    """Text in order that there is no room for, since the buffer was made smaller, or no memory (``is_refused``).
+
+    Without memory the peer hears of a shut window, and its probes ask again later (Linux's ICSK_ACK_NOMEM)."""
+    for name in ("PruneCalled", "RcvPruned", "TCPRcvQDrop"):
+        receiver.host.counters.add(name)
+    _refuse(receiver, Drop.NO_MEMORY)
+    receiver.acks.no_memory = is_refused
+    receiver.owed.add(OWE_ACK)
 
 
 def event_data_received(receiver: Receiver, segment: Segment, now: int) -> None:

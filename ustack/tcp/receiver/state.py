@@ -17,6 +17,8 @@ class AckPolicy:
     def __init__(self) -> None:
         self.scheduled: bool = False
         """Something came that wants an ACK, now or delayed."""
+        self.no_memory: bool = False
+        """Text had to be dropped for want of memory: the next ACK tells of no window."""
         self.duplicates: int = 0
         """Duplicate ACKs due one for one: a peer without SACK counts them."""
         self.quick: int = 0

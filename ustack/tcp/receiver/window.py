@@ -64,6 +64,8 @@ def _candidate(receiver: Receiver) -> int:
     scale = receiver.agreed.rcv_wscale
     if free < full >> 1:
         receiver.acks.quick = 0
+        if receiver.host.memory.under_pressure:
+            receiver.rcv_ssthresh = min(receiver.rcv_ssthresh, 4 * receiver.agreed.advertised_mss)
         free = (free >> scale) << scale
         if free < allowed >> 4 or free < mss:
             return 0
@@ -91,6 +93,8 @@ def reopens(receiver: Receiver, offered: int) -> bool:
 
 def advertise(receiver: Receiver) -> int:
     """Fix the window of the segment that leaves now; returns the 16-bit field (RFC 9293 section 3.8.6.2.2)."""
+    if receiver.acks.no_memory:
+        return _shut(receiver)
     current = receiver.receive_window()
     window = _candidate(receiver)
     scale = receiver.agreed.rcv_wscale
@@ -107,8 +111,20 @@ def advertise(receiver: Receiver) -> int:
     return window >> scale
 
 
+def _shut(receiver: Receiver) -> int:
+    """No memory: the window is taken back this once, which the RFC discourages and Linux does."""
+    receiver.acks.no_memory = False
+    if receiver.rcv_wnd:
+        receiver.host.counters.add("TCPToZeroWindowAdv")
+    receiver.rcv_wnd = 0
+    receiver.rcv_wup = receiver.rcv_nxt
+    return 0
+
+
 def grow(receiver: Receiver, length: int) -> None:
     """Text of ``length`` bytes arrived: let the offered window follow (Linux's tcp_grow_window)."""
+    if receiver.host.memory.under_pressure:
+        return
     room = min(receiver.window_clamp, receiver.buffer_space()) - receiver.rcv_ssthresh
     if room > 0:
         receiver.rcv_ssthresh += min(room, max(2 * receiver.agreed.advertised_mss, 2 * length))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Final
 
+from ustack.errors import from_errno
+from ustack.ring import SendRing
 from ustack.tcp.sender import idle
 from ustack.tcp.sender.state import Sender
 
@@ -21,7 +24,7 @@ def write(sender: Sender, data: object, how: int, now: int) -> int:
             idle.begin_again(sender, now)
     ring = sender.send_ring
     size = len(memoryview(data).cast("B")) if how else 0  # type: ignore[arg-type]
-    taken = ring.write(data)
+    taken = _take(ring, data)
     if taken == 0 or ring.free() == 0:
         sender.writer_waits = True
     is_whole = not how or taken == size
@@ -36,12 +39,24 @@ def write(sender: Sender, data: object, how: int, now: int) -> int:
     return taken
 
 
+def _take(ring: SendRing, data: object) -> int:
+    """Into the ring. Without memory: 0 while an ACK will ask again, else ENOBUFS."""
+    try:
+        return ring.write(data)
+    except MemoryError:
+        if ring.end > ring.start:
+            return 0
+        raise from_errno(errno.ENOBUFS) from None
+
+
 def grow(sender: Sender) -> None:
     """Let the send buffer follow the congestion window, unless SO_SNDBUF fixed it."""
     if sender.options.sndbuf:
         if sender.send_ring.capacity != sender.options.sndbuf:
             sender.send_ring.resize(sender.options.sndbuf)
         return
+    if sender.host.memory.under_pressure:
+        return  # Linux's tcp_should_expand_sndbuf
     most = sender.host.settings.tcp_wmem[2]
     capacity = sender.send_ring.capacity
     if capacity < most:
