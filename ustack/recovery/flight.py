@@ -52,6 +52,8 @@ class Flight:
         self.total_retrans: int = 0
         """Segments (tcpi_total_retrans)."""
         self.total_retrans_bytes: int = 0
+        self.delivered_segs: int = 0
+        """SYN, FIN and each short segment are one (tcpi_delivered)."""
         self.dsack_segs: int = 0
         self.illegal_blocks: int = 0
         self.renegings: int = 0
@@ -75,6 +77,14 @@ class Flight:
     def is_empty(self) -> bool:
         """Nothing is outstanding."""
         return self.una == self.highest_sent
+
+    @property
+    def is_single_segment(self) -> bool:
+        """No more than one segment is outstanding, however short it is."""
+        record = self.sent_list.first()
+        if record is None or record.end != self.highest_sent:
+            return record is None
+        return record.end - record.start <= record.segment_size
 
     @property
     def is_clean(self) -> bool:
@@ -110,6 +120,16 @@ class Flight:
         """The record at SND.UNA is sacked, and yet not acknowledged: the peer threw it away (RFC 2018 section 8)."""
         record = self.sent_list.first()
         return record is not None and record.sacked
+
+    def segments_out(self) -> tuple[int, int, int]:
+        """Wire segments unacknowledged, lost and resent, for a report: it walks all records."""
+        out = lost = resent = 0
+        for record in self.sent_list.live():
+            segs = -(-(record.end - record.start) // record.segment_size)
+            out += segs
+            lost += segs if record.lost else 0
+            resent += segs if record.resent else 0
+        return out, lost, resent
 
     # Sending
 
@@ -216,6 +236,30 @@ class Flight:
                     return record.start, record.end
             heappop(starts)
         return None
+
+    def collapse(self, start: int, end: int, fin: int) -> int:
+        """The short record at ``start`` waits for its resend: those behind it that fit into one segment join it.
+
+        Up to ``end`` at most, of which ``fin``, the FIN's number (-1: none left), takes no room in the segment. Linux's
+        tcp_retrans_try_collapse: what is sacked, or left as more than a segment, joins nothing. The new end.
+        """
+        sent_list = self.sent_list
+        index = sent_list.find(start)
+        record = sent_list.records[index]
+        index += 1
+        while index < len(sent_list.records):
+            following = sent_list.records[index]
+            stop = following.end
+            if following.sacked or stop > end or stop - start - (1 if stop - 1 == fin else 0) > self.mss:
+                break
+            length = stop - following.start
+            self._uncount(following, length)
+            self.lost_bytes += length
+            self._pending += length
+            record.end = stop
+            record.ever_resent = record.ever_resent or following.ever_resent
+            sent_list.remove(index)
+        return record.end
 
     # Losing
 

@@ -58,6 +58,7 @@ class SackedFlight(Flight):
         result.dsack_start = start
         result.dsack_end = end
         result.delivered += min(end - start, segs * size)
+        self.delivered_segs += segs
         if self.reord_seen and end != self.tlp_end:
             self.rack.dsack_seen = True
 
@@ -175,6 +176,7 @@ class SackedFlight(Flight):
     def _deliver(self, record: Sent, end: int, length: int, now: int, echo_at: int) -> None:
         result = self.result
         result.delivered += length
+        self.delivered_segs += -(-length // record.segment_size)
         result.newest_sent_at = max(result.newest_sent_at, record.sent_at)
         self.rate.mark_delivered(record, end)
         if not self.rack.deliver(record, end, now, self.min_rtt, echo_at):

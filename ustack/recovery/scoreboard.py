@@ -68,6 +68,7 @@ class Scoreboard(SackedFlight):
         end = record.end
         while end <= una:
             self.rate.mark_delivered(record, end)
+            self.delivered_segs += -(-(end - record.start) // record.segment_size)
             newest = record
             sent_list.pop_first()
             if end == una:
@@ -76,6 +77,7 @@ class Scoreboard(SackedFlight):
             end = record.end
         else:
             self.rate.mark_delivered(record, una)
+            self.delivered_segs += -(-(una - record.start) // record.segment_size)
             record.start = end = una
             newest = record
         result.newest_sent_at = newest.sent_at
@@ -155,6 +157,7 @@ class Scoreboard(SackedFlight):
         if grown <= 0:
             return 0
         self.rate.delivered += grown
+        self.delivered_segs += 1
         self.rate.delivered_at = now
         return grown
 
@@ -174,6 +177,7 @@ class Scoreboard(SackedFlight):
     def _eat_duplicates(self, acked: int) -> None:
         """A cumulative ACK without SACK: one segment filled the hole, the rest were the duplicates counted before."""
         duplicates = self.sacked_bytes
+        self.delivered_segs -= min(self.sacked_segs, -(-acked // self.mss) - 1)  # counted when they came
         self.result.delivered = max(acked - duplicates, min(self.mss, acked))
         self.sacked_bytes = max(duplicates - max(acked - self.mss, 0), 0)
         self._limit_duplicates(acked)

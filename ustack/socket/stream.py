@@ -190,6 +190,8 @@ class StreamCore(TextCore):
         return mask
 
     def shutdown(self, how: int) -> None:
+        if not socket.SHUT_RD <= how <= socket.SHUT_RDWR:
+            raise failure(errno.EINVAL)
         if self.listener is not None:
             if how != socket.SHUT_WR:
                 self.listener.close(self.now())
@@ -197,7 +199,7 @@ class StreamCore(TextCore):
                 self.reservation = self._rebind()
             return
         connection = self.connection
-        if connection is None or connection.state is State.CLOSED:
+        if connection is None or connection.state in (State.CLOSED, State.TIME_WAIT):
             self.shut |= how + 1
             raise failure(errno.ENOTCONN)
         if is_opening(connection):

@@ -10,7 +10,9 @@ from typing import Final
 
 from ustack.congestion.base import INFINITE_SSTHRESH
 from ustack.tcp.connection.tcb import Tcb
+from ustack.tcp.constants import TIMESTAMP_SPACE
 from ustack.tcp.sender import bursts
+from ustack.tcp.state import State
 
 OPT_TIMESTAMPS: Final = 1
 
@@ -21,13 +23,6 @@ OPT_WSCALE: Final = 4
 OPT_ECN: Final = 8
 
 OPT_ECN_SEEN: Final = 16
-
-
-def _segs(tcb: Tcb, length: int, mss: int) -> int:
-    """``length`` sequence numbers as segments; a FIN behind full text makes none of its own."""
-    if length > 1 and length % mss == 1 and tcb.sender.fin_queued:
-        length -= 1
-    return -(-length // mss)
 
 
 class TcpInfo:
@@ -42,11 +37,13 @@ class TcpInfo:
         self._fill_totals(tcb)
 
     def _fill_state(self, tcb: Tcb) -> None:
-        self.tcpi_state = int(tcb.state)
+        # A descriptor never sees TIME-WAIT in Linux: another record takes the connection's place.
+        self.tcpi_state = int(State.CLOSED if tcb.state is State.TIME_WAIT else tcb.state)
         self.tcpi_ca_state = tcb.sender.ca_state
         self.tcpi_retransmits = tcb.sender.retransmits
         self.tcpi_probes = tcb.sender.probes_out
-        self.tcpi_backoff = tcb.sender.backoff or tcb.sender.rtt.backoff
+        backoff = tcb.sender.backoff or tcb.sender.rtt.backoff
+        self.tcpi_backoff = 0 if tcb.state is State.CLOSED else backoff
         self.tcpi_options = (
             (OPT_TIMESTAMPS if tcb.agreed.ts_on else 0)
             | (OPT_SACK if tcb.agreed.sack_on else 0)
@@ -60,12 +57,11 @@ class TcpInfo:
         board = tcb.sender.scoreboard
         self.tcpi_snd_mss = mss
         self.tcpi_rcv_mss = tcb.receiver.rcv_mss
-        self.tcpi_advmss = tcb.agreed.advertised_mss
+        self.tcpi_advmss = tcb.agreed.advertised_mss - (TIMESTAMP_SPACE if tcb.agreed.ts_on else 0)
         self.tcpi_pmtu = tcb.sender.path_mtu
-        self.tcpi_unacked = _segs(tcb, board.highest_sent - board.una, mss)
+        out = (0, 0, 0) if tcb.state is State.CLOSED else board.segments_out()
+        self.tcpi_unacked, self.tcpi_lost, self.tcpi_retrans = out
         self.tcpi_sacked = board.sacked_segs
-        self.tcpi_lost = _segs(tcb, board.lost_bytes, mss)
-        self.tcpi_retrans = _segs(tcb, board.retransmitted_bytes, mss)
         self.tcpi_fackets = 0
         self.tcpi_reordering = board.reordering
         self.tcpi_total_retrans = board.total_retrans
@@ -112,6 +108,7 @@ class TcpInfo:
         self.tcpi_segs_in = tcb.receiver.totals.segs_in
         self.tcpi_data_segs_out = tcb.sender.totals.data_segs_out
         self.tcpi_data_segs_in = tcb.receiver.totals.data_segs_in
-        self.tcpi_delivered = -(-tcb.sender.scoreboard.delivered // tcb.sender.snd_mss)
+        self.tcpi_delivered = tcb.sender.scoreboard.delivered_segs
+        self.tcpi_delivered_ce = tcb.sender.totals.delivered_ce
         self.tcpi_delivery_rate = tcb.sender.scoreboard.rate.rate
         self.tcpi_delivery_rate_app_limited = int(tcb.sender.scoreboard.rate.app_limited)

@@ -95,6 +95,7 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
     news.ts_ecr = segment.ts_ecr if segment.has_ts and sender.agreed.ts_on and segment.ts_ecr else -1
     news.ece = sender.ecn.on and segment.flags & (ECE | SYN) == ECE  # on a SYN-ACK it only agrees to ECN
     news.lost = 0
+    delivered_segs = board.delivered_segs
     blocks: list[tuple[int, int]] = []
     if offered.sack and sender.agreed.sack_on:
         for left, right in offered.sack:
@@ -110,6 +111,8 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
     may_set_timer = loss.react(sender, result, news, now)
     if (result.delivered or news.ece) and not news.is_old:
         _control(sender, result, news, now)
+    if news.ece:
+        sender.totals.delivered_ce += board.delivered_segs - delivered_segs
     if may_set_timer:
         loss.after_ack_timer(sender, result, now)
 

@@ -51,7 +51,7 @@ def schedule_probe(sender: Sender, advancing: bool, now: int) -> bool:
     left = sender.rtt.rto
     if not advancing:
         left = sender.scoreboard.oldest_sent_at + sender.rtt.rto - now
-    segs = 1 if sender.scoreboard.highest_sent - sender.scoreboard.una <= sender.snd_mss else 2
+    segs = 1 if sender.scoreboard.is_single_segment else 2
     delay = tlp_timeout(sender.rtt.srtt, segs, left, sender.rtt.rto_min)
     sender.timers.arm_loss(LossTimer.TAIL_LOSS, now + delay)
     return True

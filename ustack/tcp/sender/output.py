@@ -78,6 +78,10 @@ def _resend(sender: Sender, now: int) -> Transmit | None:
         room = min(room, _paced(sender, now))
         if room <= 0:
             return None
+    if end - start < mss and sender.host.settings.tcp_retrans_collapse:
+        sender.scoreboard.mss = mss
+        fin = sender.stream_end() - 1 if sender.fin_queued else -1
+        end = board.collapse(start, min(sender.snd_una + sender.snd_wnd, sender.record_end(start)), fin)
     length = _resend_length(sender, start, end, room, mss)
     return _again(sender, start, start + length, now) if length > 0 else None
 
@@ -324,7 +328,7 @@ def _text(sender: Sender, start: int, end: int, now: int) -> Transmit:
     transmit.length = length
     transmit.segment_size = size
     segs = max(1, -(-length // size))
-    sender.totals.data_segs_out += segs
+    sender.totals.data_segs_out += segs if length else 0
     sender.emitter.more_segments(segs - 1)
     if flags & URG:
         transmit.urgent = min(sender.snd_up - start, 0xFFFF)
