@@ -176,7 +176,8 @@ class SackedFlight(Flight):
     def _deliver(self, record: Sent, end: int, length: int, now: int, echo_at: int) -> None:
         result = self.result
         result.delivered += length
-        self.delivered_segs += -(-length // record.segment_size)
+        size = record.segment_size
+        self.delivered_segs += -(-length // size) if end == record.end else length // size  # whole ones only
         result.newest_sent_at = max(result.newest_sent_at, record.sent_at)
         self.rate.mark_delivered(record, end)
         if not self.rack.deliver(record, end, now, self.min_rtt, echo_at):

@@ -77,7 +77,7 @@ class Scoreboard(SackedFlight):
             end = record.end
         else:
             self.rate.mark_delivered(record, una)
-            self.delivered_segs += -(-(una - record.start) // record.segment_size)
+            self.delivered_segs += (una - record.start) // record.segment_size
             record.start = end = una
             newest = record
         result.newest_sent_at = newest.sent_at

@@ -142,6 +142,9 @@ def _release(sender: Sender, ack: int) -> None:
     pushes = sender.pushes
     if pushes and pushes[0] <= ack:
         del pushes[: bisect_right(pushes, ack)]
+    cuts = sender.cuts
+    if cuts and cuts[0] <= ack:
+        del cuts[: bisect_right(cuts, ack)]
     records = sender.records
     if records and records[0] <= ack:
         del records[: bisect_right(records, ack)]

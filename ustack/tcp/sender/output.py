@@ -6,8 +6,9 @@ was lost before what is new. A run is as long as min(cwnd, window, what is writt
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 
+from ustack.tcp.constants import GSO_MAX
 from ustack.tcp.owed import OWE_KEEPALIVE, OWE_TAIL_LOSS_PROBE, OWE_WINDOW_PROBE
 from ustack.tcp.sender import bursts, chrono, loss, probes
 from ustack.tcp.sender.state import Sender
@@ -79,11 +80,22 @@ def _resend(sender: Sender, now: int) -> Transmit | None:
         if room <= 0:
             return None
     if end - start < mss and sender.host.settings.tcp_retrans_collapse:
-        sender.scoreboard.mss = mss
-        fin = sender.stream_end() - 1 if sender.fin_queued else -1
-        end = board.collapse(start, min(sender.snd_una + sender.snd_wnd, sender.record_end(start)), fin)
+        end = _collapsed(sender, start, mss)
+    else:
+        end = min(end, sender.run_end(start))
     length = _resend_length(sender, start, end, room, mss)
     return _again(sender, start, start + length, now) if length > 0 else None
+
+
+def _collapsed(sender: Sender, start: int, mss: int) -> int:
+    """The end of the short segment at ``start`` when those behind it have joined it."""
+    board = sender.scoreboard
+    board.mss = mss
+    fin = sender.stream_end() - 1 if sender.fin_queued else -1
+    end = board.collapse(start, min(sender.snd_una + sender.snd_wnd, sender.record_end(start)), fin)
+    cuts = sender.cuts
+    del cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]
+    return end
 
 
 def _resend_length(sender: Sender, start: int, end: int, room: int, mss: int) -> int:
@@ -282,6 +294,8 @@ def _fresh(sender: Sender, end: int, now: int) -> Transmit:
     else:
         sender.scoreboard.sent(start, end, now)
     sender.snd_nxt = end
+    if not was_empty and end - start < GSO_MAX:
+        sender.cuts.append(start)
     _validate_cwnd(sender, sender.scoreboard.in_flight + sender.snd_mss > sender.cwnd())
     transmit = _text(sender, start, end, now)
     length = transmit.length

@@ -103,6 +103,9 @@ class Sender:
         """Sequence numbers at which records end (MSG_EOR), ascending, above snd_una: no segment reaches over one."""
         self.small_sent: int = iss
         """End of the last segment sent short of the MSS (Minshall's variant of Nagle)."""
+        self.cuts: list[int] = []
+        """Where runs began that left while others were out, ascending, above snd_una: what is resent ends there, as in
+        Linux, where it is the same buffer. Runs of GSO_MAX and more are ours to choose, and not kept."""
         self.pushes: list[int] = []
         """Ends of runs that left with PSH, ascending, above snd_una: what is resent keeps its PSH."""
         self.last_sent_at: int = 0
@@ -150,6 +153,13 @@ class Sender:
     def unsent(self) -> int:
         """Bytes (and the FIN) that wait to be sent for the first time."""
         return self.stream_end() - self.snd_nxt
+
+    def run_end(self, start: int) -> int:
+        """Where the run that holds the byte ``start`` ended when it left first, if that is known; NEVER else."""
+        cuts = self.cuts
+        if not cuts or cuts[-1] <= start:
+            return NEVER
+        return cuts[bisect_right(cuts, start)]
 
     def record_end(self, start: int) -> int:
         """Where the record that holds the byte ``start`` ends (MSG_EOR); NEVER when none was ended since."""
