@@ -227,3 +227,47 @@ def test_what_recvmsg_tells_over_ipv6(world: World) -> None:
     assert found[socket.IPV6_TCLASS] == (0x28).to_bytes(4, "little")
     assert found[socket.IPV6_HOPLIMIT] == (33).to_bytes(4, "little")
     assert found[socket.IPV6_PKTINFO][:16] == socket.inet_pton(socket.AF_INET6, world.address(socket.AF_INET6))
+
+
+UDP_CORK, UDP_SEGMENT = 1, 103
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_cork(world: World, family: int) -> None:
+    server = world.server_socket(family, socket.SOCK_DGRAM)
+    server.bind((world.address(family), 0))
+    client = world.socket(family, socket.SOCK_DGRAM)
+    client.setsockopt(socket.IPPROTO_UDP, UDP_CORK, 1)
+    client.sendto(b"one ", server.getsockname())
+    client.sendto(b"datagram", ("127.0.0.1" if family == socket.AF_INET else "::1", 9))  # the first call's peer counts
+    world.settle()
+    server.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        server.recv(100)
+    client.setsockopt(socket.IPPROTO_UDP, UDP_CORK, 0)
+    world.settle()
+    assert server.recv(100) == b"one datagram"
+    client.sendto(b"at once", server.getsockname())
+    world.settle()
+    assert server.recv(100) == b"at once"
+
+
+def test_segment(world: World) -> None:
+    server = world.server_socket(kind=socket.SOCK_DGRAM)
+    server.bind((world.address(), 0))
+    server.setblocking(False)
+    client = world.socket(kind=socket.SOCK_DGRAM)
+    client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 4)
+    client.sendto(b"aaaabbbbcc", server.getsockname())
+    world.settle()
+    assert [server.recv(100) for _ in range(3)] == [b"aaaa", b"bbbb", b"cc"]
+    with pytest.raises(OSError, match="Invalid argument"):
+        client.sendto(bytes(4 * 128 + 1), server.getsockname())
+    client.sendto(bytes(4 * 128), server.getsockname())
+    world.settle()
+    for _ in range(128):
+        assert server.recv(100) == bytes(4)
+    client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+    client.sendto(b"aaaabbbb", server.getsockname())
+    world.settle()
+    assert server.recv(100) == b"aaaabbbb"

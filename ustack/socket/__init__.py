@@ -11,7 +11,9 @@ kernel sockets and on these, and CPython's own test_socket passes. What a kernel
 - ``sendfile()`` reads and sends; MSG_ZEROCOPY copies and reports nothing; MSG_ERRQUEUE has nothing; MSG_FASTOPEN is
   EOPNOTSUPP. Of control messages there are TCP_INQ and those of TOS, TTL and PKTINFO of datagrams.
 - IPv6 scopes and flow labels of addresses are taken and dropped. Multicast groups cannot be joined.
-- TCP_REPAIR, TCP_MD5SIG, TCP_AO and upper-layer protocols are refused. TCP_RTO_MIN_US and its kin are not rounded to
+- TCP_REPAIR, TCP_MD5SIG, TCP_AO and upper-layer protocols are refused, and so are the options that
+  ``tests/socket/test_socket_options_states.py`` names with the reason: BPF filters, time stamps, multicast groups, IP
+  options and extension headers, SO_PEEK_OFF, UDP_GRO. TCP_RTO_MIN_US and its kin are not rounded to
   the kernel's ticks. IP_TOS does not change SO_PRIORITY.
 """
 

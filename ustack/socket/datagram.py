@@ -18,6 +18,9 @@ MSG_DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 MSG_MORE: Final = int(socket.MSG_MORE)
 MSG_ERRQUEUE: Final = int(socket.MSG_ERRQUEUE)
 
+MAX_SEGMENTS: Final = 128
+"""UDP_MAX_SEGMENTS of linux/udp.h."""
+
 MAX_DATAGRAM: Final = 65535
 """Linux refuses longer ones at once; what does not fit the IP packet with its headers is refused below."""
 
@@ -33,6 +36,10 @@ class DatagramCore(Core):
         self.endpoint: UdpEndpoint | None = None
         self.peer: Address | None = None
         self.peeked: Received | None = None
+        self.is_corked = False
+        """UDP_CORK."""
+        self.segment_size = 0
+        """UDP_SEGMENT."""
         self.corked = b""
         self.corked_to: Address | None = None
 
@@ -56,6 +63,8 @@ class DatagramCore(Core):
         if self.endpoint is not None:
             raise failure(errno.EINVAL)
         self._open(address, port)
+        if address != ANY and not is_v4(address):
+            self.options.v6only = True  # as Linux tells it: the address takes nothing else
 
     def _open(self, address: bytes, port: int) -> UdpEndpoint:
         self.endpoint = self.net.stack.udp_open(address, port, self.options, self.now())
@@ -112,21 +121,45 @@ class DatagramCore(Core):
         endpoint = self._opened()
         if endpoint.error:
             raise failure(self.take_error())
-        if flags & MSG_MORE or self.corked_to is not None:
-            return self._cork(data, flags, (address, port))
-        endpoint.send_to(bytes(data), address, port, self.now())
+        if flags & MSG_MORE or self.is_corked or self.corked_to is not None:
+            return self._append(data, flags, (address, port))
+        self._leave(endpoint, bytes(data), (address, port))
         return len(data)
 
-    def _cork(self, data: memoryview, flags: int, to: Address) -> int:
-        """MSG_MORE: one datagram out of several calls; the first call names its destination."""
+    def _leave(self, endpoint: UdpEndpoint, data: bytes, to: Address) -> None:
+        """One datagram, or with UDP_SEGMENT as many of its size as there are (udp_send_skb)."""
+        size = self.segment_size
+        if not size or len(data) <= size:
+            endpoint.send_to(data, to[0], to[1], self.now())
+            return
+        headers = 28 if is_v4(to[0]) else 48
+        if headers + size > self.net.stack.mtu:
+            raise failure(errno.EMSGSIZE)
+        if len(data) > size * MAX_SEGMENTS:
+            raise failure(errno.EINVAL)
+        for at in range(0, len(data), size):
+            endpoint.send_to(data[at : at + size], to[0], to[1], self.now())
+
+    def _append(self, data: memoryview, flags: int, to: Address) -> int:
+        """MSG_MORE and UDP_CORK: one datagram out of several calls; the first call names its destination."""
         if self.corked_to is None:
             self.corked_to = to
         self.corked += bytes(data)
-        if not flags & MSG_MORE:
-            whole, to = self.corked, self.corked_to
-            self.corked, self.corked_to = b"", None
-            self._opened().send_to(whole, to[0], to[1], self.now())
+        if not flags & MSG_MORE and not self.is_corked:
+            self._push()
         return len(data)
+
+    def _push(self) -> None:
+        whole, to = self.corked, self.corked_to
+        self.corked, self.corked_to = b"", None
+        if to is not None:
+            self._leave(self._opened(), whole, to)
+
+    def cork(self, on: bool) -> None:
+        """UDP_CORK: switched off, it sends what it has held back."""
+        self.is_corked = on
+        if not on:
+            self._push()
 
     def receive(self, flags: int, limit: int | None) -> Received | None:
         """recvmsg(2): the next datagram, whole; None after shutdown. The caller cuts it and reports MSG_TRUNC."""

@@ -14,6 +14,7 @@ INT_MIN: Final = -(2**31)
 SOL_SOCKET: Final = int(socket.SOL_SOCKET)
 IPPROTO_IP: Final = 0
 IPPROTO_TCP: Final = 6
+IPPROTO_UDP: Final = 17
 IPPROTO_IPV6: Final = 41
 
 
@@ -33,6 +34,8 @@ class Option:
 
     least = 4
     """Fewer bytes than this are EINVAL (IPPROTO_IP bends that: see ``sockopt.set_option``)."""
+    shortest_null = 4
+    """The same for a null pointer."""
 
     def set(self, core: Core, data: bytes) -> None:
         raise failure(errno.ENOPROTOOPT)
@@ -155,6 +158,25 @@ class Refused(Option):
 
     def get(self, core: Core) -> bytes:
         raise failure(self.on_get)
+
+
+class Fixed(Option):
+    """Of other kinds of sockets: reads as 0 and cannot be set."""
+
+    def get(self, core: Core) -> bytes:
+        return pack_int(0)
+
+
+class Advice(Option):
+    """Taken without any effect here, and not to be read."""
+
+    def __init__(self, low: int = INT_MIN, high: int = INT_MAX) -> None:
+        self.low = low
+        self.high = high
+
+    def set(self, core: Core, data: bytes) -> None:
+        if not self.low <= unpack_int(data) <= self.high:
+            raise failure(errno.EINVAL)
 
 
 class Nothing(Remembered):

@@ -13,6 +13,7 @@ from ustack.socket.option import (
     INT_MIN,
     SOL_SOCKET,
     Adjusted,
+    Advice,
     Flag,
     Nothing,
     Number,
@@ -124,10 +125,40 @@ class PacingRate(Option):
         return (0xFFFFFFFFFFFFFFFF if rate >= UNLIMITED else rate).to_bytes(8, "little")
 
 
+class LockFilter(Remembered):
+    """SO_LOCK_FILTER: once locked, for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(flag=True)
+
+    def set(self, core: Core, data: bytes) -> None:
+        if core.stored.get(self.at) and not unpack_int(data):
+            raise failure(errno.EPERM)
+        super().set(core, data)
+
+
+class TxRehash(Remembered):
+    """SO_TXREHASH: of streams, -1 is 1. There is one way out, whatever the hash of a flow."""
+
+    def set(self, core: Core, data: bytes) -> None:
+        self._check(core)
+        super().set(core, data)
+
+    def get(self, core: Core) -> bytes:
+        self._check(core)
+        return pack_int(abs(unpack_int(super().get(core))))
+
+    @staticmethod
+    def _check(core: Core) -> None:
+        if not isinstance(core, StreamCore):
+            raise failure(errno.EOPNOTSUPP)
+
+
 class BindToDevice(Option):
     """SO_BINDTODEVICE: a Host has one device; its name is taken, any other is ENODEV."""
 
     least = 0
+    shortest_null = 0
 
     def set(self, core: Core, data: bytes) -> None:
         name = data[:15].split(b"\0")[0].decode("ascii", "replace")
@@ -153,7 +184,8 @@ def _meminfo(core: Core) -> bytes:
 
 
 def _peer_name(core: Core) -> bytes:
-    address, port = core.peer_name()
+    connection = core.connection if isinstance(core, StreamCore) else None
+    address, port = core.peer_name() if connection is None else connection.remote  # told after the end, too
     return sockaddr(core.family, address, port)
 
 
@@ -180,6 +212,7 @@ TABLE: Final[dict[int, Option]] = {
     20: Timeval("rcvtimeo"),
     21: Timeval("sndtimeo"),
     25: BindToDevice(),
+    27: Refused(errno.ENOENT, errno.ENOPROTOOPT),  # SO_DETACH_FILTER: none is attached
     28: Told(_peer_name),
     29: Remembered(flag=True),  # SO_TIMESTAMP
     30: Told(lambda core: int(isinstance(core, StreamCore) and core.listener is not None)),
@@ -193,20 +226,29 @@ TABLE: Final[dict[int, Option]] = {
     40: Remembered(flag=True),  # SO_RXQ_OVFL
     41: Remembered(flag=True),  # SO_WIFI_STATUS
     43: Remembered(flag=True),  # SO_NOFCS
-    44: Remembered(flag=True),  # SO_LOCK_FILTER
+    44: LockFilter(),
     45: Remembered(flag=True),  # SO_SELECT_ERR_QUEUE
     46: Remembered(low=0),  # SO_BUSY_POLL
     47: PacingRate(),
     49: Remembered(-1),  # SO_INCOMING_CPU
+    53: Advice(),  # SO_CNX_ADVICE: there is one route
     55: Told(_meminfo),
     56: Told(lambda core: 0),  # SO_INCOMING_NAPI_ID
     57: Told(_cookie),
+    59: Refused(errno.ENOPROTOOPT, errno.ENODATA),  # SO_PEERGROUPS: of AF_UNIX
     60: Remembered(0, 0, 1),  # SO_ZEROCOPY: taken, and every send copies
     63: Remembered(flag=True),  # SO_TIMESTAMP_NEW
     64: Remembered(flag=True),  # SO_TIMESTAMPNS_NEW
+    66: Timeval("rcvtimeo"),  # SO_RCVTIMEO_NEW: the same on 64 bits
+    67: Timeval("sndtimeo"),
+    68: Refused(errno.EINVAL, errno.ENOPROTOOPT),  # SO_DETACH_REUSEPORT_BPF: none is attached
     69: Remembered(flag=True),  # SO_PREFER_BUSY_POLL
+    70: Advice(0, 0xFFFF),  # SO_BUSY_POLL_BUDGET
     72: Remembered(0, 0, 3),  # SO_BUF_LOCK
+    74: TxRehash(1, -1, 1),
     75: Remembered(flag=True),  # SO_RCVMARK
     76: Refused(errno.EOPNOTSUPP, errno.EOPNOTSUPP),  # SO_PASSPIDFD
+    77: Refused(errno.ENOPROTOOPT, errno.ENODATA),  # SO_PEERPIDFD: of AF_UNIX
     82: Remembered(flag=True),  # SO_RCVPRIORITY
+    83: Refused(errno.EOPNOTSUPP, errno.EOPNOTSUPP),  # SO_PASSRIGHTS: of AF_UNIX
 }

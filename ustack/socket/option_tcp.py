@@ -15,6 +15,7 @@ from ustack.socket.option import (
     Nothing,
     Number,
     Option,
+    Refused,
     Remembered,
     Told,
     knob,
@@ -30,6 +31,12 @@ TCP_MIN_MSS: Final = 88
 FIN_TIMEOUT_MAX_S: Final = 120
 LEAST_CLAMP: Final = 1152
 """Half of the smallest SO_RCVBUF."""
+
+
+def _is_closed(core: Core) -> bool:
+    """TCP_CLOSE: no listener, and no connection that lives."""
+    assert isinstance(core, StreamCore)
+    return core.listener is None and (core.connection is None or core.connection.state is State.CLOSED)
 
 
 class MaxSegment(Number):
@@ -64,11 +71,11 @@ def _defer_accept(core: Core, seconds: int) -> int:
 
 
 class WindowClamp(Number):
-    """TCP_WINDOW_CLAMP: 0 (none) only before the connection."""
+    """TCP_WINDOW_CLAMP: 0 (none) only of a closed socket."""
 
     def accept(self, core: Core, value: int) -> int:
         if not value:
-            if core.is_live():
+            if not _is_closed(core):
                 raise failure(errno.EINVAL)
             return 0
         return max(value, LEAST_CLAMP)
@@ -83,6 +90,7 @@ class Congestion(Option):
     """TCP_CONGESTION: a name of ``congestion.ALGORITHMS``; ENOENT for any other."""
 
     least = 1
+    shortest_null = 1
 
     def set(self, core: Core, data: bytes) -> None:
         name = data[:15].split(b"\0")[0].decode("ascii", "replace")
@@ -102,6 +110,7 @@ class FastOpenKey(Option):
     """TCP_FASTOPEN_KEY: one key of 16 bytes, or two."""
 
     least = 0
+    shortest_null = 4
 
     def set(self, core: Core, data: bytes) -> None:
         if len(data) not in (16, 32):
@@ -117,12 +126,28 @@ class UpperLayer(Option):
     """TCP_ULP: no upper layer protocol exists here (kTLS, say): ENOENT, as for an unknown name on Linux."""
 
     least = 1
+    shortest_null = 1
 
     def set(self, core: Core, data: bytes) -> None:
         raise failure(errno.ENOENT)
 
     def get(self, core: Core) -> bytes:
         return b""
+
+
+class FastOpenFlag(Flag):
+    """TCP_FASTOPEN_CONNECT and TCP_FASTOPEN_NO_COOKIE: not of a connection; the first not of a listener either."""
+
+    def __init__(self, field: str, *, of_listener: bool) -> None:
+        super().__init__(field, strict=True)
+        self.of_listener = of_listener
+
+    def accept(self, core: Core, value: int) -> int:
+        value = super().accept(core, value)
+        assert isinstance(core, StreamCore)
+        if not _is_closed(core) and not (self.of_listener and core.listener is not None):
+            raise failure(errno.EINVAL)
+        return value
 
 
 class Unsupported(Option):
@@ -133,6 +158,21 @@ class Unsupported(Option):
 
     def set(self, core: Core, data: bytes) -> None:
         raise failure(self.code)
+
+
+class RepairSequence(Refused):
+    """TCP_QUEUE_SEQ: a closed socket lacks the queue, any other the repair mode."""
+
+    def set(self, core: Core, data: bytes) -> None:
+        assert isinstance(core, StreamCore)
+        raise failure(errno.EINVAL if _is_closed(core) else self.on_set)
+
+
+class Timestamp(Told):
+    """TCP_TIMESTAMP: to be set in repair mode only."""
+
+    def set(self, core: Core, data: bytes) -> None:
+        raise failure(errno.EPERM)
 
 
 def _info(core: StreamCore) -> bytes:
@@ -179,7 +219,8 @@ class QuickAck(Flag):
 
 
 def _fastopen(core: Core, value: int) -> int:
-    if value < 0:
+    assert isinstance(core, StreamCore)
+    if value < 0 or not (_is_closed(core) or core.listener is not None):
         raise failure(errno.EINVAL)
     return min(value, core.net.stack.settings.somaxconn)
 
@@ -203,17 +244,22 @@ TABLE: Final[dict[int, Option]] = {
     17: Nothing(0, 0, 1),  # TCP_THIN_DUPACK: gone since Linux 4.11
     18: Number("user_timeout_ms", 0, INT_MAX),
     19: Unsupported(errno.EPERM),  # TCP_REPAIR
+    20: Refused(errno.EPERM, errno.EINVAL),  # TCP_REPAIR_QUEUE
+    21: RepairSequence(errno.EPERM, errno.EINVAL),
+    22: Refused(errno.EINVAL, errno.ENOPROTOOPT),  # TCP_REPAIR_OPTIONS
     23: Adjusted("fastopen_qlen", _fastopen),
-    24: Told(_timestamp),
+    24: Timestamp(_timestamp),
     25: Number("notsent_lowat", INT_MIN, INT_MAX),
     26: Told(lambda core: b""),  # TCP_CC_INFO
     27: Number("save_syn", 0, 2),
     28: Told(_saved_syn),
-    30: Flag("fastopen_connect", strict=True),
+    29: Refused(errno.EPERM, errno.EINVAL),  # TCP_REPAIR_WINDOW
+    30: FastOpenFlag("fastopen_connect", of_listener=False),
     31: UpperLayer(),
     32: Unsupported(errno.EINVAL),  # TCP_MD5SIG_EXT
     33: FastOpenKey(),
-    34: Flag("fastopen_no_cookie", strict=True),
+    34: FastOpenFlag("fastopen_no_cookie", of_listener=True),
+    35: Refused(errno.ENOPROTOOPT, errno.EINVAL),  # TCP_ZEROCOPY_RECEIVE
     36: Flag("inq", strict=True),
     37: Remembered(0, 0, 2**31 // 1000 - 1),  # TCP_TX_DELAY
     43: Told(lambda core: 0),  # TCP_IS_MPTCP

@@ -64,12 +64,12 @@ class StreamCore(TextCore):
         if self.bound is not None or self.listener is not None or self.connection is not None:
             raise failure(errno.EINVAL)
         self.chosen_port = port != 0
-        if not port and self.options.bind_address_no_port:
-            self.net.stack.check_local(address, self.options)
-        else:
+        if port or not self.options.bind_address_no_port:
             self.reservation = self.net.stack.bind_port(address, port, self.options)
             port = self.reservation.port
         self.bound = (address, port)
+        if address != ANY and not is_v4(address):
+            self.options.v6only = True  # as Linux tells it: the address takes nothing else
 
     # Opening
 
