@@ -32,7 +32,8 @@ enum us_drop {
     US_DROP_VNET_HEADER = 17,
     US_DROP_VNET_GSO = 18,
     US_DROP_FRAME_EMPTY = 19,
-    US_DROP_FRAME_TOO_LONG = 20
+    US_DROP_FRAME_TOO_LONG = 20,
+    US_DROP_IPV6_MAPPED = 21
 };
 
 /* Why a segment started a run of its own though its flow had one open. */

@@ -123,6 +123,8 @@ static int parse_ipv6(struct inner *in, struct us_descriptor *out)
     total = 40U + us_load16(ip + 4);
     out->tos = (uint8_t)(us_load16(ip) >> 4);
     out->ttl = ip[7];
+    if (!memcmp(ip + 8, v4_prefix, 12) || !memcmp(ip + 24, v4_prefix, 12))
+        return US_DROP_IPV6_MAPPED; /* in a key it would be IPv4's own address */
     memcpy(out->key, ip + 8, 32);
     if (total > in->length)
         return US_DROP_IP_TOTAL_LENGTH;

@@ -31,6 +31,7 @@ class Drop(IntEnum):
     VNET_GSO = 18
     FRAME_EMPTY = 19
     FRAME_TOO_LONG = 20
+    IPV6_MAPPED = 21
 
     # Addresses and ports
     NOT_OURS = 40
@@ -106,6 +107,10 @@ DROP_RULES: dict[Drop, tuple[str, str]] = {
     Drop.VNET_GSO: ("a super-frame is of the protocol that its virtio header names", "virtio 1.2 section 5.1.6"),
     Drop.FRAME_EMPTY: ("a frame is not empty", "RFC 791 section 3.1"),
     Drop.FRAME_TOO_LONG: ("a packet is at most 65535 bytes", "RFC 791 section 3.1; RFC 8200 section 3"),
+    Drop.IPV6_MAPPED: (
+        "no address in an IPv6 header is an IPv4-mapped one",
+        "RFC 4942 section 2.2; Linux ip6_rcv_core",
+    ),
     Drop.NOT_OURS: ("the destination is one of the stack's own addresses", "RFC 1122 section 3.2.1.3"),
     Drop.MARTIAN_SOURCE: (
         "the source is a unicast address that may be on the wire",

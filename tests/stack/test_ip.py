@@ -20,7 +20,7 @@ from ustack.tcp.isn import IsnGenerator
 from ustack.wire import icmp, ipv4, ipv6, udp
 from ustack.wire.address import ANY, ANY_V4, BROADCAST, LOOPBACK, is_v4, parse_address
 from ustack.wire.describe import describe
-from ustack.wire.frame import Datagram, Fragment, IcmpMessage, OtherPacket, Segment
+from ustack.wire.frame import Datagram, Fragment, IcmpMessage, OtherPacket, Refused, Segment
 from ustack.wire.parse import parse_packet
 from ustack.wire.tcp import SYN, TcpHeader, build_segment
 
@@ -170,9 +170,10 @@ def test_what_is_not(ip: Ip, source: str, destination: str, reason: Drop) -> Non
 def test_an_ipv6_packet_with_a_mapped_address_is_a_forgery(ip: Ip) -> None:
     packet = ipv6.build(PEER, OURS6, 17, udp.build(PEER6, OURS6, 1, 2, b""))
     frame = parse_packet(packet, vouched=True)
-    assert isinstance(frame, Datagram)
+    assert isinstance(frame, Refused)
     assert ip.accept(frame, 0) is None
-    assert ip.env.counters.drops == {Drop.MARTIAN_SOURCE: 1}
+    assert ip.env.counters.drops == {Drop.IPV6_MAPPED: 1}
+    assert ip.env.counters["Ip6InHdrErrors"] == 1
 
 
 def test_what_loops_back_may_have_own_addresses(ip: Ip) -> None:

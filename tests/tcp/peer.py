@@ -65,6 +65,10 @@ class Peer:
         for line in lines:
             self.host.inject(self.packet(line, **ip_fields))
 
+    def send_together(self, *lines: str) -> None:
+        """The segments arrive in one batch."""
+        self.host.inject(*[self.packet(line) for line in lines])
+
     # Hearing
 
     def heard(self) -> list[Packet]:

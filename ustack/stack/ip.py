@@ -178,7 +178,7 @@ class Ip(Network):
 
     def _refuse(self, frame: Refused, looped: bool, now: int) -> None:
         self.counters.drop(frame.reason)
-        if frame.reason < Drop.TCP_TRUNCATED:
+        if frame.reason < Drop.TCP_TRUNCATED or frame.reason is Drop.IPV6_MAPPED:
             self.counters.add("Ip6InHdrErrors" if frame.packet and frame.packet[0] >> 4 == 6 else "IpInHdrErrors")
         elif self.is_local(frame.destination) and self._may_come_from(frame.source, looped):
             self._count_refused(frame)

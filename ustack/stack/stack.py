@@ -68,6 +68,7 @@ class Stack:
     def add_address(self, address: bytes, prefix: int) -> None:
         """An address of this host (16 bytes) and the length of its network's prefix (of 32 or 128 bits)."""
         self.ip.add_address(address, prefix)
+        self.tcp.addresses_changed()
 
     def set_mtu(self, mtu: int) -> None:
         """Most bytes of one IP packet on the link."""
@@ -93,7 +94,7 @@ class Stack:
         if isinstance(frame, Segment):
             self.counters.add("TcpInSegs", frame.segs)
             connection = self.tcp.connections.get(frame.key)
-            if connection is not None:
+            if connection is not None and connection.takes_frames:
                 if connection.on_segment(frame, now):
                     self.tcp.refuse(frame)
                 return
@@ -114,10 +115,13 @@ class Stack:
                 for endpoint in takers:
                     self.env.tell(EventKind.READABLE, endpoint)
         elif isinstance(whole, IcmpMessage):
-            self._on_icmp(whole, now)
+            self._on_icmp(whole, now, looped)
 
-    def _on_icmp(self, message: IcmpMessage, now: int) -> None:
+    def _on_icmp(self, message: IcmpMessage, now: int, looped: bool) -> None:
         found = self.ip.icmp.take(message, now)
+        if isinstance(found, IcmpError) and not looped and self.ip.is_local(found.destination):
+            self.counters.drop(Drop.ICMP_UNMATCHED)  # nobody outside has seen what we send to ourselves
+            return
         if isinstance(found, IcmpEndpoint):
             self.env.tell(EventKind.READABLE, found)
         elif isinstance(found, IcmpError):
@@ -216,7 +220,7 @@ class Stack:
         if isinstance(frame, Segment):
             self.counters.add("TcpInSegs", frame.segs)
             connection = self.tcp.connections.get(frame.key)
-            if connection is not None:
+            if connection is not None and connection.is_looped and not connection.is_over():
                 if connection.on_segment(frame, now):
                     self.tcp.refuse(frame)
                 return

@@ -42,17 +42,30 @@ class TcpLayer:
 
     def on_segment(self, segment: Segment, now: int) -> None:
         """One segment or run: to its connection, or to what else can take it."""
-        connection = self.connections.get(segment.key)
+        connection = self.find(segment.key, now)
         if connection is None:
             self._without_connection(segment, now)
         elif connection.on_segment(segment, now):
             self.refuse(segment)
 
+    def find(self, key: bytes, now: int) -> Connection | None:
+        """The connection with this key, if it lives.
+
+        One that ended since ``poll_transmit`` was last asked (in the same batch, by a timer, by its holder) is let go
+        of here, so that the next segment of the key meets what it would meet a moment later."""
+        connection = self.connections.get(key)
+        if connection is None or not connection.is_over():
+            return connection
+        while (transmit := connection.poll_transmit(now)) is not None:
+            self.env.replies.append(transmit)  # its RST, or the ACK of the FIN
+        self.settle(connection, now)
+        return None
+
     def _without_connection(self, segment: Segment, now: int) -> None:
         if segment.source_port == 0 or segment.destination_port == 0:
             self.env.counters.drop(Drop.ZERO_PORT)
             return
-        waiting = self.time_waits.get(segment.key)
+        waiting = self._time_wait(segment.key, now)
         if waiting is not None:
             self._in_time_wait(waiting, segment, now)
             return
@@ -93,7 +106,7 @@ class TcpLayer:
     def take_icmp(self, error: IcmpError, now: int) -> None:
         """An ICMP error quotes a segment of ours (RFC 9293 section 3.9.2.2)."""
         key = reverse_key(error.key)
-        connection = self.connections.get(key)
+        connection = self.find(key, now)
         if connection is None:
             self.env.counters.drop(Drop.ICMP_UNMATCHED)
         elif error.kind is IcmpKind.TOO_BIG:
@@ -183,7 +196,13 @@ class TcpLayer:
         """A new connection has its place in the table."""
         self.connections[connection.flow.key] = connection
         connection.holds_port = self.ports.use(connection.flow.local_port, connection.options)
+        connection.set_looped(self.ip.is_local(connection.flow.remote_address))
         connection.touch()
+
+    def addresses_changed(self) -> None:
+        """Whose peer is this host itself may be another than before."""
+        for connection in self.connections.values():
+            connection.set_looped(self.ip.is_local(connection.flow.remote_address))
 
     def connect(self, local: tuple[bytes, int], remote: tuple[bytes, int], own: SocketOptions, now: int) -> Connection:
         """An active open from a concrete address; port 0: an ephemeral one. Raises EADDRNOTAVAIL."""
@@ -196,7 +215,7 @@ class TcpLayer:
                 raise from_errno(errno.EADDRNOTAVAIL)
         else:
             key = self._ephemeral_key(address, peer, peer_port, now)
-        recycled = self.time_waits.get(key)
+        recycled = self._time_wait(key, now)
         iss = self.env.isn.isn(key, now)
         if recycled is not None:
             iss = recycled.next_isn()
@@ -226,9 +245,9 @@ class TcpLayer:
 
     def _is_free(self, key: bytes, now: int) -> bool:
         """No connection has the four-tuple, or one in TIME-WAIT lets go of it (tcp_tw_reuse)."""
-        if key in self.connections:
+        if self.find(key, now) is not None:
             return False
-        waiting = self.time_waits.get(key)
+        waiting = self._time_wait(key, now)
         if waiting is None:
             return True
         settings = self.env.settings
@@ -274,6 +293,14 @@ class TcpLayer:
         self.time_waits[connection.flow.key] = waiting
         waiting.holds_port = self.ports.use(connection.flow.local_port, connection.options)
         self.deadlines.watch(waiting, waiting.deadline)
+
+    def _time_wait(self, key: bytes, now: int) -> TimeWait | None:
+        """The record with this key, unless its time has come."""
+        waiting = self.time_waits.get(key)
+        if waiting is not None and waiting.deadline <= now:
+            self.expire_time_wait(waiting, now)
+            return None
+        return waiting
 
     def forget_time_wait(self, waiting: TimeWait) -> None:
         """The record goes."""

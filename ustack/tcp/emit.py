@@ -53,15 +53,20 @@ def header(flow: Flow, settings: Settings, seq: int, flags: int) -> Transmit:
 
 
 def reset_for(segment: Segment, settings: Settings) -> Transmit | None:
-    """The RST that answers a segment nobody wants (RFC 9293 section 3.10.7.1); never one for a RST."""
+    """The RST that answers a segment nobody wants (RFC 9293 section 3.10.7.1); never one for a RST.
+
+    No socket says what its header is to be: its TTL is the host's, its TOS the segment's own (as Linux)."""
     if segment.flags & RST:
         return None
     flow = Flow(segment.key, NO_SOCKET)
     if segment.flags & ACK:
-        return header(flow, settings, segment.ack, RST)
+        transmit = header(flow, settings, segment.ack, RST)
+        transmit.tos = segment.tos & 0xFC
+        return transmit
     length = segment.payload_length + (1 if segment.flags & SYN else 0) + (1 if segment.flags & FIN else 0)
     transmit = header(flow, settings, 0, RST | ACK)
     transmit.ack = wrap(segment.seq + length)
+    transmit.tos = segment.tos & 0xFC
     return transmit
 
 

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Final
 
 from ustack.wire import icmp, ipv6
-from ustack.wire.address import V4_PREFIX
+from ustack.wire.address import V4_PREFIX, is_v4
 from ustack.wire.records import IcmpMessage
 
 _SKIPPED_HEADERS: Final = frozenset({ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS})
@@ -136,7 +136,7 @@ def _parse_quote_v4(message: IcmpMessage, body: bytes) -> IcmpError | None:
 
 
 def _parse_quote_v6(message: IcmpMessage, body: bytes) -> IcmpError | None:
-    if len(body) < 48 or body[0] >> 4 != 6:
+    if len(body) < 48 or body[0] >> 4 != 6 or is_v4(body[8:24]) or is_v4(body[24:40]):
         return None
     protocol, at = body[6], 40
     while protocol in _SKIPPED_HEADERS or protocol == ipv6.FRAGMENT:

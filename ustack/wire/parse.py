@@ -10,7 +10,7 @@ from typing import Final
 
 from ustack.drops import Drop
 from ustack.wire import ipv6
-from ustack.wire.address import NO_PORTS, V4_PREFIX, is_multicast
+from ustack.wire.address import NO_PORTS, V4_PREFIX, is_multicast, is_v4
 from ustack.wire.checksum import is_good, pseudo_sum
 from ustack.wire.records import (
     NO_KEY,
@@ -117,6 +117,9 @@ def _parse_ipv6(data: bytes, vouched: bool) -> Frame:
         return Refused(NO_KEY, 0, 0, 0, data, Drop.IP_TRUNCATED)
     total = 40 + (data[4] << 8 | data[5])
     head = _Header(data, 40, data[6], vouched)
+    if is_v4(head.source) or is_v4(head.destination):
+        head.key = NO_KEY  # it would be IPv4's own address
+        return head.refuse(Drop.IPV6_MAPPED)
     if total > len(data):
         return head.refuse(Drop.IP_TOTAL_LENGTH)
     if total < len(data):

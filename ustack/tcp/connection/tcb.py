@@ -31,7 +31,7 @@ class Tcb(Waiter):
         self.owed = common.owed
         self.agreed = common.agreed
         self.ecn = common.ecn
-        self.receiver = Receiver(common, now)
+        self.receiver = Receiver(common)
         self.emitter = Emitter(common, self.receiver, iss & 0xFFFF)
         self.sender = Sender(common, self.emitter, iss, now)
         self.state: State = State.CLOSED
@@ -42,6 +42,8 @@ class Tcb(Waiter):
         self.syn_resends: int = 0
         self.error: int = 0
         self.orphan: bool = False
+        self.reads_no_more: bool = False
+        """close(), or shutdown() of the way in: once our FIN has left, new text is answered with a RST."""
         self.is_counted_orphan: bool = False
         """It is one of ``host.orphans`` (one that is aborted never is)."""
         self.holds_port: bool = False
@@ -52,6 +54,10 @@ class Tcb(Waiter):
         """The SYN's headers from IP on, if the listener has TCP_SAVE_SYN."""
         self.owner: object = None
         """The socket layer's own; events go there."""
+        self.is_looped: bool = False
+        """The peer is this host itself: no device brings its segments."""
+        self.takes_frames: bool = True
+        """The peer is outside, and the connection is not over: what a device brings for its key is its own."""
         self.is_touched: bool = False
         """It stands in the Stack's queue of those that may have something to send."""
 
@@ -60,9 +66,19 @@ class Tcb(Waiter):
         was_open = self.state is State.ESTABLISHED or self.state is State.CLOSE_WAIT
         self.state = transition(self.state, seen)
         self.state_since = now
+        self.takes_frames = not self.is_looped and not self.is_over()
         is_open = self.state is State.ESTABLISHED or self.state is State.CLOSE_WAIT
         if is_open != was_open:
             self.host.counters.add("TcpCurrEstab", 1 if is_open else -1)
+
+    def is_over(self) -> bool:
+        """Only its name is left (CLOSED), or a small record is to take its place (TIME-WAIT)."""
+        return self.state is State.CLOSED or self.state is State.TIME_WAIT
+
+    def set_looped(self, is_looped: bool) -> None:
+        """Whether the peer's address is one of this host's."""
+        self.is_looped = is_looped
+        self.takes_frames = not is_looped and not self.is_over()
 
     def touch(self) -> None:
         """Something changed: the Stack is to ask this connection what may leave, and for its deadline."""
