@@ -18,6 +18,8 @@ class Prr:
         self.ssthresh: int = 0
         self.delivered: int = 0
         self.out: int = 0
+        self.allowance: int = -1
+        """Bytes that may leave before the next ACK that moves cwnd; -1: cwnd alone counts."""
 
     def enter(self, in_flight: int, cwnd: int, ssthresh: int) -> None:
         """Recovery begins; bytes. ``cwnd`` is the window before, ``ssthresh`` the one that the algorithm asked for.
@@ -30,11 +32,26 @@ class Prr:
         self.ssthresh = ssthresh
         self.delivered = 0
         self.out = 0
+        self.allowance = -1
 
     def on_sent(self, length: int) -> None:
         """New or resent bytes left during recovery (prr_out)."""
         if self.active:
             self.out += length
+            if self.allowance > 0:
+                self.allowance = max(self.allowance - length, 0)
+
+    def on_old_ack(self, delivered: int) -> None:
+        """An ACK that was overtaken reports ``delivered`` bytes, and may have marked losses.
+
+        cwnd stays as it is (Linux calls no congestion control for such ACKs), and yet nothing leaves for free: as much
+        as was delivered. Else a peer could have the whole window resent by each of them."""
+        if self.active:
+            self.allowance = max(self.allowance, 0) + delivered
+
+    def limit(self, room: int) -> int:
+        """What of ``room`` may be used."""
+        return room if self.allowance < 0 else min(room, self.allowance)
 
     def on_ack(self, delivered: int, in_flight: int, newly_lost: int, una_advanced: bool) -> int:
         """The new cwnd, bytes; ``in_flight`` is after this ACK. Returns 0 when nothing was delivered: leave cwnd alone.
@@ -43,6 +60,7 @@ class Prr:
         """
         if delivered <= 0:
             return 0
+        self.allowance = -1
         self.delivered += delivered
         room = self.ssthresh - in_flight
         if room < 0:
@@ -60,3 +78,4 @@ class Prr:
     def leave(self) -> None:
         """Recovery ended: cwnd is ssthresh (``CongestionControl.on_recovered``) or undone."""
         self.active = False
+        self.allowance = -1

@@ -9,6 +9,8 @@ class Ecn:
     def __init__(self) -> None:
         self.on: bool = False
         """Both sides take part."""
+        self.seen: bool = False
+        """The peer's text came with ECT or CE."""
         self.asked: bool = False
         """Our SYN offered it."""
         self.echo: bool = False

@@ -242,7 +242,7 @@ class Listener(Waiter):
                 request.deadline = now + min(SECOND << request.resends, self.env.settings.rto_max)
                 self._send_syn_ack(request, now)
             return False
-        if flags & ACK and segment.ack != (request.iss + 1) & 0xFFFFFFFF:
+        if flags & (ACK | RST) == ACK and segment.ack != (request.iss + 1) & 0xFFFFFFFF:
             self.env.counters.drop(Drop.REQUEST_WRONG_ACK)
             return True
         if is_old or not self._is_in_window(request, segment):
@@ -255,6 +255,7 @@ class Listener(Waiter):
         if flags & (RST | SYN):
             self._remove(request)
             self.env.counters.add("EmbryonicRsts")
+            self.env.counters.add("TcpAttemptFails")
             return bool(flags & SYN)
         if not flags & ACK:
             self.env.counters.drop(Drop.NO_ACK)

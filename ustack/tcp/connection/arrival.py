@@ -39,7 +39,6 @@ def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
         tcb.host.counters.drop(Drop.CLOSED)
         return True
     seq = unwrap(segment.seq, tcb.receiver.rcv_nxt)
-    tcb.receiver.last_received_at = now
     if (
         tcb.state is State.ESTABLISHED
         and segment.flags & _EXPECTED == ACK
@@ -47,7 +46,6 @@ def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
         and not segment.options
         and not sack.has_gap(tcb.receiver)
         and segment.payload_length <= tcb.receiver.receive_window()
-        and not (segment.tos & 3 and tcb.ecn.on)
         and _ts_is_fresh(tcb, segment)
     ):
         return _take_expected(tcb, segment, seq, now)
@@ -56,8 +54,6 @@ def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
 
 def _take_expected(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """In order, nothing special: the same as the steps, without their questions."""
-    if segment.has_ts and seq <= tcb.receiver.last_ack_sent:
-        _store_ts_recent(tcb, segment, now)
     if not take_ack(tcb, segment, seq, _NO_OPTIONS, now):
         return False
     if segment.payload_length:
@@ -77,8 +73,6 @@ def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
         seq += 1
     if tcb.state is State.SYN_RECEIVED and not handshake.complete(tcb, segment, now):
         return True
-    if segment.has_ts and seq <= tcb.receiver.last_ack_sent:
-        _store_ts_recent(tcb, segment, now)
     if not take_ack(tcb, segment, seq, offered, now):
         return False
     if closing.after_ack(tcb, now):
@@ -89,13 +83,22 @@ def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
 
 
 def take_ack(tcb: Tcb, segment: Segment, seq: int, offered: TcpOptions, now: int) -> bool:
-    """Fifth: the ACK field; a writer may have room now. False: the segment is dropped."""
+    """Fifth: the ACK field; a writer may have room now. False: the segment is dropped.
+
+    This is the last check that refuses a segment as a whole: nothing of it is remembered before."""
     if not acks.take_ack(tcb.sender, segment, seq, offered, now):
         ack_policy.challenge(tcb.receiver, now)
         return False
+    if segment.has_ts and seq <= tcb.receiver.last_ack_sent and _is_current(tcb, segment):
+        _store_ts_recent(tcb, segment, now)
     if tcb.sender.news.has_room:
         tcb.host.tell(EventKind.WRITABLE, tcb)
     return True
+
+
+def _is_current(tcb: Tcb, segment: Segment) -> bool:
+    """The ACK that was just taken was not overtaken by one that acknowledged more."""
+    return (segment.ack - tcb.sender.snd_una) & 0xFFFFFFFF == 0
 
 
 def _is_acceptable(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
@@ -115,10 +118,11 @@ def _is_acceptable(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
 
 def _take_contents(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """Steps six to eight. True: a RST answers."""
-    _take_ecn(tcb, segment, now)
+    if segment.flags & CWR and tcb.ecn.on and _is_current(tcb, segment):
+        _take_cwr(tcb, segment)
     if segment.flags & URG and urgent.take_urgent(tcb.receiver, segment, seq):
         tcb.host.tell(EventKind.URGENT, tcb)
-    if tcb.orphan and _is_unwanted(tcb, segment, seq, now):
+    if tcb.reads_no_more and _is_unwanted(tcb, segment, seq, now):
         return True
     if segment.payload_length:
         check_text(tcb, segment, seq, now)
@@ -152,26 +156,28 @@ def check_timestamp(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     behind = (tcb.receiver.ts_recent - segment.ts_val) & 0xFFFFFFFF
     if behind <= PAWS_WINDOW or behind >= 0x80000000 or tcb.receiver.ts_recent == 0:
         return True
-    if now - tcb.receiver.ts_recent_at > PAWS_IDLE or _is_disordered_ack(tcb, segment, seq, behind):
+    is_pure = segment.flags & ACK != 0 and sequence_length(segment) == 0
+    if now - tcb.receiver.ts_recent_at > PAWS_IDLE or (is_pure and _is_disordered_ack(tcb, segment, seq, behind)):
         return True
-    tcb.host.counters.add("PAWSEstab")
     tcb.host.counters.drop(Drop.PAWS)
     if segment.flags & SYN:
         ack_policy.challenge(tcb.receiver, now)
+    elif is_pure and seq < tcb.receiver.rcv_nxt:
+        tcb.host.counters.add("PAWSOldAck")  # overtaken by text: every path that reorders makes such, none is answered
     else:
-        _answer_unacceptable(tcb, segment, seq, now)
+        tcb.host.counters.add("PAWSEstab")
+        _answer_unacceptable(tcb, segment, seq, "TCPACKSkippedPAWS", now)
     return False
 
 
 def _is_disordered_ack(tcb: Tcb, segment: Segment, seq: int, behind: int) -> bool:
-    """A pure ACK that tells nothing new and is late by less than an RTO (Linux's tcp_disordered_ack)."""
+    """A pure ACK that tells nothing new and is late by hardly more than an RTO (Linux's tcp_disordered_ack_check)."""
+    ack = unwrap(segment.ack, tcb.sender.snd_una)
     return (
-        segment.payload_length == 0
-        and segment.flags & _EXPECTED == ACK
-        and seq == tcb.receiver.rcv_nxt
-        and unwrap(segment.ack, tcb.sender.snd_una) == tcb.sender.snd_una
-        and segment.window << tcb.agreed.snd_wscale == tcb.sender.snd_wnd
-        and behind * MILLISECOND <= tcb.sender.rtt.rto
+        seq == tcb.receiver.rcv_nxt
+        and ack == tcb.sender.snd_una
+        and not acks.may_update_window(tcb.sender, segment, seq, ack)
+        and behind * MILLISECOND * 10 <= tcb.sender.rtt.rto * 12
     )
 
 
@@ -197,7 +203,7 @@ def check_sequence(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     elif segment.flags & SYN:
         ack_policy.challenge(tcb.receiver, now)
     else:
-        _answer_unacceptable(tcb, segment, seq, now)
+        _answer_unacceptable(tcb, segment, seq, "TCPACKSkippedSeq", now)
     return False
 
 
@@ -209,10 +215,11 @@ def _rst_after_fin(tcb: Tcb, seq: int) -> bool:
 _AFTER_FIN: Final = frozenset({State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING})
 
 
-def _answer_unacceptable(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
-    """An ACK in reply (RFC 9293 section 3.10.7.4), pure ACKs and SYNs at most twice a second (against ACK loops)."""
-    if (not segment.payload_length or segment.flags & SYN) and ack_policy.is_limited(tcb.receiver, now):
-        tcb.host.counters.add("TCPACKSkippedSeq")
+def _answer_unacceptable(tcb: Tcb, segment: Segment, seq: int, skipped: str, now: int) -> None:
+    """An ACK in reply (RFC 9293 section 3.10.7.4), pure ACKs at most twice a second (against ACK loops): the others
+    count under the name ``skipped``."""
+    if not segment.payload_length and ack_policy.is_limited(tcb.receiver, now):
+        tcb.host.counters.add(skipped)
         return
     end = seq + sequence_length(segment)
     if seq < tcb.receiver.rcv_nxt and end > seq:
@@ -264,14 +271,15 @@ def check_syn(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
 
 
 def _is_unwanted(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
-    """New text (or a FIN that tells of some) after close(): nobody can read it any more, and the peer gets a RST."""
-    if not may_receive_text(tcb.state) or seq + segment.payload_length <= tcb.receiver.rcv_nxt:
+    """New text (or a FIN that tells of some) after close() or shutdown() of both ways: nobody can read it any more, and
+    the peer gets a RST (RFC 9293 section 3.6.1)."""
+    if tcb.state is not State.FIN_WAIT_1 and tcb.state is not State.FIN_WAIT_2:
         return False
-    if not segment.payload_length and not segment.flags & FIN:
+    if seq + segment.payload_length <= tcb.receiver.rcv_nxt or sequence_length(segment) == 0:
         return False
     tcb.host.counters.add("TCPAbortOnData")
     tcb.host.counters.drop(Drop.DATA_AFTER_CLOSE)
-    closing.give_up(tcb, errno.EPIPE, now)
+    closing.give_up(tcb, errno.ECONNRESET, now)
     return True
 
 
@@ -283,14 +291,9 @@ def check_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
         tcb.host.counters.drop(Drop.BEYOND_FIN)
 
 
-def _take_ecn(tcb: Tcb, segment: Segment, now: int) -> None:
-    """CE starts the echo, CWR ends it (RFC 3168 section 6.1.3)."""
-    if not tcb.ecn.on:
-        return
-    if segment.flags & CWR:
-        tcb.ecn.echo = False
-        if segment.payload_length:
-            tcb.owed.add(OWE_ACK)
-    if segment.tos & 3 == 3 and segment.payload_length and not tcb.ecn.echo:
-        tcb.ecn.echo = True
-        tcb.receiver.enter_quickack(2)
+def _take_cwr(tcb: Tcb, segment: Segment) -> None:
+    """The peer has reduced its window: CE need not be echoed any more (RFC 3168 section 6.1.3), and where it waits for
+    every single ACK it waits for this one (Linux's tcp_ecn_accept_cwr)."""
+    tcb.ecn.echo = False
+    if segment.payload_length or segment.flags & FIN:
+        tcb.owed.add(OWE_ACK)

@@ -74,16 +74,24 @@ def finish(tcb: Tcb) -> None:
     tcb.host.tell(EventKind.CLOSED, tcb)
 
 
+def _break_off(tcb: Tcb, now: int) -> None:
+    """The connection goes without a FIN, whoever wants it: the MIB counts (RFC 4022, as Linux)."""
+    if tcb.state is State.ESTABLISHED or tcb.state is State.CLOSE_WAIT:
+        tcb.host.counters.add("TcpEstabResets")
+    elif tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED:
+        tcb.host.counters.add("TcpAttemptFails")
+    tcb.move(Input.RESET, now)
+
+
 def reset(tcb: Tcb, now: int) -> None:
     """The peer's RST counts (RFC 9293 section 3.10.7.4, second): the application learns it (MUST-12)."""
-    tcb.host.counters.add("TcpEstabResets" if tcb.state in (State.ESTABLISHED, State.CLOSE_WAIT) else "TcpAttemptFails")
     if tcb.state is State.SYN_SENT:
         tcb.error = errno.ECONNREFUSED
     elif tcb.state is State.CLOSE_WAIT:
         tcb.error = errno.EPIPE
     else:
         tcb.error = errno.ECONNRESET
-    tcb.move(Input.RESET, now)
+    _break_off(tcb, now)
     tcb.host.tell(EventKind.RESET, tcb)
     finish(tcb)
 
@@ -92,7 +100,7 @@ def give_up(tcb: Tcb, code: int, now: int) -> None:
     """The connection is over without the peer's word; ``code`` is the errno the application gets (0: none)."""
     tcb.error = code
     if tcb.state is not State.CLOSED:
-        tcb.move(Input.RESET, now)
+        _break_off(tcb, now)
     if code == errno.ETIMEDOUT:
         tcb.host.tell(EventKind.TIMED_OUT, tcb)
     elif code:
@@ -123,7 +131,7 @@ def close(tcb: Tcb, now: int) -> None:
     Orderly, unless text was unread (RFC 2525 section 2.17) or SO_LINGER is 0."""
     if tcb.orphan:
         return
-    tcb.orphan = True
+    tcb.orphan = tcb.reads_no_more = True
     if tcb.state is State.CLOSED:
         return
     if tcb.state is State.SYN_SENT:
@@ -180,10 +188,10 @@ def abort_for_memory(tcb: Tcb, tell: bool, now: int) -> None:
 
 def abort(tcb: Tcb, now: int) -> None:
     """ABORT (RFC 9293 section 3.10.5): a RST where the peer must know, and CLOSED at once."""
-    tcb.orphan = True
+    tcb.orphan = tcb.reads_no_more = True
     if tcb.state is State.CLOSED or tcb.state is State.TIME_WAIT:
         return
     if tcb.state in _NEEDS_RST:
         owe_reset(tcb)
-    tcb.move(Input.RESET, now)
+    _break_off(tcb, now)
     finish(tcb)

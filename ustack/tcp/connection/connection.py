@@ -181,7 +181,9 @@ class Connection(Tcb):
     # Ends
 
     def shutdown(self, how: int, now: int) -> None:
-        """SHUT_WR and SHUT_RDWR queue a FIN behind what was written; SHUT_RD changes nothing on the wire."""
+        """SHUT_WR and SHUT_RDWR queue a FIN behind what was written; SHUT_RD alone changes nothing on the wire."""
+        if how != SHUT_WR:
+            self.reads_no_more = True
         if how != SHUT_RD:
             closing.shutdown_write(self, now)
             self.touch()

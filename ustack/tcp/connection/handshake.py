@@ -107,6 +107,7 @@ def _answered(tcb: Tcb, segment: Segment, now: int) -> None:
     tcb.move(Input.SYN_ACKED, now)
     acks.take_syn_ack(tcb.sender, segment, now)
     establish(tcb, now)
+    tcb.receiver.last_text_at = now
     tcb.owed.add(OWE_ACK)
     if segment.payload_length:
         contents.take_text(tcb, segment, tcb.receiver.irs + 1, now)
@@ -120,6 +121,7 @@ def take_request(tcb: Tcb, request: Request, now: int) -> None:
     tcb.ecn.on = request.ecn
     tcb.syn_resends = request.again
     tcb.receiver.totals.segs_in = 1
+    tcb.receiver.last_text_at = now
     answered_at = request.answered_at if request.answered_at >= 0 else now
     opening.syn_was_answered(tcb.sender, answered_at, request.again, request.again > 0 or request.answered_at < 0)
 

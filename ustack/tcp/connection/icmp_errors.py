@@ -43,7 +43,6 @@ def take_unreachable(tcb: Tcb, wire_seq: int, code: int, now: int) -> None:
     if not _is_in_flight(tcb, wire_seq):
         return
     if tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED:
-        tcb.host.counters.add("TcpAttemptFails")
         closing.give_up(tcb, code, now)
         return
     wants_all = tcb.options.recverr if is_v4(tcb.flow.remote_address) else tcb.options.recverr6

@@ -49,6 +49,7 @@ class TcpInfo:
             | (OPT_SACK if tcb.agreed.sack_on else 0)
             | (OPT_WSCALE if tcb.agreed.wscale_on else 0)
             | (OPT_ECN if tcb.ecn.on else 0)
+            | (OPT_ECN_SEEN if tcb.ecn.seen else 0)
         )
         self.tcpi_snd_wscale = tcb.agreed.snd_wscale
         self.tcpi_rcv_wscale = tcb.agreed.rcv_wscale if tcb.agreed.wscale_on else 0

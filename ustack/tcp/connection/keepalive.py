@@ -30,7 +30,7 @@ def restart(tcb: Tcb, now: int) -> None:
 
 def _silence(tcb: Tcb, now: int) -> int:
     """Time since the peer last gave a sign of life."""
-    return now - max(tcb.sender.ack_at, tcb.receiver.last_received_at)
+    return now - max(tcb.sender.ack_at, tcb.receiver.last_text_at)
 
 
 def expire(tcb: Tcb, now: int) -> None:

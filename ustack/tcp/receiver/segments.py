@@ -53,7 +53,7 @@ def take_text(receiver: Receiver, segment: Segment, seq: int, now: int) -> None:
     elif seq <= receiver.rcv_nxt:
         _take_in_order(receiver, segment, seq, min(end, right), now)
     else:
-        _take_out_of_order(receiver, segment, seq, min(end, right), now)
+        _take_out_of_order(receiver, segment, seq, min(end, right))
 
 
 def _refuse(receiver: Receiver, reason: Drop) -> None:
@@ -87,7 +87,7 @@ def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now
     event_data_received(receiver, segment, now)
 
 
-def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int, now: int) -> None:
+def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int) -> None:
     held = sack.held_of(receiver, seq, end)
     if receiver.receive_ring.place(seq - receiver.irs - 1, segment.payload, 0, end - seq) == REFUSED:
         receiver.host.counters.add("PruneCalled")
@@ -96,13 +96,17 @@ def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int,
         return
     if held is not None:
         sack.extend_dsack(receiver, held[0], held[1])
+    _take_ecn(receiver, segment)
     receiver.host.counters.add("TCPOFOQueue", segment.segs)
     receiver.totals.ooo_segs += segment.segs
     sack.remember_block(receiver, seq)
     if not receiver.agreed.sack_on:
         receiver.acks.duplicates += segment.segs
     receiver.acks.scheduled = True
-    event_data_received(receiver, segment, now)
+    _measure_rcv_mss(receiver, segment)
+    if segment.payload_length >= 128 and receiver.agreed.sack_on:
+        # Only with SACK: else the window must stand, or the ACK is no duplicate (RFC 5681 section 2).
+        window.grow(receiver, segment.payload_length)
 
 
 def _prune(receiver: Receiver) -> None:
@@ -129,7 +133,7 @@ def _run_out(receiver: Receiver, is_refused: bool) -> None:
 
 
 def event_data_received(receiver: Receiver, segment: Segment, now: int) -> None:
-    """Text arrived: steer the delayed-ACK engine (Linux's tcp_event_data_recv)."""
+    """Text arrived in order: steer the delayed-ACK engine (Linux's tcp_event_data_recv)."""
     receiver.acks.scheduled = True
     _measure_rcv_mss(receiver, segment)
     if segment.has_ts and segment.ts_ecr and segment.segment_size >= receiver.rcv_mss:
@@ -150,9 +154,28 @@ def event_data_received(receiver: Receiver, segment: Segment, now: int) -> None:
         elif gap > receiver.rtt.rto:
             receiver.add_quickacks(MAX_QUICKACKS)
     receiver.last_text_at = now
-    if segment.payload_length >= 128 and (receiver.agreed.sack_on or not receiver.receive_ring.has_gap()):
-        # Behind a gap only with SACK: else the window must stand, or the ACK is no duplicate (RFC 5681 section 2).
+    _take_ecn(receiver, segment)
+    if segment.payload_length >= 128:
         window.grow(receiver, segment.payload_length)
+
+
+def _take_ecn(receiver: Receiver, segment: Segment) -> None:
+    """The ECN field of text that is taken: CE starts the echo (RFC 3168 section 6.1.3).
+
+    Text without ECT after text with it is most likely a resend, whose sender waits for the ACK: quick ACKs, as after
+    CE (Linux's tcp_data_ecn_check)."""
+    ecn = receiver.ecn
+    if not ecn.on:
+        return
+    field = segment.tos & 3
+    if field == 0:
+        if ecn.seen:
+            receiver.enter_quickack(2)
+        return
+    ecn.seen = True
+    if field == 3 and not ecn.echo:
+        ecn.echo = True
+        receiver.enter_quickack(2)
 
 
 def _measure_rcv_mss(receiver: Receiver, segment: Segment) -> None:

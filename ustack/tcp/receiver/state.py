@@ -56,7 +56,7 @@ class ReceiveTotals:
 class Receiver:
     """The receiving half of one connection."""
 
-    def __init__(self, common: Common, now: int) -> None:
+    def __init__(self, common: Common) -> None:
         self.host = common.host
         self.options = common.options
         self.timers = common.timers
@@ -90,8 +90,8 @@ class Receiver:
         self.ts_recent: int = 0
         self.ts_recent_at: int = 0
         self.last_ack_sent: int = 0
-        self.last_received_at: int = now
         self.last_text_at: int = 0
+        """When text last came in order; before the first, when the handshake ended (0: both sides opened)."""
         self.acks = AckPolicy()
         self.sizing = RightSizing()
         self.totals = ReceiveTotals()

@@ -15,7 +15,7 @@ from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.sender import buffer, bursts, idle, loss, mss, probes
 from ustack.tcp.sender.state import CA_RECOVERY, AckNews, Sender
 from ustack.wire.frame import Segment
-from ustack.wire.tcp import ECE, SYN, TcpOptions
+from ustack.wire.tcp import ECE, FIN, SYN, TcpOptions
 
 
 def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, now: int) -> bool:
@@ -33,11 +33,13 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
             sender.host.counters.drop(Drop.ACK_TOO_OLD)
             return False
         if offered.sack and sender.agreed.sack_on:
-            sender.news.is_old = True  # its SACK blocks may be news, but no window moves by it
+            sender.news.is_old = True  # its SACK blocks may be news, and what they let resend is paid for
             _account(sender, segment, prior_una, offered, now)
             sender.news.is_old = False
         return True
-    changed = _update_window(sender, segment, seq, ack, now)
+    says_window = may_update_window(sender, segment, seq, ack)
+    if says_window:
+        _update_window(sender, segment, seq, now)
     sender.ack_at = now
     sender.probes_out = 0
     sender.soft_error = 0  # something came through
@@ -48,7 +50,7 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
             _account(sender, segment, ack, offered, now)  # a late D-SACK may undo what is over
         probes.on_ack(sender, now)
         return True
-    news.is_duplicate = ack == prior_una and not segment.payload_length and not changed
+    news.is_duplicate = ack == prior_una and not (segment.payload_length or segment.flags & FIN) and not says_window
     if ack == prior_una and not offered.sack and not news.is_duplicate and not segment.flags & ECE:
         return True  # text from the peer that says nothing new about ours
     _account(sender, segment, ack, offered, now)
@@ -69,22 +71,27 @@ def expect_window_of(sender: Sender, seq: int) -> None:
     sender.snd_wl1 = seq
 
 
-def _update_window(sender: Sender, segment: Segment, seq: int, ack: int, now: int) -> bool:
-    """SND.WND from the newest segment (RFC 9293 section 3.10.7.4; Linux's tcp_may_update_window). True: it changed."""
+def may_update_window(sender: Sender, segment: Segment, seq: int, ack: int) -> bool:
+    """SND.WND is of the newest segment (RFC 9293 section 3.10.7.4; Linux's tcp_may_update_window).
+
+    A smaller window of the same age is no news: a peer without SACK whose buffer fills still sends duplicate ACKs."""
+    if ack > sender.snd_una or seq > sender.snd_wl1:
+        return True
     window = segment.window << sender.agreed.snd_wscale
-    newer = ack > sender.snd_una or seq > sender.snd_wl1
-    if not newer and not (seq == sender.snd_wl1 and (window > sender.snd_wnd or window == 0)):
-        return window != sender.snd_wnd
+    return seq == sender.snd_wl1 and (window > sender.snd_wnd or window == 0)
+
+
+def _update_window(sender: Sender, segment: Segment, seq: int, now: int) -> None:
+    window = segment.window << sender.agreed.snd_wscale
     sender.snd_wl1 = seq
     if window == sender.snd_wnd:
-        return False
+        return
     sender.snd_wnd = window
     if sender.scoreboard.is_empty and sender.unsent() > 0:
         idle.begin_again(sender, now)
     if window > sender.max_window:
         sender.max_window = window
         mss.settle_mss(sender)
-    return True
 
 
 def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, now: int) -> None:
@@ -109,7 +116,7 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
         sender.retrans_since = 0
     _measure(sender, result, news, now)
     may_set_timer = loss.react(sender, result, news, now)
-    if (result.delivered or news.ece) and not news.is_old:
+    if result.delivered or news.ece:
         _control(sender, result, news, now)
     if news.ece:
         sender.totals.delivered_ce += board.delivered_segs - delivered_segs
@@ -170,6 +177,9 @@ def _control(sender: Sender, result: AckResult, news: AckNews, now: int) -> None
         return
     board = sender.scoreboard
     in_flight = board.in_flight
+    if news.is_old and not control.owns_recovery:
+        sender.prr.on_old_ack(result.delivered)
+        return
     if sender.prr.active:
         cwnd = sender.prr.on_ack(result.delivered, in_flight, news.lost, sender.snd_una > news.prior_una)
         if cwnd:

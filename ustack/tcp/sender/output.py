@@ -71,7 +71,7 @@ def _resend(sender: Sender, now: int) -> Transmit | None:
         return None
     start, end = lost
     mss = segment_size(sender)
-    room = sender.cwnd() - board.in_flight
+    room = sender.prr.limit(sender.cwnd() - board.in_flight)
     if room < mss and board.in_flight > 0:
         sender.pacer.release()
         return None
@@ -259,7 +259,7 @@ def _end_of_run(sender: Sender, now: int) -> int:
 
 def _room(sender: Sender, waiting: int, now: int) -> int:
     """Bytes that the congestion window and the pacer let go now: none, or at least a segment (or all that waits)."""
-    room = sender.cwnd() - sender.scoreboard.in_flight
+    room = sender.prr.limit(sender.cwnd() - sender.scoreboard.in_flight)
     if room < sender.snd_mss and room < waiting:
         sender.pacer.release()
         _validate_cwnd(sender, True)
@@ -299,8 +299,11 @@ def _fresh(sender: Sender, end: int, now: int) -> Transmit:
     _validate_cwnd(sender, sender.scoreboard.in_flight + sender.snd_mss > sender.cwnd())
     transmit = _text(sender, start, end, now)
     length = transmit.length
-    if length and (length % transmit.segment_size):
-        sender.small_sent = end
+    if length:
+        if length % transmit.segment_size:
+            sender.small_sent = end
+        if sender.ecn.on:
+            _mark_ect(sender, transmit)
     sender.totals.bytes_sent += length
     sender.emitter.text_sent(now)
     sender.last_sent_at = now
@@ -346,12 +349,15 @@ def _text(sender: Sender, start: int, end: int, now: int) -> Transmit:
     sender.emitter.more_segments(segs - 1)
     if flags & URG:
         transmit.urgent = min(sender.snd_up - start, 0xFFFF)
-    if sender.ecn.on:
-        transmit.tos |= 2  # ECT(0)
-        if sender.ecn.cwr_owed and start >= sender.snd_nxt - (end - start):
-            transmit.flags |= CWR
-            sender.ecn.cwr_owed = False
     return transmit
+
+
+def _mark_ect(sender: Sender, transmit: Transmit) -> None:
+    """New text is ECT(0), and tells of a reduction; resends, bare FINs and ACKs are not (RFC 3168 section 6.1)."""
+    transmit.tos |= 2
+    if sender.ecn.cwr_owed:
+        transmit.flags |= CWR
+        sender.ecn.cwr_owed = False
 
 
 def _is_pushed(sender: Sender, at: int, length: int, end: int) -> bool:
