@@ -12,27 +12,20 @@ from ustack.settings import Settings
 
 _FIELDS: Final = {field.name: field for field in dataclasses.fields(Settings)}
 
-# Knobs that Settings does not have: the values for which ustack behaves as Linux does (None: any).
-_NEUTRAL: Final[dict[str, tuple[str, ...] | None]] = {
-    "tcp_no_metrics_save": None,
-    "tcp_limit_output_bytes": None,
-    "tcp_fastopen_key": None,
-    "tcp_fastopen_blackhole_timeout_sec": None,
-    "tcp_early_demux": None,
-    "tcp_available_congestion_control": None,
-    "tcp_allowed_congestion_control": None,
-    "tcp_fack": None,
-    "tcp_app_win": None,
-    "tcp_probe_interval": None,
-    "tcp_probe_threshold": None,
-    "tcp_adv_win_scale": None,
-    "tcp_low_latency": None,
-    "tcp_backlog_ack_defer": None,
-    "tcp_pacing_ss_ratio": None,
-    "tcp_pacing_ca_ratio": None,
-    "tcp_ecn_fallback": None,
-    "tcp_ecn_option": None,
-    "tcp_ecn_option_beacon": None,
+# The values of a knob for which ustack does what Linux does; any other is refused by its name, as are knobs that stand
+# nowhere. None: any, because on Linux too it changes nothing that a script can see: the reason is beside each.
+_HONEST: Final[dict[str, tuple[str, ...] | None]] = {
+    # Settings that are kept and not followed yet, or followed for some values.
+    "tcp_ecn": ("0", "1", "2"),
+    "tcp_recovery": ("1", "0x1"),
+    "tcp_retrans_collapse": ("1",),
+    "tcp_max_reordering": ("300",),
+    "tcp_min_rtt_wlen": ("300",),
+    "tcp_tw_recycle": ("0",),
+    "ip_no_pmtu_disc": ("0",),
+    # Knobs that Settings does not have.
+    "tcp_no_metrics_save": ("1",),
+    "tcp_app_win": ("31",),
     "tcp_mtu_probing": ("0",),
     "tcp_workaround_signed_windows": ("0",),
     "tcp_shrink_window": ("0",),
@@ -40,12 +33,31 @@ _NEUTRAL: Final[dict[str, tuple[str, ...] | None]] = {
     "tcp_thin_dupack": ("0",),
     "tcp_plb_enabled": ("0",),
     "tcp_comp_sack_nr": ("0",),
-    "tcp_comp_sack_delay_ns": None,
-    "tcp_comp_sack_slack_ns": None,
-    "tcp_comp_sack_rtt_percent": None,
-    "tcp_rcvbuf_low_rtt": None,
+    "tcp_fwmark_accept": ("0",),
+    "tcp_l3mdev_accept": ("0",),
+    "tcp_migrate_req": ("0",),
     "ip_forward": ("0",),
     "ip_nonlocal_bind": ("0",),
+    "ip_early_demux": None,  # only how a packet is looked up
+    "tcp_early_demux": None,
+    "tcp_limit_output_bytes": None,  # a TUN device takes packets off the sender's account at once
+    "tcp_autocorking": None,  # likewise: there is never a packet of the socket waiting in the device
+    "tcp_base_mss": None,  # of MTU probing, which is off
+    "tcp_probe_interval": None,
+    "tcp_probe_threshold": None,
+    "tcp_mtu_probe_floor": None,
+    "tcp_fack": None,  # without effect since Linux 4.15
+    "tcp_low_latency": None,  # since 4.14
+    "tcp_adv_win_scale": None,  # since 6.6
+    "tcp_backlog_ack_defer": None,  # only for what arrives during a call
+    "tcp_allowed_congestion_control": None,  # root may use all
+    "tcp_comp_sack_delay_ns": None,  # of compressed SACKs, which tcp_comp_sack_nr=0 switches off
+    "tcp_comp_sack_slack_ns": None,
+    "tcp_comp_sack_rtt_percent": None,
+    "tcp_ecn_option": None,  # of Accurate ECN, which tcp_ecn=3 and more would ask for
+    "tcp_ecn_option_beacon": None,
+    "tcp_fastopen_key": None,  # of Fast Open, which is refused where a script uses it
+    "tcp_fastopen_blackhole_timeout_sec": None,
 }
 _INTERFACE: Final = re.compile(r"conf\.\w+\.(rp_filter|accept_ra|accept_dad|forwarding|autoconf|disable_ipv6)")
 _PREFIXES: Final = ("net.core.", "net.ipv6.", "net.ipv4.")
@@ -60,21 +72,22 @@ def changes(settings: Settings, sysctls: list[tuple[str, str]]) -> dict[str, obj
         short = name
         for prefix in _PREFIXES:
             short = short.removeprefix(prefix)
+        if not _is_honest(short, value):
+            raise Unsupported(f"sysctl {name}={value}" if short in _HONEST else f"sysctl {name}")
         if short in _FIELDS:
             try:
                 found[short] = _convert(getattr(settings, short), value)
+                settings.replace(**{short: found[short]})
             except ValueError:
                 raise Unsupported(f"sysctl {name}='{value}'") from None
-        elif not _is_neutral(short, value):
-            raise Unsupported(f"sysctl {name}={value}" if short in _NEUTRAL else f"sysctl {name}")
     return found
 
 
-def _is_neutral(short: str, value: str) -> bool:
-    if short in _NEUTRAL:
-        allowed = _NEUTRAL[short]
+def _is_honest(short: str, value: str) -> bool:
+    if short in _HONEST:
+        allowed = _HONEST[short]
         return allowed is None or value in allowed
-    return _INTERFACE.fullmatch(short) is not None
+    return short in _FIELDS or _INTERFACE.fullmatch(short) is not None
 
 
 def _convert(old: object, value: str) -> object:
