@@ -22,7 +22,8 @@ from ustack.packetdrill.system import SocketAddress, System
 from ustack.packetdrill.tree import Application, Expression, Number, Record, Supplied, Symbol, SystemCall, Text
 
 AF_INET, AF_INET6 = SYMBOLS["AF_INET"], SYMBOLS["AF_INET6"]
-_CONTROL_ROOM: Final = 1024
+NOBODYS: Final = 1_000_000_000
+"""A descriptor that no process has: more than RLIMIT_NOFILE can be."""
 
 
 @dataclass
@@ -119,7 +120,8 @@ class Caller:
 
     def descriptor(self, value: Expression) -> int:
         """The back end's descriptor; what the script never got is passed on as a number that nobody has."""
-        return self.labels.get(integer(value), -1)
+        label = integer(value)
+        return self.labels.get(label, NOBODYS if label >= 0 else label)
 
     def address(self, value: Expression, supplied: SocketAddress) -> SocketAddress:
         """A socket address: ``...`` or ``{sa_family=..., sin_port=htons(N), sin_addr=inet_addr("A")}``."""

@@ -7,7 +7,6 @@ import ctypes
 import fcntl
 import ipaddress
 import os
-import select
 import socket
 import struct
 from typing import Final
@@ -16,6 +15,7 @@ from ustack.packetdrill.errors import Unsupported
 from ustack.packetdrill.system import Control, SocketAddress, System
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_POLLFD: Final = struct.Struct("=ihh")
 _EPOLL_EVENT: Final = struct.Struct("=IQ")
 
 
@@ -166,11 +166,10 @@ class KernelSystem(System):
         return int(struct.unpack("=i", fcntl.ioctl(fd, request, struct.pack("=i", argument)))[0])
 
     def poll(self, watched: list[tuple[int, int]], timeout_ms: int) -> list[int]:
-        poller = select.poll()
-        for fd, events in watched:
-            poller.register(fd, events)
-        ready = dict(poller.poll(timeout_ms if timeout_ms >= 0 else None))
-        return [ready.get(fd, 0) for fd, _ in watched]
+        buffer = ctypes.create_string_buffer(b"".join(_POLLFD.pack(fd, events, 0) for fd, events in watched))
+        if _LIBC.poll(buffer, len(watched), timeout_ms) < 0:
+            raise _failed()
+        return [_POLLFD.unpack_from(buffer, at * _POLLFD.size)[2] for at in range(len(watched))]
 
     def epoll_create(self, size: int, flags: int) -> int:
         fd = int(_LIBC.epoll_create1(flags) if flags or size == 1 else _LIBC.epoll_create(size))

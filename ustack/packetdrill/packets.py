@@ -55,7 +55,8 @@ _BLOBS: Final = {
 }
 _OPTION_WORDS: Final = ("mss", "wscale", "sackOK", "TS val", "sack", "nop", "eol", "FO", "FOEXP", "md5", "ECN", "raw")
 _WORDS: Final = {"sackOK": OptionKind.SACK_OK, "nop": OptionKind.NOP, "eol": OptionKind.EOL}
-NOPS: Final = {"eol": OptionKind.EOL}
+_MOST: Final = 65535 - 20 - 20
+"""Bytes of text and TCP options that fit one IPv4 packet."""
 
 
 def parse_packet(cursor: Cursor, direction: Direction) -> Packet:
@@ -126,6 +127,8 @@ def _tcp(cursor: Cursor, direction: Direction, ip: IpFields, ports: Ports | None
         end = cursor.at
     if cursor.take("<"):
         packet.options = parse_options(cursor, direction)
+    if direction is Direction.INBOUND and length > (most := _MOST - sum(map(option_size, packet.options or []))):
+        cursor.fail(f"{length} bytes do not fit one IP packet: this inbound segment holds {most} at most", where)
     if direction is Direction.INBOUND and packet.window is None:
         cursor.fail("an inbound packet must say its window: expected 'win N' here, after ack, before <options>", end)
     return packet

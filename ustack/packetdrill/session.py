@@ -37,6 +37,10 @@ PATIENCE: Final = 2_000_000_000
 """A packet that has not come so long after its time will not come."""
 
 
+LIVE_ECHO: Final = 2_000_000
+"""So long after the end of a live script what comes is still the answer to its last event, ns."""
+
+
 class Session:
     """One script's run. ``run_event`` may also be called for events that come from elsewhere."""
 
@@ -87,6 +91,10 @@ class Session:
         if not self.config.exact:
             return
         last = self.entries[-1].at if self.entries else 0
+        if self.host.is_live:
+            # What the last event caused takes the kernel and the device some microseconds.
+            last = max(last, self.host.now()) + LIVE_ECHO
+            self.host.wait_until(last)
         for at, seen in self._untaken():
             mine = any(peer.matches(seen) for peer in self.peers.all if peer.remote_port)
             if not mine or at > last:

@@ -199,7 +199,8 @@ class VirtualHost(Host):
         frame = parse_packet(packet)
         if segment_size and isinstance(frame, Segment):
             frame.segment_size = segment_size
-            frame.segs = -(-frame.payload_length // segment_size)
+            # It counts as one segment, as on Linux: what comes from a TUN device does not say how many it was cut from.
+            frame.segs = 1
         self.stack.on_frames([frame], self.clock)
         self.flush()
         self._wake_call()

@@ -102,7 +102,10 @@ class Pipes(VirtualBase):
         there = file.read(count, begin)
         if not there:
             return 0
-        sent = self.send(destination, bytes(there), 0, None)
+        # As long as more is asked for, what goes out is like MSG_MORE; at the end of the file the rest follows.
+        sent = self.send(destination, bytes(there), _MORE if there < count else 0, None)
+        if there < count:
+            self.send(destination, b"", 0, None)
         if offset is None and isinstance(file, Opened):
             file.at += sent
         return sent

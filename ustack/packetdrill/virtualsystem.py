@@ -72,6 +72,7 @@ class VirtualSystem(Polls, Pipes):
     def shutdown(self, fd: int, how: int) -> None:
         with self.core(fd) as core:
             core.shutdown(how)
+            self.happened(core, 0)
 
     def close(self, fd: int) -> None:
         if self.epolls.pop(fd, None) is not None or self.files.pop(fd, None) is not None:
@@ -87,6 +88,9 @@ class VirtualSystem(Polls, Pipes):
     def read(self, fd: int, sizes: list[int]) -> bytes:
         if fd in self.files:
             return self._read_file(fd, sum(sizes))
+        if not sum(sizes):
+            self.core(fd)
+            return b""  # sock_read_iter(): not even the socket's state is looked at
         return self._receive(fd, sum(sizes), 0)[0]
 
     def receive(self, fd: int, size: int, flags: int) -> tuple[bytes, SocketAddress | None]:

@@ -206,6 +206,8 @@ class DatagramCore(Core):
         return mask
 
     def shutdown(self, how: int) -> None:
+        if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+            raise failure(errno.EINVAL)
         if self.peer is None:
             self.shut |= how + 1  # Linux notes it all the same
             raise failure(errno.ENOTCONN)
