@@ -121,8 +121,9 @@ def packets(draw):
     ip = draw(ip_fields(inbound))
     ports = draw(optional(st.builds(Ports, u16, u16)))
     kind = draw(st.sampled_from(["tcp", "tcp", "tcp", "udp", "icmp"]))
+    length = st.integers(0, 65400) if inbound else u16  # what is injected must fit a packet
     if kind == "udp":
-        return UdpPacket(direction, draw(u16), ip, ports)
+        return UdpPacket(direction, draw(length), ip, ports)
     if kind == "icmp":
         return draw(icmp_packets(direction, ip, ports))
     flags = draw(st.sampled_from(["S", "S.", ".", "P.", "F.", "R", "FP.", "-", "SEW", "P.5", "SA", "PU."]))
@@ -130,7 +131,7 @@ def packets(draw):
         direction,
         flags,
         draw(u32),
-        draw(u16),
+        draw(length),
         draw(u32) if "." in flags else None,
         draw(u16) if inbound else draw(optional(u16)),
         draw(optional(u16)),

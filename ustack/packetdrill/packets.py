@@ -70,7 +70,8 @@ def parse_packet(cursor: Cursor, direction: Direction) -> Packet:
         ports = Ports(_number(cursor, named, 1, 0xFFFF), _number(cursor, named, 2, 0xFFFF))
     if cursor.take("udp"):
         length = cursor.need_match(_COUNT, "the payload's length, '(N)', after udp")
-        return UdpPacket(direction, int(length.group(1)), ip, ports)
+        most = _MOST + 20 - 8 if direction is Direction.INBOUND else 0xFFFFFFFF
+        return UdpPacket(direction, _number(cursor, length, 1, most), ip, ports)
     if cursor.take("icmp"):
         return _icmp(cursor, direction, ip, ports)
     return _tcp(cursor, direction, ip, ports)

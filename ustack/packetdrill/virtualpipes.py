@@ -6,9 +6,12 @@ import errno
 from typing import Final
 
 from ustack.packetdrill.symbols import SYMBOLS
+from ustack.packetdrill.tcpinfo import TCP_INFO_SIZE, read_tcp_info
 from ustack.packetdrill.virtualbase import DONTWAIT, O_NONBLOCK, VirtualBase, failed
 from ustack.packetdrill.virtualfiles import Opened, Pipe, PipeEnd, Zeros
 
+_SOL_TCP: Final = SYMBOLS["SOL_TCP"]
+_TCP_INFO: Final = SYMBOLS["TCP_INFO"]
 _MORE: Final = SYMBOLS["MSG_MORE"]
 
 
@@ -102,10 +105,10 @@ class Pipes(VirtualBase):
         there = file.read(count, begin)
         if not there:
             return 0
-        # As long as more is asked for, what goes out is like MSG_MORE; at the end of the file the rest follows.
-        sent = self.send(destination, bytes(there), _MORE if there < count else 0, None)
-        if there < count:
-            self.send(destination, b"", 0, None)
+        # At the end of the file, with more asked for, whole segments go out as with MSG_MORE, and a rest is pushed.
+        info = read_tcp_info(self.get_option(destination, _SOL_TCP, _TCP_INFO, TCP_INFO_SIZE))
+        whole = not (info["tcpi_notsent_bytes"] + there) % info["tcpi_snd_mss"]
+        sent = self.send(destination, bytes(there), _MORE if there < count and whole else 0, None)
         if offset is None and isinstance(file, Opened):
             file.at += sent
         return sent
