@@ -351,8 +351,8 @@ def test_a_smaller_path_mtu_loses_what_was_too_large() -> None:
     board.sent(3 * MSS, 3 * MSS + 200, 1)
     sack(board, RTT, 1)
     board.mss = 500
-    assert board.mark_oversized() == 2 * MSS
-    assert board.mark_oversized() == 0
+    assert board.mark_oversized([]) == 2 * MSS
+    assert board.mark_oversized([]) == 0
     assert board.next_lost() == (0, MSS)
     board.resent(0, MSS, RTT + 1)
     assert board.total_retrans == 2, "cut anew"

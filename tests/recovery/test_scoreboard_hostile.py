@@ -106,7 +106,7 @@ def resend_or_forget(board: Scoreboard, name: str, size: int, now: int) -> int:
         board.forget_losses()
     elif name == "mss":
         board.mss = size
-        board.mark_oversized()
+        board.mark_oversized([])
     return 1
 
 

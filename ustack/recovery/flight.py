@@ -305,12 +305,19 @@ class Flight:
         self.rack_deadline = 0
         return self.total_lost - before
 
-    def mark_oversized(self) -> int:
+    def mark_oversized(self, cuts: list[int]) -> int:
         """The path takes only ``mss`` now: what left in larger segments is lost, not to congestion. Bytes newly lost.
 
-        RFC 1191 section 6.4, Linux's tcp_simple_retransmit: resend, but reduce no window.
+        RFC 1191 section 6.4, Linux's tcp_simple_retransmit: resend, but reduce no window. ``cuts``: where runs began:
+        the short end of a record that was a run of its own may fit.
         """
         before = self.total_lost
+        for at in cuts:
+            index = self.sent_list.find(at)
+            if index < len(self.sent_list.records):
+                record = self.sent_list.records[index]
+                if record.start < at and record.end - at <= self.mss:
+                    self.sent_list.split(index, at)
         for record in self.sent_list.live():
             is_oversized = record.segment_size > self.mss and record.end - record.start > self.mss
             if is_oversized and not record.sacked and (record.resent or not record.lost):

@@ -12,6 +12,9 @@ DEFAULT_MSS_V4: Final = 536
 DEFAULT_MSS_V6: Final = 1220
 """The same for IPv6."""
 
+MIN_MSS: Final = 88
+"""Linux's TCP_MIN_MSS: no segment of a peer is taken for a full one that is shorter."""
+
 TIMESTAMP_SPACE: Final = 12
 """NOP NOP TS on every segment takes this much of the MSS (RFC 7323 appendix A)."""
 

@@ -18,7 +18,7 @@ from ustack.tcp.connection.info import TcpInfo
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, urgent
-from ustack.tcp.sender import buffer, bursts, control, loss, mss
+from ustack.tcp.sender import buffer, bursts, control, loss
 from ustack.tcp.state import State, may_send_text
 from ustack.tcp.timers import Timer
 from ustack.wire.frame import Segment, Transmit
@@ -215,8 +215,6 @@ class Connection(Tcb):
             self._resize(name)
         elif name in ("rto_min_us", "rto_max_ms"):
             self.sender.rtt.rto_min, self.sender.rtt.rto_max = rto_bounds(self.host, self.flow)
-        elif name == "maxseg":
-            mss.settle_mss(self.sender)
         elif name == "max_pacing_rate":
             bursts.set_pace(self.sender)
         elif name in ("congestion", "congestion_class"):

@@ -75,7 +75,7 @@ def take_too_big(tcb: Tcb, wire_seq: int, mtu: int, now: int) -> bool:
 
 
 def _send_again(tcb: Tcb, now: int) -> None:
-    tcb.sender.scoreboard.mark_oversized()
+    tcb.sender.scoreboard.mark_oversized(tcb.sender.cuts)
     if tcb.sender.ca_state != CA_LOSS:
         control = tcb.sender.congestion
         if control is not None and control.ssthresh >= INFINITE_SSTHRESH:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from ustack.drops import Drop
 from ustack.ring import REFUSED
-from ustack.tcp.constants import ATO_MIN, MAX_QUICKACKS
+from ustack.tcp.constants import ATO_MIN, DEFAULT_MSS_V4, MAX_QUICKACKS, MIN_MSS
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, sack, window
 from ustack.tcp.receiver.state import Receiver
 from ustack.wire.frame import Segment
-from ustack.wire.tcp import PSH
+from ustack.wire.tcp import FIN, PSH, URG
 
 
 def begin(receiver: Receiver, irs: int, ts_val: int, now: int) -> None:
@@ -179,15 +179,22 @@ def _take_ecn(receiver: Receiver, segment: Segment) -> None:
 
 
 def _measure_rcv_mss(receiver: Receiver, segment: Segment) -> None:
-    """Estimate the peer's full segment; remember that a short one came (Linux's tcp_measure_rcv_mss)."""
+    """Estimate the peer's full segment; remember that a short one came (Linux's tcp_measure_rcv_mss).
+
+    Where two in a row are as long as each other, that is its length now."""
     size = segment.segment_size
+    last = receiver.last_size
+    receiver.last_size = 0
     if size >= receiver.rcv_mss:
         receiver.rcv_mss = min(size, receiver.agreed.advertised_mss)
         if segment.payload_length % size and segment.flags & PSH:
             receiver.acks.pushed = 1
     else:
-        if size >= 536 and size >= receiver.rcv_mss // 2 and not segment.flags & PSH:
-            receiver.rcv_mss = size
+        if size >= DEFAULT_MSS_V4 or (size >= MIN_MSS and not segment.flags & (PSH | FIN | URG)):
+            receiver.last_size = size
+            if size == last:
+                receiver.rcv_mss = size
+                return
         receiver.acks.pushed = 2 if receiver.acks.pushed else 1
 
 
@@ -202,6 +209,7 @@ def take_fin(receiver: Receiver, fin_seq: int, now: int) -> None:
         receiver.rcv_fin = fin_seq
     if fin_seq > receiver.rcv_nxt:
         sack.remember_block(receiver, fin_seq)
+        receiver.totals.ooo_segs += 1
         receiver.acks.scheduled = True
 
 

@@ -74,6 +74,8 @@ class Receiver:
         """The window grows no further than this until the peer has shown its pace (Linux)."""
         self.window_clamp: int = 0
         self.rcv_mss: int = DEFAULT_MSS_V4
+        self.last_size: int = 0
+        """Bytes of text in the last segment, if it was shorter than rcv_mss and may yet have been a full one."""
         """Estimate of the peer's full segment (delayed ACKs count in it)."""
         self.receive_ring: ReceiveRing = self.host.rings.receive_ring(self.rcv_buffer)
         self.rcv_fin: int = -1

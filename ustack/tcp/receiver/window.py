@@ -7,7 +7,7 @@ RFC 9293 section 3.8.6 with Linux's arithmetic (``__tcp_select_window``, ``tcp_g
 from __future__ import annotations
 
 from ustack.settings import Settings
-from ustack.tcp.constants import DEFAULT_MSS_V4, MAX_WINDOW, MAX_WSCALE
+from ustack.tcp.constants import DEFAULT_MSS_V4, MAX_WINDOW, MAX_WSCALE, MIN_MSS
 from ustack.tcp.receiver.state import Receiver
 
 
@@ -38,6 +38,12 @@ def open_initial(receiver: Receiver, mss: int) -> int:
     receiver.sizing.space = min(receiver.rcv_wnd, 10 * mss)
     receiver.receive_ring.resize(receiver.rcv_buffer)
     return scale
+
+
+def guess_rcv_mss(receiver: Receiver, snd_mss: int) -> None:
+    """The peer's segments will be about as long as ours may be, at first (Linux's tcp_initialize_rcv_mss)."""
+    guess = min(receiver.agreed.advertised_mss, snd_mss, receiver.rcv_wnd >> 1, DEFAULT_MSS_V4)
+    receiver.rcv_mss = max(guess, MIN_MSS)
 
 
 def settle_scale(receiver: Receiver) -> None:

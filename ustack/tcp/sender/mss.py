@@ -20,16 +20,19 @@ def own_mss(sender: Sender) -> int:
     return min(mss, 65535)
 
 
+def bound_peer_mss(sender: Sender) -> None:
+    """TCP_MAXSEG bounds what the peer's SYN announced (Linux's tcp_parse_options)."""
+    if sender.options.maxseg:
+        sender.agreed.peer_mss = min(sender.agreed.peer_mss, sender.options.maxseg)
+
+
 def settle_mss(sender: Sender) -> None:
     """The effective send MSS (RFC 9293 section 3.7.1, MUST-16).
 
-    The least of the peer's, the path's and the application's, less the options on every segment, at most
-    half the largest window seen (RFC 1122 section 4.2.3.4)."""
+    The lesser of the peer's and the path's, less the options on every segment, at most half the largest window seen
+    (RFC 1122 section 4.2.3.4). TCP_MAXSEG counts where the MSS is agreed upon, and not later (``bound_peer_mss``)."""
     floor = sender.host.settings.tcp_min_snd_mss
-    mss = min(sender.agreed.peer_mss, sender.path_mtu - header_bytes(sender))
-    if sender.options.maxseg:
-        mss = min(mss, sender.options.maxseg)
-    mss = max(mss, floor)
+    mss = max(min(sender.agreed.peer_mss, sender.path_mtu - header_bytes(sender)), floor)
     if sender.agreed.ts_on:
         mss -= TIMESTAMP_SPACE
     cutoff = sender.max_window >> 1 if sender.max_window > DEFAULT_MSS_V4 else sender.max_window

@@ -17,6 +17,7 @@ def prepare(sender: Sender, mtu: int) -> int:
 def take_syn(sender: Sender, irs: int) -> None:
     """The peer's SYN had sequence number ``irs``; the terms are agreed upon."""
     sender.scoreboard.enable_sack = sender.agreed.sack_on
+    mss.bound_peer_mss(sender)
     mss.settle_mss(sender)
     sender.snd_wl1 = irs
 
