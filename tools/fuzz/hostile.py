@@ -21,6 +21,7 @@ from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
+from ustack.tcp.sender import buffer
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, reverse_key
 from ustack.wire.frame import Datagram, Fragment, Frame, IcmpMessage, RawTransmit, Refused, Segment, Transmit
@@ -202,7 +203,7 @@ class World:
         at = connection.sender.send_ring.end
         try:
             if urgent:
-                connection.urgent_follows(min(size, connection.sender.send_ring.free()))
+                connection.urgent_follows(min(size, buffer.room(connection.sender)))
             taken = connection.write(text(at, size), self.now)
         except OSError:
             return

@@ -86,6 +86,9 @@ class CongestionControl:
     owns_recovery: ClassVar[bool] = False
     """True: the algorithm sets cwnd in recovery itself (BBR), and PRR stays out."""
 
+    buffer_factor: ClassVar[int] = 2
+    """Windows that the send buffer holds (Linux's sndbuf_expand)."""
+
     def __init__(self, mss: int, initial_cwnd: int) -> None:
         self.mss: int = mss
         self.initial_cwnd: int = max(initial_cwnd, mss)

@@ -94,6 +94,7 @@ class Bbr(CongestionControl):
 
     name: ClassVar[str] = "bbr"
     owns_recovery: ClassVar[bool] = True
+    buffer_factor: ClassVar[int] = 3
 
     def __init__(self, mss: int, initial_cwnd: int) -> None:
         super().__init__(mss, initial_cwnd)

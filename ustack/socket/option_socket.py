@@ -26,6 +26,7 @@ from ustack.socket.option import (
 )
 from ustack.socket.stream import StreamCore
 from ustack.sockopts import UNLIMITED
+from ustack.tcp.sender import buffer
 
 SOCK_MIN_SNDBUF: Final = 4608
 SOCK_MIN_RCVBUF: Final = 2304
@@ -179,7 +180,10 @@ def _meminfo(core: Core) -> bytes:
     """SO_MEMINFO: rmem_alloc, rcvbuf, wmem_alloc, sndbuf, fwd_alloc, wmem_queued, optmem, backlog, drops."""
     listening = isinstance(core, StreamCore) and core.listener is not None
     unread, unsent = (0, 0) if listening else (core.unread(), core.unsent())
-    sizes = (unread, buffer_size(core, "rcvbuf"), unsent, buffer_size(core, "sndbuf"), 0, unsent, 0, 0, 0)
+    queued = unsent
+    if isinstance(core, StreamCore) and core.connection is not None:
+        queued = buffer.queued(core.connection.sender)
+    sizes = (unread, buffer_size(core, "rcvbuf"), unsent, buffer_size(core, "sndbuf"), 0, queued, 0, 0, 0)
     return struct.pack("=9I", *sizes)
 
 

@@ -270,7 +270,7 @@ class StreamCore(TextCore):
         connection = self.connection
         if connection is None:
             return 0
-        return connection.receiver.rcv_buffer if field == "rcvbuf" else connection.sender.send_ring.capacity
+        return connection.receiver.rcv_buffer if field == "rcvbuf" else connection.sender.sndbuf
 
     def option_changed(self, name: str) -> None:
         if self.connection is not None:

@@ -83,7 +83,7 @@ def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
 
 
 def take_ack(tcb: Tcb, segment: Segment, seq: int, offered: TcpOptions, now: int) -> bool:
-    """Fifth: the ACK field; a writer may have room now. False: the segment is dropped.
+    """Fifth: the ACK field. False: the segment is dropped.
 
     This is the last check that refuses a segment as a whole: nothing of it is remembered before."""
     if not acks.take_ack(tcb.sender, segment, seq, offered, now):
@@ -91,8 +91,6 @@ def take_ack(tcb: Tcb, segment: Segment, seq: int, offered: TcpOptions, now: int
         return False
     if segment.has_ts and seq <= tcb.receiver.last_ack_sent and _is_current(tcb, segment):
         _store_ts_recent(tcb, segment, now)
-    if tcb.sender.news.has_room:
-        tcb.host.tell(EventKind.WRITABLE, tcb)
     return True
 
 

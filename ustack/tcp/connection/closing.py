@@ -9,6 +9,7 @@ from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import SECOND
 from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_ACK, OWE_RST, OWE_SYN
+from ustack.tcp.sender import buffer
 from ustack.tcp.state import Input, State
 from ustack.tcp.timers import Timer
 
@@ -70,7 +71,7 @@ def finish(tcb: Tcb) -> None:
     tcb.timers.stop_all()
     tcb.owed.drop(OWE_ACK)
     tcb.owed.drop(OWE_SYN)
-    tcb.sender.send_ring.release(tcb.sender.send_ring.end)
+    buffer.release(tcb.sender, tcb.sender.send_ring.end)
     tcb.host.tell(EventKind.CLOSED, tcb)
 
 

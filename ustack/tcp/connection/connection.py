@@ -100,7 +100,7 @@ class Connection(Tcb):
             return False
         if self.sender.fin_queued or not may_send_text(self.state):
             return True
-        if self.sender.has_room():
+        if buffer.has_room(self.sender):
             return True
         self.sender.writer_waits = True
         return False

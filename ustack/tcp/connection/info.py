@@ -80,6 +80,7 @@ class TcpInfo:
         self.tcpi_last_ack_sent = 0
         self.tcpi_last_data_recv = (now - (tcb.receiver.last_text_at or tcb.created_at)) // 1_000_000
         self.tcpi_busy_time = tcb.sender.chrono.busy(now) // 1000
+        self.tcpi_sndbuf_limited = tcb.sender.chrono.sndbuf_limited(now) // 1000
         self.tcpi_rwnd_limited = tcb.sender.chrono.rwnd_limited(now) // 1000
         self.tcpi_last_ack_recv = (now - tcb.sender.ack_at) // 1_000_000
 

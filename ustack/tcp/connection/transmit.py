@@ -6,9 +6,10 @@ from typing import Final
 
 from ustack.tcp.connection import handshake
 from ustack.tcp.connection.tcb import Tcb
+from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_ACK, OWE_KEEPALIVE, OWE_RST, OWE_SYN, OWE_WINDOW_PROBE
 from ustack.tcp.receiver import ack_policy
-from ustack.tcp.sender import chrono, output
+from ustack.tcp.sender import buffer, chrono, output
 from ustack.tcp.state import State
 from ustack.tcp.timers import LossTimer, Timer
 from ustack.wire.frame import Transmit
@@ -34,6 +35,10 @@ def next_transmit(tcb: Tcb, now: int) -> Transmit | None:
         transmit = output.next_text(tcb.sender, now)
         if transmit is not None:
             return transmit
+        if tcb.sender.may_have_room:
+            tcb.sender.may_have_room = False
+            if buffer.has_room_again(tcb.sender, now):
+                tcb.host.tell(EventKind.WRITABLE, tcb)
     elif tcb.sender.chrono.kind != chrono.IDLE:
         tcb.sender.chrono.move(chrono.IDLE, now)
     if owed.has(OWE_WINDOW_PROBE):

@@ -22,7 +22,7 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
     """Take the ACK of an acceptable segment. False: the segment is dropped, and challenged (RFC 5961 section 5)."""
     ack = unwrap(segment.ack, sender.snd_una)
     prior_una = sender.snd_una
-    sender.news.has_room = False
+    sender.may_have_room = sender.writer_waits
     if ack != prior_una or not segment.payload_length:
         sender.more = False  # what MSG_MORE held back leaves with the next ACK, as Linux's tcp_data_snd_check lets it
     if ack > sender.snd_nxt:
@@ -122,6 +122,8 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
         sender.totals.delivered_ce += board.delivered_segs - delivered_segs
     if may_set_timer:
         loss.after_ack_timer(sender, result, now)
+    if sender.may_have_room and board.in_flight < sender.cwnd():
+        buffer.grow(sender)
 
 
 def _echo_instant(sender: Sender, ts_ecr: int, now: int) -> int:
@@ -141,11 +143,7 @@ def _release(sender: Sender, ack: int) -> None:
     upto = ack - sender.iss - 1
     upto = min(upto, ring.end)  # the FIN has no place in the ring
     if upto > ring.start:
-        was_full = ring.free() == 0 or sender.writer_waits
-        ring.release(upto)
-        if was_full and sender.has_room():
-            sender.writer_waits = False
-            sender.news.has_room = True
+        buffer.release(sender, upto)
     pushes = sender.pushes
     if pushes and pushes[0] <= ack:
         del pushes[: bisect_right(pushes, ack)]
@@ -210,7 +208,6 @@ def _control(sender: Sender, result: AckResult, news: AckNews, now: int) -> None
     control.on_ack(sample)
     if sender.pacer.is_needed or control.pacing_rate:
         bursts.set_pace(sender)
-    buffer.grow(sender)
 
 
 def _may_raise(sender: Sender, result: AckResult) -> bool:

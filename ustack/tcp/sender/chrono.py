@@ -1,7 +1,6 @@
-"""What a sender spends its time on: busy, and of that held up by the peer's window (Linux's tcp_chrono_start).
+"""What a sender spends its time on: busy, and of that held up by the peer's window or by its own small buffer.
 
-A connection is busy while text or a FIN waits to be sent or to be acknowledged. How long it waited for room in the send
-buffer (tcpi_sndbuf_limited) is not measured.
+Linux's tcp_chrono_start. A connection is busy while text or a FIN waits to be sent or to be acknowledged.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import Final
 IDLE: Final = 0
 BUSY: Final = 1
 WINDOW: Final = 2
+BUFFER: Final = 3
 
 
 class Chrono:
@@ -22,11 +22,13 @@ class Chrono:
         self.since: int = 0
         self.busy_ns: int = 0
         self.rwnd_limited_ns: int = 0
+        self.sndbuf_limited_ns: int = 0
 
     def move(self, kind: int, now: int) -> None:
         """From ``now`` on (ns) the connection does ``kind``; what it did before is added up."""
         self.busy_ns = self.busy(now)
         self.rwnd_limited_ns = self.rwnd_limited(now)
+        self.sndbuf_limited_ns = self.sndbuf_limited(now)
         self.kind = kind
         self.since = now
 
@@ -37,3 +39,7 @@ class Chrono:
     def rwnd_limited(self, now: int) -> int:
         """That part of it in which the peer's window had no room, ns."""
         return self.rwnd_limited_ns + (now - self.since if self.kind == WINDOW else 0)
+
+    def sndbuf_limited(self, now: int) -> int:
+        """That part of it in which all was sent, cwnd had room, and the writer waited for the buffer, ns."""
+        return self.sndbuf_limited_ns + (now - self.since if self.kind == BUFFER else 0)

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right, insort
 
 from ustack.tcp.constants import GSO_MAX
 from ustack.tcp.owed import OWE_KEEPALIVE, OWE_TAIL_LOSS_PROBE, OWE_WINDOW_PROBE
-from ustack.tcp.sender import bursts, chrono, loss, probes
+from ustack.tcp.sender import acks, buffer, bursts, chrono, loss, probes
 from ustack.tcp.sender.state import Sender
 from ustack.tcp.timers import LossTimer, Timer
 from ustack.wire.frame import Transmit
@@ -196,7 +196,7 @@ def _send_new(sender: Sender, now: int) -> Transmit | None:
     waiting = sender.unsent()
     if waiting <= 0:
         kind = chrono.IDLE if sender.scoreboard.is_empty else chrono.BUSY
-        if kind != sender.chrono.kind:
+        if kind != sender.chrono.kind and (kind == chrono.IDLE or sender.chrono.kind != chrono.BUFFER):
             sender.chrono.move(kind, now)
         sender.pacer.release()
         if not sender.scoreboard.rate.app_limited_until and sender.scoreboard.in_flight < sender.cwnd():
@@ -204,12 +204,15 @@ def _send_new(sender: Sender, now: int) -> Transmit | None:
         return None
     end = _end_of_run(sender, now)
     kind = chrono.BUSY if end > sender.snd_nxt or _has_window(sender, waiting) else chrono.WINDOW
-    if kind != sender.chrono.kind:
+    if sender.chrono.kind not in (kind, chrono.BUFFER):
         sender.chrono.move(kind, now)
     if end <= sender.snd_nxt:
         probes.arm_if_stuck(sender, now)
         return None
-    return _fresh(sender, end, now)
+    transmit = _fresh(sender, end, now)
+    if sender.writer_waits and sender.unsent() == 0 and not acks.is_cwnd_limited(sender):
+        sender.chrono.move(chrono.BUFFER, now)  # it starves: the buffer is too small for the window
+    return transmit
 
 
 def _has_window(sender: Sender, waiting: int) -> bool:
@@ -296,6 +299,7 @@ def _fresh(sender: Sender, end: int, now: int) -> Transmit:
     sender.snd_nxt = end
     if not was_empty and end - start < GSO_MAX:
         sender.cuts.append(start)
+    buffer.cut(sender, end - sender.iss - 1)
     _validate_cwnd(sender, sender.scoreboard.in_flight + sender.snd_mss > sender.cwnd())
     transmit = _text(sender, start, end, now)
     length = transmit.length

@@ -22,6 +22,8 @@ from ustack.tcp.emit import Emitter
 from ustack.tcp.sender.chrono import Chrono
 from ustack.tcp.sender.cwnd_validation import Validation
 
+UNBOUNDED: Final = 1 << 40
+"""Bytes: the ring itself holds whatever ``buffer.py`` lets in."""
 NEVER: Final = 1 << 60
 """Above every sequence number."""
 
@@ -44,8 +46,6 @@ class AckNews:
         self.ts_ecr: int = -1
         self.ece: bool = False
         self.lost: int = 0
-        self.has_room: bool = False
-        """It made room for a writer that waits."""
         self.rtt: int = -1
         """For congestion control: of the newest segment acknowledged, ns; -1 none."""
 
@@ -89,10 +89,28 @@ class Sender:
         self.path_mtu: int = 1500
         self.snd_mss: int = DEFAULT_MSS_V4
         """Bytes of text in a full segment: the MSS less the options that every segment carries."""
-        self.send_ring: SendRing = self.host.rings.send_ring(self.host.settings.tcp_wmem[1])
+        self._begin_writing(iss)
+        self.last_sent_at: int = 0
+        self.ack_at: int = now
+        """When the last acceptable ACK came."""
+        self.send_new_first: bool = False
+        """F-RTO, step 2b: new data before what seems lost (RFC 5682)."""
+        self._begin_repairing(iss)
+        self.chrono = Chrono()
+        self.totals = SendTotals()
+
+    def _begin_writing(self, iss: int) -> None:
+        """What was written, and how it is to leave."""
+        self.send_ring: SendRing = self.host.rings.send_ring(UNBOUNDED)
+        self.sndbuf: int = self.options.sndbuf or self.host.settings.tcp_wmem[1]
+        """What the send buffer may hold, by Linux's count (``buffer.py``)."""
+        self.chunks: list[int] = []
+        """Offsets at which Linux's buffers would end, ascending, above snd_una."""
         self.fin_queued: bool = False
         """The application wrote its last byte: a FIN stands behind the ring's end."""
         self.writer_waits: bool = False
+        self.may_have_room: bool = False
+        """An ACK came while a writer waits: once the sender has sent what it let go, the writer may go on."""
         self.more: bool = False
         """The last write said MSG_MORE, and no ACK has come since: a short segment waits."""
         self.push_now: bool = False
@@ -108,14 +126,6 @@ class Sender:
         Linux, where it is the same buffer. Runs of GSO_MAX and more are ours to choose, and not kept."""
         self.pushes: list[int] = []
         """Ends of runs that left with PSH, ascending, above snd_una: what is resent keeps its PSH."""
-        self.last_sent_at: int = 0
-        self.ack_at: int = now
-        """When the last acceptable ACK came."""
-        self.send_new_first: bool = False
-        """F-RTO, step 2b: new data before what seems lost (RFC 5682)."""
-        self._begin_repairing(iss)
-        self.chrono = Chrono()
-        self.totals = SendTotals()
 
     def _begin_repairing(self, iss: int) -> None:
         """Loss, time and congestion."""
@@ -171,15 +181,6 @@ class Sender:
     def is_opening(self) -> bool:
         """Our SYN is not acknowledged yet: SYN-SENT or SYN-RECEIVED."""
         return self.snd_una == self.iss
-
-    def has_room(self) -> bool:
-        """A write would be taken, by Linux's measure: a third of the buffer is free (sk_stream_is_writeable),
-
-        and not too much waits unsent (TCP_NOTSENT_LOWAT)."""
-        ring = self.send_ring
-        if ring.free() * 3 < ring.capacity:
-            return False
-        return (self.iss + 1 + ring.end - self.snd_nxt) << 1 < self.notsent_lowat()
 
     def notsent_lowat(self) -> int:
         """TCP_NOTSENT_LOWAT, else tcp_notsent_lowat, bytes; all ones is no limit."""
