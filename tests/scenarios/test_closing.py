@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -35,7 +36,8 @@ def move(hosts: TwoHosts, sender: Any, receiver: Any, text: bytes) -> bytes:
     sent, received = 0, b""
     while len(received) < len(text):
         if sent < len(text):
-            sent += sender.send(text[sent:])
+            with contextlib.suppress(BlockingIOError):
+                sent += sender.send(text[sent:])
         hosts.pass_time(0.001)
         received += receiver.recv(1 << 20) if receiver._core.unread() else b""
     sender.setblocking(True)
