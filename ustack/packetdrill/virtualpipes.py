@@ -69,7 +69,7 @@ class Pipes(VirtualBase):
         into, out = self._pipe_end(destination, True), self._pipe_end(source, False)
         wait = DONTWAIT if flags & SYMBOLS["SPLICE_F_NONBLOCK"] else 0
         if into is not None:
-            return self._into_pipe(into, source, count, wait)
+            return self._into_pipe(into, source, count)
         if out is None:
             raise failed(errno.EINVAL)
         if not out.count:
@@ -82,14 +82,19 @@ class Pipes(VirtualBase):
         out.count -= sent
         return sent
 
-    def _into_pipe(self, into: Pipe, source: int, count: int, wait: int) -> int:
+    def _into_pipe(self, into: Pipe, source: int, count: int) -> int:
+        """SPLICE_F_NONBLOCK is for the pipe; a socket blocks as its own O_NONBLOCK says (tcp_splice_read())."""
         if not into.room():
             raise failed(errno.EAGAIN)
         count = min(count, into.room())
         if source in self.files:
             moved = len(self._read_file(source, count))
+        elif (core := self.stream(source)) is not None and core.at_mark() and core.unread():
+            if self._limit(source) == 0:
+                raise failed(errno.EAGAIN)
+            return 0  # tcp_read_sock() stops at an urgent byte
         else:
-            moved = len(self.receive(source, count, wait)[0])
+            moved = len(self.receive(source, count, 0)[0])
         into.count += moved
         return moved
 

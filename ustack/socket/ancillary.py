@@ -53,7 +53,7 @@ def control_messages(core: Core, datagram: Received | None, space: int) -> tuple
     wanted: list[Ancillary] = []
     if isinstance(core, StreamCore):
         if core.options.inq:
-            wanted.append((IPPROTO_TCP, TCP_CM_INQ, struct.pack("=i", core.unread())))
+            wanted.append((IPPROTO_TCP, TCP_CM_INQ, struct.pack("=i", _inq_hint(core))))
     elif datagram is not None:
         wanted = _about_v4(core, datagram) if is_v4(datagram.source) else _about_v6(core, datagram)
     fitting: list[Ancillary] = []
@@ -63,6 +63,12 @@ def control_messages(core: Core, datagram: Received | None, space: int) -> tuple
         space -= socket.CMSG_SPACE(len(message[2]))
         fitting.append(message)
     return fitting, 0
+
+
+def _inq_hint(core: StreamCore) -> int:
+    """Bytes that the next calls can read; a FIN counts as one, so that the application asks again (tcp_inq_hint())."""
+    connection = core.connection
+    return core.unread() + int(connection is not None and connection.received_fin())
 
 
 def _about_v4(core: Core, datagram: Received) -> list[Ancillary]:

@@ -387,7 +387,11 @@ def probe(sender: Sender, now: int) -> Transmit:
     waiting = sender.unsent()
     if usable > 0 and waiting > 0:
         probes.forget(sender)
-        return _push(sender, _fresh(sender, sender.snd_nxt + min(usable, _one_segment(sender)), now))
+        # A short segment that a probe sends is none for Nagle's rule (tcp_write_wakeup() does not note it).
+        small_sent = sender.small_sent
+        transmit = _push(sender, _fresh(sender, sender.snd_nxt + min(usable, _one_segment(sender)), now))
+        sender.small_sent = small_sent
+        return transmit
     sender.host.counters.add("TCPWinProbe")
     return keepalive(sender, now)
 
