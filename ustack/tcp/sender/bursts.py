@@ -60,14 +60,14 @@ def run_limit(sender: Sender) -> int:
     the unit of work).
     """
     mss = sender.snd_mss
-    size = _natural_run(sender)
+    size = natural_run(sender)
     control = sender.congestion
     if control is None:
         return size
     return max(min(size, (control.cwnd >> 1) // mss * mss), mss)
 
 
-def _natural_run(sender: Sender) -> int:
+def natural_run(sender: Sender) -> int:
     """What the rate and the nearness of the peer ask for, whatever cwnd is."""
     if sender.rtt.srtt == 0:
         return MAX_RUN
@@ -104,7 +104,7 @@ def had_better_wait(sender: Sender, waiting: int, is_last: bool, now: int) -> bo
     usable = sender.snd_una + sender.snd_wnd - sender.snd_nxt
     room = control.cwnd - board.in_flight
     limit = min(usable, room)
-    if limit >= min(_natural_run(sender), GSO_MAX // mss * mss) or (not is_last and limit >= waiting):
+    if limit >= min(natural_run(sender), GSO_MAX // mss * mss) or (not is_last and limit >= waiting):
         return False
     divisor = sender.host.settings.tcp_tso_win_divisor
     if divisor:

@@ -104,6 +104,7 @@ def after_resend(sender: Sender, start: int, now: int) -> None:
 def reordering_timeout(sender: Sender, now: int) -> None:
     """RACK waited long enough for reordered segments (RFC 8985 section 6.2, step 5; tcp_rack_reo_timeout)."""
     board = sender.scoreboard
+    sender.resends_wait = False
     lost = board.detect_losses(now, sender.rtt.srtt, sender.rtt.min_rtt)
     if lost and sender.ca_state != CA_RECOVERY:
         enter_recovery(sender, False, now)
@@ -171,6 +172,7 @@ def enter_cwr(sender: Sender, now: int) -> None:
 def enter_loss(sender: Sender, now: int) -> None:
     """The RTO fired (RFC 6298 section 5.4 to 5.6, RFC 5681 section 3.1, RFC 5682 step 1; Linux's tcp_enter_loss)."""
     board = sender.scoreboard
+    sender.resends_wait = False
     fresh = sender.ca_state in (CA_OPEN, CA_DISORDER, CA_CWR)
     control = sender.congestion
     in_flight = board.in_flight
@@ -298,6 +300,7 @@ def react(sender: Sender, result: AckResult, news: AckNews, now: int) -> bool:
     False: the loss timer is set for good, leave it alone.
     """
     board = sender.scoreboard
+    sender.resends_wait = False
     if sender.tlp.high_seq >= 0:
         _answer_probe(sender, result, news, now)
     if result.dsack:
@@ -390,6 +393,7 @@ def _in_recovery(sender: Sender, result: AckResult, news: AckNews, now: int) -> 
     if sender.snd_una == news.prior_una:
         _count_duplicate(sender, result, news, now)
     elif _undo_partial(sender, news, now):
+        sender.resends_wait = True
         return
     if _undo_by_dsack(sender, now):
         _try_to_open(sender, news.ece, now)

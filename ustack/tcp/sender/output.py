@@ -27,6 +27,8 @@ def next_text(sender: Sender, now: int) -> Transmit | None:
         if sender.snd_nxt > sender.high_seq:
             return None
         sender.undo.frto_off()
+    if sender.resends_wait:
+        return _send_new(sender, now)
     return _resend(sender, now) or _send_new(sender, now)
 
 
@@ -109,7 +111,7 @@ def _resend_length(sender: Sender, start: int, end: int, room: int, mss: int) ->
     text = _text_length(sender, start, end)
     length = text
     if length > mss:
-        length = min(length, max(room // mss, 1) * mss, bursts.run_limit(sender) // mss * mss)
+        length = min(length, max(room // mss, 1) * mss, bursts.natural_run(sender) // mss * mss)
     if length > usable:
         length = usable // mss * mss or usable
     return end - start if length == text else length

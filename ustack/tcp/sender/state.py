@@ -93,6 +93,8 @@ class Sender:
         self.last_sent_at: int = 0
         self.ack_at: int = now
         """When the last acceptable ACK came."""
+        self.resends_wait: bool = False
+        """The last ACK made the losses doubtful: what is marked lost waits for the next ACK or timer."""
         self.send_new_first: bool = False
         """F-RTO, step 2b: new data before what seems lost (RFC 5682)."""
         self._begin_repairing(iss)
