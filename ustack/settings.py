@@ -113,7 +113,12 @@ class Settings:
 
     tcp_pingpong_thresh: int = 1
     tcp_autocorking: int = 1
-    tcp_fastopen: int = 0
+    tcp_fastopen: int = 1
+    """Bits: 0x1 clients, 0x2 servers, 0x4 text without a cookie, 0x200 accepted without one, 0x400 every listener."""
+    tcp_fastopen_key: str = ""
+    """One key for cookies or two, as ``xxxxxxxx-xxxxxxxx-xxxxxxxx-xxxxxxxx``; empty: random."""
+    tcp_fastopen_blackhole_timeout_sec: int = 0
+    """Seconds without Fast Open after a SYN's text seems to have been swallowed; 0: never."""
     ip_default_ttl: int = 64
     ip_no_pmtu_disc: int = 0
     icmp_ratelimit: int = 1000

@@ -11,16 +11,10 @@ from typing import Final
 from ustack.packetdrill.tree import Array, Binary, Expression, OptionKind, Record, Script, Symbol, SystemCall, TcpPacket
 
 _OPTIONS: Final = {
-    OptionKind.FAST_OPEN: "TCP Fast Open",
-    OptionKind.FAST_OPEN_EXPERIMENT: "TCP Fast Open",
     OptionKind.MD5: "TCP MD5 signatures",
     OptionKind.ACCECN: "Accurate ECN",
 }
 _SYMBOLS: Final = {
-    "MSG_FASTOPEN": "TCP Fast Open",
-    "TCP_FASTOPEN": "TCP Fast Open",
-    "TCP_FASTOPEN_CONNECT": "TCP Fast Open",
-    "TCP_FASTOPEN_KEY": "TCP Fast Open",
     "MSG_ZEROCOPY": "MSG_ZEROCOPY",
     "SO_ZEROCOPY": "MSG_ZEROCOPY",
     "MSG_ERRQUEUE": "MSG_ERRQUEUE",

@@ -57,8 +57,6 @@ _HONEST: Final[dict[str, tuple[str, ...] | None]] = {
     "tcp_comp_sack_rtt_percent": None,
     "tcp_ecn_option": None,  # of Accurate ECN, which tcp_ecn=3 and more would ask for
     "tcp_ecn_option_beacon": None,
-    "tcp_fastopen_key": None,  # of Fast Open, which is refused where a script uses it
-    "tcp_fastopen_blackhole_timeout_sec": None,
 }
 _INTERFACE: Final = re.compile(r"conf\.\w+\.(rp_filter|accept_ra|accept_dad|forwarding|autoconf|disable_ipv6)")
 _PREFIXES: Final = ("net.core.", "net.ipv6.", "net.ipv4.")

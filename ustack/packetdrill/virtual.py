@@ -298,6 +298,10 @@ class VirtualHost(Host):
     def _apply(self, effects: Effects, folder: Path) -> None:
         more = [effect for script in effects.scripts for effect in read_defaults(folder / script)]
         self.stack.settings = apply(self.stack.settings, [effects, *more])
+        if effects.forgets_metrics:
+            self.stack.env.fast_open.forget_peers()
+        if any(name.endswith("tcp_fastopen_blackhole_timeout_sec") for name, _ in effects.sysctls):
+            self.stack.env.fast_open.trust_path()
         mtu = effects.link_mtu or effects.route.get("mtu", 0)
         if mtu:
             self.stack.set_mtu(mtu)

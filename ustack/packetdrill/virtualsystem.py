@@ -20,7 +20,7 @@ from ustack.socket.sockopt import find_option, set_option
 from ustack.socket.stream import StreamCore
 from ustack.wire.address import format_address, is_v4, parse_address
 
-_UNCLAIMED_FLAGS: Final = {name: SYMBOLS[name] for name in ("MSG_FASTOPEN", "MSG_ZEROCOPY")}
+_FAST_OPEN: Final = SYMBOLS["MSG_FASTOPEN"]
 
 
 class VirtualSystem(Polls, Pipes):
@@ -127,12 +127,14 @@ class VirtualSystem(Polls, Pipes):
         return self.send(fd, data, 0, None)
 
     def send(self, fd: int, data: bytes, flags: int, address: SocketAddress | None) -> int:
-        for name, flag in _UNCLAIMED_FLAGS.items():
-            if flags & flag:
-                raise Unsupported(name)
+        if flags & SYMBOLS["MSG_ZEROCOPY"]:
+            raise Unsupported("MSG_ZEROCOPY")
         with self.core(fd) as core, memoryview(data) as view:
             if isinstance(core, DatagramCore) and address is not None:
                 return core.send_to(view, flags, self._address(core, address))
+            if isinstance(core, StreamCore) and flags & _FAST_OPEN:
+                to = None if address is None else self._address(core, address)
+                return core.send_to(view, flags, self._limit(fd, flags), to)
             assert isinstance(core, StreamCore | DatagramCore)
             return core.send(view, flags, self._limit(fd, flags))
 

@@ -89,7 +89,9 @@ class SocketBase:
         while True:
             try:
                 return attempt()
-            except BlockingIOError:
+            except BlockingIOError as error:
+                if error.errno != errno.EAGAIN:
+                    raise  # EINPROGRESS, EALREADY: as the standard library
                 self._await(core, mask, deadline)
 
     @staticmethod

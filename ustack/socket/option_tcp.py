@@ -24,6 +24,7 @@ from ustack.socket.option import (
 from ustack.socket.stream import StreamCore
 from ustack.socket.tcpinfo import pack_tcp_info
 from ustack.sockopts import UNLIMITED
+from ustack.tcp import fastopen
 from ustack.tcp.state import State
 
 MAX_TCP_WINDOW: Final = 32767
@@ -145,6 +146,8 @@ class FastOpenFlag(Flag):
     def accept(self, core: Core, value: int) -> int:
         value = super().accept(core, value)
         assert isinstance(core, StreamCore)
+        if not self.of_listener and not core.net.stack.settings.tcp_fastopen & fastopen.CLIENT:
+            raise failure(errno.EOPNOTSUPP)
         if not _is_closed(core) and not (self.of_listener and core.listener is not None):
             raise failure(errno.EINVAL)
         return value
@@ -222,6 +225,7 @@ def _fastopen(core: Core, value: int) -> int:
     assert isinstance(core, StreamCore)
     if value < 0 or not (_is_closed(core) or core.listener is not None):
         raise failure(errno.EINVAL)
+    core.net.stack.env.fast_open.make_key()
     return min(value, core.net.stack.settings.somaxconn)
 
 

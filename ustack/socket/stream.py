@@ -10,8 +10,9 @@ from typing import Final
 from ustack.socket.address import LOOPBACK_V4, Address
 from ustack.socket.core import RCV_SHUTDOWN, SEND_SHUTDOWN, Attachment, failure
 from ustack.socket.readiness import ERR, HUP, IN, OUT, PRI, RDHUP
-from ustack.socket.text import TextCore, is_opening
+from ustack.socket.text import MSG_DONTWAIT, MSG_FASTOPEN, TextCore, is_opening
 from ustack.stack.ports import Reservation
+from ustack.tcp import fastopen
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, ANY_V4, LOOPBACK, is_any, is_multicast, is_v4
@@ -81,6 +82,10 @@ class StreamCore(TextCore):
         if self.listener is not None:
             self.listener.backlog = backlog
             return
+        allowed = self.net.stack.settings.tcp_fastopen
+        if allowed & fastopen.SERVER and allowed & fastopen.ALL_LISTENERS and not self.options.fastopen_qlen:
+            self.options.fastopen_qlen = backlog
+            self.net.stack.env.fast_open.make_key()
         address, port = self.bound or (self.wildcard(), 0)
         self.listener = self.net.stack.listen(address, port, backlog, self.options, self.now(), self.reservation)
         self.listener.owner = self
@@ -122,13 +127,21 @@ class StreamCore(TextCore):
         if self.connection is not None and not self.connecting:
             raise failure(errno.EISCONN)
         pending = errno.EALREADY
-        if self.connection is None:
-            self._start_connecting(address, port)
+        connection = self.connection
+        if connection is None:
+            connection = self._make_connection(address, port)
+            self.net.driver.flush()
+            if connection.waits_for_write():
+                return
             pending = errno.EINPROGRESS
             if limit == 0:  # told even when the answer is here already, by a loop-back
                 raise failure(pending)
-        connection = self.connection
-        assert connection is not None
+        elif connection.waits_for_write():
+            pending = errno.EISCONN
+        self._await_opening(connection, pending, limit)
+
+    def _await_opening(self, connection: Connection, pending: int, limit: int | None) -> None:
+        """Wait until the connection is open. Raises ``pending`` when that takes too long, and why it failed."""
         if is_opening(connection):
             if limit == 0:
                 raise failure(pending)
@@ -140,7 +153,53 @@ class StreamCore(TextCore):
             self._forget_connection()
             raise failure(code)
 
-    def _start_connecting(self, address: bytes, port: int) -> None:
+    def send(self, data: memoryview, flags: int, limit: int | None) -> int:
+        """send(2), also of what opens the connection with its text (MSG_FASTOPEN, TCP_FASTOPEN_CONNECT)."""
+        connection = self.connection
+        if flags & MSG_FASTOPEN or (connection is not None and connection.waits_for_write()):
+            return self.send_to(data, flags | MSG_FASTOPEN, limit, None)
+        return super().send(data, flags, limit)
+
+    def send_to(self, data: memoryview, flags: int, limit: int | None, to: Address | None) -> int:
+        """sendto(2): TCP passes over the address, unless MSG_FASTOPEN opens the connection (tcp_sendmsg_fastopen)."""
+        if not flags & MSG_FASTOPEN:
+            return self.send(data, flags, limit)
+        if not self.net.stack.settings.tcp_fastopen & fastopen.CLIENT:
+            raise failure(errno.EOPNOTSUPP)
+        if flags & MSG_DONTWAIT:
+            limit = 0
+        pending, sent = errno.EINPROGRESS, 0
+        connection = self.connection
+        if connection is None or not self.connecting or connection.waits_for_write():
+            connection, sent = self._open_with(data, to)
+        elif is_opening(connection):
+            pending = errno.EALREADY
+        connection.expect_write(limit != 0 and sent < len(data))
+        try:
+            self._await_opening(connection, pending, limit)
+        except OSError as error:
+            if sent and error.errno == errno.EINPROGRESS:
+                return sent
+            raise
+        if sent == len(data):
+            return sent
+        return sent + super().send(data[sent:], flags & ~MSG_FASTOPEN, limit)
+
+    def _open_with(self, data: memoryview, to: Address | None) -> tuple[Connection, int]:
+        """A SYN with as much of ``data`` as Fast Open allows; how much that is."""
+        connection = self.connection
+        if connection is None or not connection.waits_for_write():
+            if connection is not None or self.listener is not None:
+                raise failure(errno.EISCONN)
+            if to is None:
+                raise failure(errno.EINVAL)
+            connection = self._make_connection(*to)
+        sent = connection.open_with(data, self.now())
+        self.net.driver.flush()
+        return connection, sent
+
+    def _make_connection(self, address: bytes, port: int) -> Connection:
+        """Its SYN has not left yet."""
         if self.family == socket.AF_INET6 and self.options.v6only and is_v4(address):
             raise failure(errno.ENETUNREACH)
         if is_any(address):
@@ -155,7 +214,7 @@ class StreamCore(TextCore):
         self.connection = connection
         self.connecting = True
         self.shut = self.error = 0
-        self.net.driver.flush()
+        return connection
 
     def _forget_connection(self) -> None:
         """The connection failed: the socket is as before connect(), still bound if it was."""
@@ -179,8 +238,8 @@ class StreamCore(TextCore):
             mask |= IN | RDHUP
             if self.shut & SEND_SHUTDOWN:
                 mask |= HUP
-        if state is State.SYN_SENT or state is State.SYN_RECEIVED:
-            return mask
+        if is_opening(connection):
+            return mask | OUT if connection.waits_for_write() else mask
         if connection.unread() >= self.options.rcvlowat:
             mask |= IN
         if self.shut & SEND_SHUTDOWN or connection.writable():

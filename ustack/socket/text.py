@@ -153,8 +153,6 @@ class TextCore(Core):
 
     def send(self, data: memoryview, flags: int, limit: int | None) -> int:
         """send(2): with no limit it returns when the last byte is in the send buffer."""
-        if flags & MSG_FASTOPEN:
-            raise failure(errno.EOPNOTSUPP)
         if flags & MSG_DONTWAIT:
             limit = 0
         connection = self._await_connection(limit)
@@ -215,4 +213,4 @@ class TextCore(Core):
 
 def is_opening(connection: Connection) -> bool:
     """The handshake is not done."""
-    return connection.state is State.SYN_SENT or connection.state is State.SYN_RECEIVED
+    return connection.is_opening()

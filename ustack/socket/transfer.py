@@ -17,7 +17,7 @@ from ustack.socket.base import TO_READ, TO_WRITE, SocketBase
 from ustack.socket.core import Core
 from ustack.socket.datagram import DatagramCore
 from ustack.socket.stream import StreamCore
-from ustack.socket.text import MSG_TRUNC
+from ustack.socket.text import MSG_FASTOPEN, MSG_TRUNC
 from ustack.udp import Received
 
 SENDFILE_BLOCK: Final = 1 << 18
@@ -215,6 +215,10 @@ class Transfer(SocketBase):
     def _send_to(self, core: Core, view: memoryview, flags: int, to: Address | None) -> int:
         if isinstance(core, DatagramCore) and to is not None:
             return core.send_to(view, flags, to)
+        if flags & MSG_FASTOPEN and isinstance(core, StreamCore):
+            if not self._timeout:
+                return core.send_to(view, flags, self._timeout, to)
+            return self._patiently(core, lambda: core.send_to(view, flags, 0, to), TO_WRITE)
         return self._send(core, view, flags)  # TCP passes over the address
 
     def sendmsg(

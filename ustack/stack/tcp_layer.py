@@ -14,7 +14,7 @@ from ustack.stack.ip import Ip
 from ustack.stack.ports import Ports, Reservation
 from ustack.stack.timewait import TimeWait, Verdict
 from ustack.tcp import emit
-from ustack.tcp.connection import handshake, icmp_errors
+from ustack.tcp.connection import fast_open, handshake, icmp_errors
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.environment import Environment
 from ustack.tcp.listener import Listener
@@ -260,18 +260,20 @@ class TcpLayer:
     def settle(self, connection: Connection, now: int) -> None:
         """Nothing more leaves now: watch its deadline, or let it go."""
         if connection.state is State.CLOSED:
-            self._drop(connection)
+            self._drop(connection, now)
         elif connection.state is State.TIME_WAIT:
-            if self._drop(connection):  # the holder may close it long after
+            if self._drop(connection, now):  # the holder may close it long after
                 self._wait(connection, now)
         else:
             self.deadlines.watch(connection, connection.next_deadline())
 
-    def _drop(self, connection: Connection) -> bool:
+    def _drop(self, connection: Connection, now: int) -> bool:
         """False: it had gone before."""
         if self.connections.get(connection.flow.key) is not connection:
             return False
         del self.connections[connection.flow.key]
+        if connection.fast_open is not None:
+            fast_open.on_end(connection, now)
         if connection.holds_port:
             self.ports.leave(connection.flow.local_port)
         if connection.is_counted_orphan:

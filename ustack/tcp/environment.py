@@ -10,6 +10,7 @@ from ustack.counters import Counters
 from ustack.ring import RingMaker
 from ustack.settings import Settings
 from ustack.tcp.events import Event, EventKind
+from ustack.tcp.fastopen import FastOpenHost
 from ustack.tcp.isn import IsnGenerator
 from ustack.wire.address import is_v4
 from ustack.wire.frame import Transmit
@@ -38,6 +39,7 @@ class Environment:
         """Filled anew for each ACK: connections take turns."""
         self.doubted_paths: deque[object] = deque()
         """Connections that reached R1: IP is to look their paths up anew (RFC 9293 section 3.8.3)."""
+        self.fast_open = FastOpenHost(isn.secret)
         self.orphans: int = 0
         self.challenge_second: int = -1
         self.challenges: int = 0

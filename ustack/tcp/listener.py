@@ -15,11 +15,12 @@ from ustack.seqnum import wrap
 from ustack.sockopts import SocketOptions
 from ustack.tcp import cookies, emit
 from ustack.tcp.agreed import agree, our_offer
-from ustack.tcp.connection import closing, handshake
+from ustack.tcp.connection import closing, fast_child, handshake
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.constants import MILLISECOND, SECOND
 from ustack.tcp.environment import Environment
 from ustack.tcp.events import EventKind
+from ustack.tcp.fastopen import FastOpenQueue
 from ustack.tcp.flow import Flow
 from ustack.tcp.receiver import window
 from ustack.tcp.requests import Request, RequestTimes
@@ -45,6 +46,7 @@ class Listener(Waiter):
         self.requests: dict[bytes, Request] = {}
         self._times = RequestTimes(self.requests)
         self.queue: deque[Connection] = deque()
+        self.fast_open = FastOpenQueue()
         self.is_open = True
         self.mtu_to: Callable[[bytes, int], int] = _default_mtu
         self.adopt: Callable[[Connection], None] = _forget
@@ -132,10 +134,17 @@ class Listener(Waiter):
             self._send_cookie(request, now)
             return
         request.iss = self.env.isn.isn(segment.key, now) if iss is None else iss
+        judgement = fast_child.judge(self.env, self.fast_open, self.options, segment, now)
+        if judgement.opens:
+            child = self._child(request, now)
+            fast_child.open_child(child, segment, self.fast_open, judgement, now)
+            self._enqueue(child)
+            self.env.tell(EventKind.ACCEPTABLE, self)
+            return
         self.requests[segment.key] = request
         self._times.watch(request)
         self.deadline = self._times.earliest()
-        self._send_syn_ack(request, now)
+        self._send_syn_ack(request, now, -1, judgement)
 
     def _drop_syn(self) -> None:
         self.env.counters.add("ListenDrops")
@@ -169,13 +178,17 @@ class Listener(Waiter):
             mss = min(mss, self.options.maxseg)
         return min(mss, 65535)
 
-    def _send_syn_ack(self, request: Request, now: int, ts_val: int = -1) -> None:
+    def _send_syn_ack(
+        self, request: Request, now: int, ts_val: int = -1, judgement: fast_child.Judgement | None = None
+    ) -> None:
         terms = request.agreed
         if ts_val < 0:
             ts_val = self.env.timestamp(terms.ts_offset, now)
         transmit = self._answer(request, request.iss, SYN | ACK | (ECE if request.ecn else 0))
         transmit.window = min(request.window, 65535)
         transmit.options = emit.syn_option_bytes(terms, ts_val, request.ts_recent)
+        if judgement is not None:
+            transmit.options += judgement.option(len(transmit.options))
         request.answered_at = now
         self.env.reply(transmit)
 
@@ -331,6 +344,12 @@ class Listener(Waiter):
 
     def _complete(self, request: Request, segment: Segment, now: int) -> None:
         """The handshake is complete: a Connection, at once in the accept queue."""
+        connection = self._child(request, now)
+        self._enqueue(connection)
+        connection.on_segment(segment, now)
+        self.env.tell(EventKind.ACCEPTABLE, self)
+
+    def _child(self, request: Request, now: int) -> Connection:
         connection = Connection(self.env, request.key, self.options.copy(), request.iss, now)
         connection.sender.path_mtu = self.mtu_to(connection.flow.remote_address, now)
         connection.move(Input.LISTENING, now)
@@ -339,12 +358,13 @@ class Listener(Waiter):
         handshake.take_request(connection, request, now)
         connection.saved_syn = request.saved_syn
         self.env.counters.add("TcpPassiveOpens")
+        return connection
+
+    def _enqueue(self, connection: Connection) -> None:
         connection.in_accept_queue = True
         connection.listener = self
         self.queue.append(connection)
         self.adopt(connection)
-        connection.on_segment(segment, now)
-        self.env.tell(EventKind.ACCEPTABLE, self)
 
     # SYN-ACKs again
 

@@ -42,6 +42,8 @@ class LossTimer(IntEnum):
     """RFC 8985 section 7."""
     REORDERING = 4
     """RFC 8985 section 6.2, step 5."""
+    SYN_ACK = 5
+    """The SYN-ACK of a Fast Open child (RFC 7413): until it is answered, none of the others may take its place."""
 
 
 class Timers:
@@ -58,17 +60,28 @@ class Timers:
         self.at[timer] = OFF
 
     def arm_loss(self, meaning: LossTimer, at: int) -> None:
-        """Arm the shared loss timer; what it meant before is forgotten."""
+        """Arm the shared loss timer; what it meant before is forgotten (but for SYN_ACK)."""
+        if self.loss is LossTimer.SYN_ACK and meaning is not LossTimer.SYN_ACK:
+            return
         self.loss = meaning
         self.at[Timer.RETRANSMIT] = at if at > 0 else 1
 
     def take_loss(self) -> LossTimer:
         """What the shared loss timer meant, which has just fired."""
         meaning = self.loss
-        self.loss = LossTimer.NONE
+        if meaning is not LossTimer.SYN_ACK:
+            self.loss = LossTimer.NONE
         return meaning
 
+    def stop_syn_ack(self) -> None:
+        """The SYN-ACK is answered: the loss timer is free."""
+        if self.loss is LossTimer.SYN_ACK:
+            self.loss = LossTimer.NONE
+            self.at[Timer.RETRANSMIT] = OFF
+
     def stop_loss(self) -> None:
+        if self.loss is LossTimer.SYN_ACK:
+            return
         self.loss = LossTimer.NONE
         self.at[Timer.RETRANSMIT] = OFF
 

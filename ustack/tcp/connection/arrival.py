@@ -12,7 +12,7 @@ from typing import Final
 
 from ustack.drops import Drop
 from ustack.seqnum import unwrap
-from ustack.tcp.connection import closing, contents, handshake
+from ustack.tcp.connection import closing, contents, fast_child, fast_open, handshake
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import MAX_QUICKACKS, MILLISECOND, PAWS_IDLE, PAWS_WINDOW
 from ustack.tcp.events import EventKind
@@ -66,12 +66,17 @@ def _take_expected(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
 
 def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     offered = parse_options(segment.options) if segment.options else _NO_OPTIONS
+    is_child = tcb.fast_open is not None and tcb.fast_open.is_waiting()
+    if is_child:
+        verdict = fast_child.check_request(tcb, segment, now)
+        if verdict is not None:
+            return verdict
     if not _is_acceptable(tcb, segment, seq, now):
         return False
     if segment.flags & SYN:
         ack_policy.arrived_again(tcb.receiver, seq)
         seq += 1
-    if tcb.state is State.SYN_RECEIVED and not handshake.complete(tcb, segment, now):
+    if (is_child or tcb.state is State.SYN_RECEIVED) and not handshake.complete(tcb, segment, now):
         return True
     if not take_ack(tcb, segment, seq, offered, now):
         return False
@@ -237,6 +242,8 @@ def check_rst(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
         closing.reset(tcb, now)
     else:
         tcb.host.counters.drop(Drop.RST_CHALLENGED)
+        if tcb.fast_open is not None:
+            fast_open.doubt_rst(tcb, now)
         ack_policy.challenge(tcb.receiver, now)
     return False
 

@@ -69,6 +69,8 @@ def owe_reset(tcb: Tcb) -> None:
 def finish(tcb: Tcb) -> None:
     """CLOSED: timers stop, what could not be sent is dropped, the holder is told."""
     tcb.timers.stop_all()
+    if tcb.fast_open is not None:
+        tcb.fast_open.end_handshake()
     tcb.owed.drop(OWE_ACK)
     tcb.owed.drop(OWE_SYN)
     buffer.release(tcb.sender, tcb.sender.send_ring.end)
@@ -119,7 +121,13 @@ def shutdown_write(tcb: Tcb, now: int) -> None:
     """No more text from the application: a FIN takes its place behind the last byte."""
     if tcb.sender.fin_queued:
         return
-    if tcb.state is State.SYN_RECEIVED:
+    if tcb.fast_open is not None and tcb.is_opened_early():
+        if not tcb.orphan:  # shutdown() waits for the third ACK, close() does not (Linux)
+            tcb.fast_open.ends_after_handshake = True
+            return
+        tcb.sender.fin_queued = True
+        tcb.move(Input.FIN_SENT, now)
+    elif tcb.state is State.SYN_RECEIVED:
         tcb.sender.fin_queued = True  # the state moves when the handshake is complete
     elif tcb.state is State.ESTABLISHED or tcb.state is State.CLOSE_WAIT:
         tcb.sender.fin_queued = True

@@ -13,7 +13,7 @@ from typing import Final
 from ustack.drops import Drop
 from ustack.errors import from_errno
 from ustack.tcp.common import rto_bounds
-from ustack.tcp.connection import arrival, closing, keepalive, timeouts, transmit
+from ustack.tcp.connection import arrival, closing, fast_open, keepalive, timeouts, transmit
 from ustack.tcp.connection.info import TcpInfo
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.owed import OWE_ACK
@@ -83,7 +83,7 @@ class Connection(Tcb):
         ``how``: MORE_FOLLOWS, ENDS_RECORD of ``sender.buffer``.
         Raises what ended the connection, and EPIPE after shutdown or in a state that does not send.
         """
-        if self.sender.fin_queued or not may_send_text(self.state):
+        if not self._may_send():
             if self.error:
                 code, self.error = self.error, 0
                 raise from_errno(code)
@@ -94,11 +94,29 @@ class Connection(Tcb):
         self.touch()
         return taken
 
+    def _may_send(self) -> bool:
+        return not self.sender.fin_queued and (may_send_text(self.state) or self.is_opened_early())
+
+    def is_opening(self) -> bool:
+        """The handshake is not done, and nothing can be read or written before."""
+        if self.state is State.SYN_SENT:
+            return True
+        return self.state is State.SYN_RECEIVED and not self.is_opened_early()
+
+    def open_with(self, data: memoryview, now: int) -> int:
+        """Send as much of ``data`` with the SYN, which has not left yet, as Fast Open allows; how much that is."""
+        return fast_open.begin(self, data, now)
+
+    def expect_write(self, soon: bool) -> None:
+        """A writer waits for the connection to open: its text is to carry the third ACK."""
+        if self.fast_open is not None:
+            self.fast_open.writer_waits = soon
+
     def writable(self) -> bool:
         """A write would take something, or raise."""
-        if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
+        if self.is_opening():
             return False
-        if self.sender.fin_queued or not may_send_text(self.state):
+        if not self._may_send():
             return True
         if buffer.has_room(self.sender):
             return True

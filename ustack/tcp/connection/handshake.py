@@ -5,18 +5,18 @@ from __future__ import annotations
 from ustack.drops import Drop
 from ustack.seqnum import unwrap
 from ustack.tcp import agreed
-from ustack.tcp.connection import closing, contents, keepalive
+from ustack.tcp.connection import closing, fast_child, fast_open, keepalive
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import JIFFY
 from ustack.tcp.events import EventKind
-from ustack.tcp.owed import OWE_ACK, OWE_SYN
-from ustack.tcp.receiver import segments, window
+from ustack.tcp.owed import OWE_SYN
+from ustack.tcp.receiver import ack_policy, segments, window
 from ustack.tcp.requests import Request
 from ustack.tcp.sender import acks, opening
 from ustack.tcp.state import Input
 from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment
-from ustack.wire.tcp import ACK, CWR, ECE, FIN, RST, SYN, TcpOptions, parse_options
+from ustack.wire.tcp import ACK, CWR, ECE, RST, SYN, TcpOptions, parse_options
 
 
 def prepare(tcb: Tcb, mtu: int, now: int) -> None:
@@ -31,8 +31,12 @@ def open_actively(tcb: Tcb, mtu: int, now: int) -> None:
     prepare(tcb, mtu, now)
     tcb.host.counters.add("TcpActiveOpens")
     tcb.ecn.asked = tcb.host.settings.tcp_ecn == 1
+    if not tcb.options.quickack:
+        ack_policy.expect_answers(tcb.receiver)
     tcb.move(Input.SYN_SENT, now)
     tcb.owed.add(OWE_SYN)
+    if tcb.options.fastopen_connect:
+        fast_open.begin_later(tcb, now)
 
 
 def in_syn_sent(tcb: Tcb, segment: Segment, now: int) -> bool:
@@ -57,10 +61,11 @@ def in_syn_sent(tcb: Tcb, segment: Segment, now: int) -> bool:
     if not segment.flags & SYN:
         tcb.host.counters.drop(Drop.SYN_SENT_NO_SYN)
         return False
-    take_offer(tcb, segment, parse_options(segment.options), now)
+    found = parse_options(segment.options)
+    take_offer(tcb, segment, found, now)
     if has_ack:
         tcb.ecn.on = tcb.ecn.asked and segment.flags & (ECE | CWR) == ECE
-        _answered(tcb, segment, now)
+        _answered(tcb, segment, found, now)
     else:
         tcb.simultaneous = True
         tcb.ecn.on = segment.flags & (ECE | CWR) == ECE | CWR and tcb.host.settings.tcp_ecn > 0
@@ -102,17 +107,16 @@ def begin(tcb: Tcb, irs: int, terms: agreed.Agreed, ts_val: int, now: int) -> No
     opening.take_syn(tcb.sender, irs)
 
 
-def _answered(tcb: Tcb, segment: Segment, now: int) -> None:
+def _answered(tcb: Tcb, segment: Segment, found: TcpOptions, now: int) -> None:
     """The SYN-ACK: ESTABLISHED, and its ACK (RFC 9293 section 3.10.7.3, fourth)."""
     tcb.move(Input.SYN_ACKED, now)
     acks.take_syn_ack(tcb.sender, segment, now)
     establish(tcb, now)
     tcb.receiver.last_text_at = now
-    tcb.owed.add(OWE_ACK)
-    if segment.payload_length:
-        contents.take_text(tcb, segment, tcb.receiver.irs + 1, now)
-    if segment.flags & FIN:
-        contents.take_fin(tcb, tcb.receiver.irs + 1 + segment.payload_length, now)
+    if tcb.fast_open is not None:
+        fast_open.on_syn_ack(tcb, segment, found, now)
+        return
+    fast_open.acknowledge(tcb, now)  # text and FIN of a SYN-ACK are left for their repetition, as Linux does
 
 
 def take_request(tcb: Tcb, request: Request, now: int) -> None:
@@ -130,6 +134,8 @@ def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
     """SYN-RECEIVED and an ACK: ESTABLISHED if it acknowledges our SYN (section 3.10.7.4, fifth).
 
     False: it does not, and a RST answers."""
+    if tcb.fast_open is not None and tcb.fast_open.is_waiting():
+        return fast_child.complete(tcb, segment, now)
     ack = unwrap(segment.ack, tcb.sender.snd_una)
     if not tcb.sender.snd_una < ack <= tcb.sender.snd_nxt:
         tcb.host.counters.drop(Drop.REQUEST_WRONG_ACK)

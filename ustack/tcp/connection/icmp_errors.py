@@ -28,7 +28,8 @@ MIN_PMTU_V6: Final = 1280
 
 
 def _is_in_flight(tcb: Tcb, wire_seq: int) -> bool:
-    if tcb.sender.snd_una <= unwrap(wire_seq, tcb.sender.snd_una) <= tcb.sender.snd_nxt:
+    first = tcb.sender.iss if tcb.is_opened_early() else tcb.sender.snd_una  # the SYN-ACK of a Fast Open child
+    if first <= unwrap(wire_seq, tcb.sender.snd_una) <= tcb.sender.snd_nxt:
         return True
     tcb.host.counters.drop(Drop.ICMP_OUT_OF_WINDOW)
     return False
@@ -42,7 +43,8 @@ def take_unreachable(tcb: Tcb, wire_seq: int, code: int, now: int) -> None:
     """
     if not _is_in_flight(tcb, wire_seq):
         return
-    if tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED:
+    is_queued_child = tcb.is_opened_early() and tcb.in_accept_queue
+    if (tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED) and not is_queued_child:
         closing.give_up(tcb, code, now)
         return
     wants_all = tcb.options.recverr if is_v4(tcb.flow.remote_address) else tcb.options.recverr6
@@ -70,12 +72,19 @@ def take_too_big(tcb: Tcb, wire_seq: int, mtu: int, now: int) -> bool:
     before = tcb.sender.snd_mss
     mss.settle_mss(tcb.sender)
     if tcb.sender.snd_mss < before and not tcb.sender.scoreboard.is_empty and tcb.state is not State.SYN_SENT:
-        _send_again(tcb, now)
+        tcb.sender.scoreboard.mark_oversized(tcb.sender.cuts)
+        _resend(tcb, now)
     return True
 
 
-def _send_again(tcb: Tcb, now: int) -> None:
-    tcb.sender.scoreboard.mark_oversized(tcb.sender.cuts)
+def resend_without_congestion(tcb: Tcb, now: int) -> None:
+    """All that is out was refused, not lost: send it again, without touching the congestion window."""
+    tcb.sender.scoreboard.mark_all_lost()
+    _resend(tcb, now)
+
+
+def _resend(tcb: Tcb, now: int) -> None:
+    """Linux's tcp_non_congestion_loss_retransmit."""
     if tcb.sender.ca_state != CA_LOSS:
         control = tcb.sender.congestion
         if control is not None and control.ssthresh >= INFINITE_SSTHRESH:

@@ -24,6 +24,10 @@ OPT_ECN: Final = 8
 
 OPT_ECN_SEEN: Final = 16
 
+OPT_SYN_DATA: Final = 32
+
+OPT_TFO_CHILD: Final = 128
+
 
 class TcpInfo:
     """One snapshot."""
@@ -51,6 +55,10 @@ class TcpInfo:
             | (OPT_ECN if tcb.ecn.on else 0)
             | (OPT_ECN_SEEN if tcb.ecn.seen else 0)
         )
+        fast = tcb.fast_open
+        self.tcpi_fastopen_client_fail = fast.client_fail if fast is not None else 0
+        if fast is not None:
+            self.tcpi_options |= (OPT_SYN_DATA if fast.text_acked else 0) | (OPT_TFO_CHILD if fast.is_child else 0)
         self.tcpi_snd_wscale = tcb.agreed.snd_wscale
         self.tcpi_rcv_wscale = tcb.agreed.rcv_wscale if tcb.agreed.wscale_on else 0
 

@@ -11,6 +11,7 @@ from ustack.sockopts import SocketOptions
 from ustack.tcp.common import Common
 from ustack.tcp.emit import Emitter
 from ustack.tcp.environment import Environment
+from ustack.tcp.fastopen import FastOpen
 from ustack.tcp.flow import Flow
 from ustack.tcp.receiver.state import Receiver
 from ustack.tcp.sender.state import Sender
@@ -40,6 +41,8 @@ class Tcb(Waiter):
         self.simultaneous: bool = False
         """SYN-RECEIVED came from SYN-SENT (RFC 9293 MUST-11: it remembers)."""
         self.syn_resends: int = 0
+        self.fast_open: FastOpen | None = None
+        """Only of a connection that tried it (RFC 7413)."""
         self.error: int = 0
         self.orphan: bool = False
         self.reads_no_more: bool = False
@@ -79,6 +82,14 @@ class Tcb(Waiter):
         """Whether the peer's address is one of this host's."""
         self.is_looped = is_looped
         self.takes_frames = not is_looped and not self.is_over()
+
+    def is_opened_early(self) -> bool:
+        """A Fast Open child before its third ACK: it may read and write already (RFC 7413 section 4.2.2)."""
+        return self.fast_open is not None and self.fast_open.is_waiting() and self.state is State.SYN_RECEIVED
+
+    def waits_for_write(self) -> bool:
+        """TCP_FASTOPEN_CONNECT: the SYN leaves with the first write."""
+        return self.fast_open is not None and self.fast_open.is_deferred
 
     def touch(self) -> None:
         """Something changed: the Stack is to ask this connection what may leave, and for its deadline."""

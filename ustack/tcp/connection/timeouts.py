@@ -5,7 +5,7 @@ RFC 6298 section 5 and RFC 9293 section 3.8.3 with Linux's limits (``tcp_write_t
 
 from __future__ import annotations
 
-from ustack.tcp.connection import closing, keepalive
+from ustack.tcp.connection import closing, fast_child, fast_open, keepalive
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.events import EventKind
@@ -42,6 +42,8 @@ def _loss_timer(tcb: Tcb, now: int) -> None:
         timeouts.tail_loss_probe_due(tcb.sender, now)
     elif meaning is LossTimer.REORDERING:
         loss.reordering_timeout(tcb.sender, now)
+    elif meaning is LossTimer.SYN_ACK:
+        fast_child.syn_ack_due(tcb, now)
 
 
 def _is_at_limit(tcb: Tcb, now: int) -> bool:
@@ -82,7 +84,10 @@ def _retransmission_timeout(tcb: Tcb, now: int) -> None:
         tcb.host.doubted_paths.append(tcb)
         timeouts.probe_with_resend(tcb.sender, now)
         return
-    if _is_at_limit(tcb, now):
+    gives_up = _is_at_limit(tcb, now)
+    if tcb.fast_open is not None:
+        fast_open.doubt_path(tcb, gives_up, now)
+    if gives_up:
         if tcb.state is not State.CLOSED:
             closing.time_out(tcb, now)
         return

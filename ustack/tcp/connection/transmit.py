@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ustack.tcp.connection import handshake
+from ustack.tcp.connection import fast_child, fast_open, handshake
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_ACK, OWE_KEEPALIVE, OWE_RST, OWE_SYN, OWE_WINDOW_PROBE
@@ -31,14 +31,10 @@ def next_transmit(tcb: Tcb, now: int) -> Transmit | None:
     owed = tcb.owed
     if owed.has(OWE_RST | OWE_SYN):
         return _first_of_all(tcb, now)
-    if tcb.state in _SENDING:
-        transmit = output.next_text(tcb.sender, now)
+    if tcb.state in _SENDING or (tcb.fast_open is not None and tcb.is_opened_early()):
+        transmit = _next_text(tcb, now)
         if transmit is not None:
             return transmit
-        if tcb.sender.may_have_room:
-            tcb.sender.may_have_room = False
-            if buffer.has_room_again(tcb.sender, now):
-                tcb.host.tell(EventKind.WRITABLE, tcb)
     elif tcb.sender.chrono.kind != chrono.IDLE:
         tcb.sender.chrono.move(chrono.IDLE, now)
     if owed.has(OWE_WINDOW_PROBE):
@@ -50,10 +46,24 @@ def next_transmit(tcb: Tcb, now: int) -> Transmit | None:
     return None
 
 
+def _next_text(tcb: Tcb, now: int) -> Transmit | None:
+    """Text; who waits for room in the send buffer is told when there is some."""
+    if tcb.fast_open is not None and tcb.fast_open.is_waiting():
+        return output.new_text(tcb.sender, now)
+    transmit = output.next_text(tcb.sender, now)
+    if transmit is None and tcb.sender.may_have_room:
+        tcb.sender.may_have_room = False
+        if buffer.has_room_again(tcb.sender, now):
+            tcb.host.tell(EventKind.WRITABLE, tcb)
+    return transmit
+
+
 def _first_of_all(tcb: Tcb, now: int) -> Transmit:
     if tcb.owed.has(OWE_RST):
         tcb.owed.drop(OWE_RST)
         return tcb.emitter.segment(tcb.sender.snd_nxt, RST | ACK, now)
+    if tcb.fast_open is not None and tcb.fast_open.is_waiting():
+        return fast_child.syn_ack(tcb, now)
     return _syn(tcb, now)
 
 
@@ -80,6 +90,8 @@ def _syn(tcb: Tcb, now: int) -> Transmit:
         tcb.syn_resends += 1
     offer = tcb.agreed if is_answer else handshake.our_offer(tcb)
     transmit = tcb.emitter.syn(tcb.sender.iss, flags, offer, now)
+    if first and not is_answer and tcb.fast_open is not None:
+        fast_open.fill_syn(tcb, transmit, now)
     if not tcb.timers.is_armed(Timer.RETRANSMIT):
         tcb.timers.arm_loss(LossTimer.RTO, now + tcb.sender.rtt.rto)
     return transmit

@@ -67,6 +67,18 @@ def delay_ack(receiver: Receiver, now: int) -> None:
     receiver.timers.arm(Timer.DELAYED_ACK, at)
 
 
+def wait_for_text(receiver: Receiver, now: int) -> None:
+    """Text is about to leave, and carries the ACK: Linux waits TCP_DELACK_MAX for it, and acknowledges quickly then."""
+    receiver.acks.scheduled = True
+    receiver.enter_quickack(MAX_QUICKACKS)
+    receiver.timers.arm(Timer.DELAYED_ACK, now + DELACK_MAX)
+
+
+def expect_answers(receiver: Receiver) -> None:
+    """TCP_QUICKACK was switched off: ACKs ride on answers."""
+    receiver.acks.pingpong = receiver.host.settings.tcp_pingpong_thresh
+
+
 def ack_sent(receiver: Receiver) -> None:
     """A segment with an ACK left: whatever was scheduled is done."""
     receiver.owed.drop(OWE_ACK)

@@ -28,6 +28,16 @@ def begin(receiver: Receiver, irs: int, ts_val: int, now: int) -> None:
         receiver.ts_recent_at = now
 
 
+def take_early(receiver: Receiver, segment: Segment) -> None:
+    """Text that came with the peer's SYN or SYN-ACK is taken as it is; what answers next acknowledges it (RFC 7413)."""
+    taken = receiver.receive_ring.place(0, segment.payload, 0, segment.payload_length)
+    if taken > 0:
+        receiver.rcv_nxt += taken
+        receiver.rcv_wup = receiver.rcv_nxt
+        receiver.totals.bytes_received += taken
+        receiver.totals.data_segs_in = segment.segs
+
+
 def take_text(receiver: Receiver, segment: Segment, seq: int, now: int) -> None:
     """Take the text of a segment whose first byte has sequence number ``seq`` (step seven)."""
     length = segment.payload_length

@@ -63,7 +63,7 @@ def take_syn_ack(sender: Sender, segment: Segment, now: int) -> None:
     sender.max_window = max(sender.max_window, sender.snd_wnd)
     sender.ack_at = now
     sender.news.is_duplicate = False
-    _account(sender, segment, sender.iss + 1, TcpOptions(), now)
+    _account(sender, segment, unwrap(segment.ack, sender.snd_una), TcpOptions(), now)
 
 
 def expect_window_of(sender: Sender, seq: int) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from ustack.tcp.sender import buffer, bursts, control, mss
-from ustack.tcp.sender.state import Sender
+from ustack.recovery.scoreboard import Scoreboard
+from ustack.tcp.constants import MILLISECOND
+from ustack.tcp.sender import buffer, bursts, control, loss, mss
+from ustack.tcp.sender.state import CA_LOSS, CA_OPEN, Sender
+from ustack.wire.frame import Segment, Transmit
 
 
 def prepare(sender: Sender, mtu: int) -> int:
@@ -59,3 +62,74 @@ def establish(sender: Sender, was_resent: bool) -> None:
     sender.retrans_since = 0
     sender.small_sent = sender.snd_una
     buffer.grow(sender)
+
+
+# Fast Open (RFC 7413)
+
+
+def text_in_syn(sender: Sender, transmit: Transmit, length: int, now: int) -> None:
+    """The SYN leaves with the first ``length`` bytes of text."""
+    start = sender.iss + 1
+    transmit.ring = sender.send_ring
+    transmit.at = 0
+    transmit.length = length
+    transmit.segment_size = length
+    sender.scoreboard.sent(start, start + length, now)
+    sender.snd_nxt = start + length
+    sender.pushes.append(start + length)
+    sender.totals.data_segs_out += 1
+    sender.totals.bytes_sent += length
+    sender.last_sent_at = now
+
+
+def syn_text_taken(sender: Sender) -> None:
+    """The SYN's text was acknowledged with it: they were one segment on the wire."""
+    if sender.scoreboard.delivered_segs > 1:
+        sender.scoreboard.delivered_segs -= 1
+
+
+def open_early(sender: Sender, window: int) -> None:
+    """A child is open before its third ACK: the SYN-ACK has no place in what is sent (Linux's fastopen_create_child).
+
+    ``window``: the one of the peer's SYN, never scaled."""
+    sender.snd_una = sender.snd_nxt = sender.iss + 1
+    sender.high_seq = sender.snd_up = sender.iss + 1
+    sender.totals.bytes_acked = 0
+    sender.scoreboard = Scoreboard(sender.iss + 1)
+    sender.scoreboard.enable_sack = sender.agreed.sack_on
+    take_first_window(sender, window)
+    establish(sender, False)
+
+
+def syn_ack_again(sender: Sender) -> None:
+    """The SYN-ACK of a child leaves again."""
+    sender.scoreboard.total_retrans += 1
+
+
+def measure_syn_ack(sender: Sender, segment: Segment, elapsed: int, now: int) -> None:
+    """The round trip of a child's SYN-ACK took ``elapsed`` ns; -1: it was repeated, only a timestamp tells."""
+    if sender.rtt.srtt:
+        return
+    if elapsed < 0 and segment.has_ts and segment.ts_ecr and sender.agreed.ts_on:
+        ticks = (sender.host.timestamp(sender.agreed.ts_offset, now) - segment.ts_ecr) & 0xFFFFFFFF
+        elapsed = max(ticks, 1) * MILLISECOND if ticks < 0x7FFFFFFF else -1
+    if elapsed >= 0:
+        sender.rtt.sample(elapsed, now, sender.snd_una, sender.snd_nxt, elapsed)
+    else:
+        sender.rtt.fall_back()
+
+
+def third_ack(sender: Sender, now: int) -> None:
+    """A child's SYN-ACK is acknowledged."""
+    sender.scoreboard.delivered_segs += 1
+    sender.last_sent_at = now
+
+
+def early_is_over(sender: Sender, now: int) -> None:
+    """A child's timer belongs to its text from now on (Linux's tcp_rcv_synrecv_state_fastopen)."""
+    if sender.ca_state == CA_LOSS and sender.scoreboard.is_empty:
+        sender.ca_state = CA_OPEN
+        sender.scoreboard.in_recovery = sender.scoreboard.in_loss = False
+    sender.retransmits = 0
+    sender.retrans_since = 0
+    loss.rearm_rto(sender, now)

@@ -32,6 +32,11 @@ def next_text(sender: Sender, now: int) -> Transmit | None:
     return _resend(sender, now) or _send_new(sender, now)
 
 
+def new_text(sender: Sender, now: int) -> Transmit | None:
+    """Only what is new: nothing is sent again before our SYN-ACK was answered (Linux)."""
+    return _send_new(sender, now)
+
+
 def segment_size(sender: Sender) -> int:
     """Bytes of text in a full segment now: less than snd_mss while SACK blocks ride along (Linux's tcp_current_mss)."""
     mss = sender.snd_mss
@@ -45,6 +50,7 @@ def syn_sent(sender: Sender, now: int) -> None:
     if sender.snd_nxt == iss:
         sender.scoreboard.sent(iss, iss + 1, now)
         sender.snd_nxt = iss + 1
+        sender.retrans_since = now  # TCP_USER_TIMEOUT counts from the first SYN (Linux)
     else:
         sender.scoreboard.next_lost()
         sender.scoreboard.resent(iss, iss + 1, now)

@@ -44,14 +44,24 @@ def orphan_retries(sender: Sender, is_alive: bool) -> int:
     return sender.host.settings.tcp_orphan_retries or ORPHAN_RETRIES
 
 
-def resend_due(sender: Sender, linear: int, now: int) -> None:
-    """The RTO fired, and it is not the end: what is out counts as lost. ``linear``: so many wait the same time."""
-    sender.host.counters.add("TCPTimeouts")
+def count_timeout(sender: Sender, now: int) -> None:
+    """The SYN-ACK of a Fast Open child was not answered in time."""
+    _count(sender, now)
+    sender.retransmits += 1
+
+
+def _count(sender: Sender, now: int) -> None:
     sender.totals.rtos += 1
     if sender.retransmits == 0:
         sender.totals.rto_recoveries += 1
     if sender.retrans_since == 0:
         sender.retrans_since = now
+
+
+def resend_due(sender: Sender, linear: int, now: int) -> None:
+    """The RTO fired, and it is not the end: what is out counts as lost. ``linear``: so many wait the same time."""
+    sender.host.counters.add("TCPTimeouts")
+    _count(sender, now)
     if sender.is_opening():
         sender.scoreboard.mark_all_lost()
         sender.owed.add(OWE_SYN)
