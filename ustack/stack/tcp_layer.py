@@ -7,6 +7,7 @@ from hashlib import blake2s
 
 from ustack.drops import Drop
 from ustack.errors import from_errno
+from ustack.seqnum import wrap
 from ustack.settings import MILLISECOND
 from ustack.sockopts import SocketOptions
 from ustack.stack.deadlines import Deadlines
@@ -108,7 +109,7 @@ class TcpLayer:
         key = reverse_key(error.key)
         connection = self.find(key, now)
         if connection is None:
-            self.env.counters.drop(Drop.ICMP_UNMATCHED)
+            self._about_request(key, error)
         elif error.kind is IcmpKind.TOO_BIG:
             if icmp_errors.take_too_big(connection, error.seq, error.mtu, now):
                 self.ip.learn_mtu(connection.flow.remote_address, error.mtu, now)
@@ -116,6 +117,17 @@ class TcpLayer:
             icmp_errors.take_unreachable(connection, error.seq, error.code_errno, now)
         if connection is not None:
             connection.touch()
+
+    def _about_request(self, key: bytes, error: IcmpError) -> None:
+        """The error may quote a SYN-ACK: who cannot be reached loses its half-open connection (tcp_req_err())."""
+        listener = self._listener_of(key)
+        request = listener.requests.get(key) if listener is not None else None
+        if listener is None or request is None:
+            self.env.counters.drop(Drop.ICMP_UNMATCHED)
+        elif error.seq != wrap(request.iss):
+            self.env.counters.drop(Drop.ICMP_OUT_OF_WINDOW)
+        elif error.ends_request:
+            listener.forget(request)
 
     def look_up_doubted_paths(self, now: int) -> None:
         """TCP doubts some paths (R1, RFC 9293 section 3.8.3): IP looks them up anew (Linux's dst_negative_advice).
@@ -140,13 +152,16 @@ class TcpLayer:
     # Listeners
 
     def find_listener(self, segment: Segment) -> Listener | None:
+        return self._listener_of(segment.key)
+
+    def _listener_of(self, key: bytes) -> Listener | None:
         """The listener with the most exact address; of a SO_REUSEPORT group the one that the flow's hash names."""
-        group = self._group_at(segment.destination, segment.key[34:36])
+        group = self._group_at(key[16:32], key[34:36])
         if not group:
             return None
         if len(group) == 1:
             return group[0]
-        digest = blake2s(segment.key, digest_size=4, key=self.env.isn.secret, person=b"group")
+        digest = blake2s(key, digest_size=4, key=self.env.isn.secret, person=b"group")
         return group[int.from_bytes(digest.digest(), "big") % len(group)]
 
     def _group_at(self, destination: bytes, port: bytes) -> list[Listener] | None:

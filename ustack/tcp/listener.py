@@ -339,6 +339,12 @@ class Listener(Waiter):
             count += 1
         return count
 
+    def forget(self, request: Request) -> None:
+        """ICMP says that the host of ``request`` cannot be reached."""
+        self._remove(request)
+        self.deadline = self._times.earliest()
+        self.env.counters.add("ListenDrops")
+
     def _remove(self, request: Request) -> None:
         self.requests.pop(request.key, None)
 

@@ -56,6 +56,9 @@ class IcmpKind(IntEnum):
     OTHER = 7
 
 
+_ENDS_REQUEST: Final = frozenset({IcmpKind.UNREACHABLE, IcmpKind.TIME_EXCEEDED, IcmpKind.PARAMETER_PROBLEM})
+
+
 class IcmpError:
     """An ICMP error that quotes a packet of ours. Who gets it must still check that the packet was really sent
     (RFC 5927 section 4): the quoted ``seq`` of TCP is there for it.
@@ -82,6 +85,14 @@ class IcmpError:
             self.kind, self.code_errno, self.is_fatal = _meaning_v6(message.type, message.code)
             if self.kind is IcmpKind.TOO_BIG:
                 self.mtu = message.rest
+
+    @property
+    def ends_request(self) -> bool:
+        """A half-open connection ends with it: a net or host that cannot be reached, and what Linux ranks with them."""
+        if is_v4(self.key[:16]):
+            reached = self.kind is IcmpKind.UNREACHABLE and self.code > 1
+            return not reached and self.kind in _ENDS_REQUEST
+        return self.is_fatal
 
     @property
     def destination(self) -> bytes:
