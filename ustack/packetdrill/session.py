@@ -93,7 +93,7 @@ class Session:
         last = self.entries[-1].at if self.entries else 0
         if self.host.is_live:
             # What the last event caused takes the kernel and the device some microseconds.
-            last = max(last, self.host.now()) + LIVE_ECHO
+            last += LIVE_ECHO
             self.host.wait_until(last)
         for at, seen in self._untaken():
             mine = any(peer.matches(seen) for peer in self.peers.all if peer.remote_port)
