@@ -106,6 +106,7 @@ class Ip(Network):
         if mtu < ipv4.MINIMUM_MTU:
             raise ValueError(f"an MTU of {mtu}: IPv4 needs {ipv4.MINIMUM_MTU}")
         self.mtu = mtu
+        self.paths.version += 1
 
     def is_local(self, address: bytes) -> bool:
         return address in self._prefixes or is_loopback(address)

@@ -29,11 +29,18 @@ class PathMtus:
 
     def __init__(self) -> None:
         self._paths: OrderedDict[bytes, _Path] = OrderedDict()  # a plain one finds its first entry by a walk
+        self.version: int = 0
+        """Grows with all that a connection should hear of: news of a path, another MTU of the link."""
 
     def mtu(self, destination: bytes, link: int, now: int) -> int:
         """What fits on the way to ``destination``: at most ``link``, the device's own."""
         path = self._find(destination, now)
         return link if path is None else min(path.mtu, link)
+
+    def until(self, destination: bytes, now: int) -> int:
+        """When what is known of the path counts no more, ns; 0: nothing is known."""
+        path = self._find(destination, now)
+        return 0 if path is None else path.until
 
     def is_locked(self, destination: bytes, now: int) -> bool:
         """Whether the path claimed less than the minimum: packets then leave without the don't-fragment bit."""
@@ -57,6 +64,7 @@ class PathMtus:
         if len(self._paths) >= MOST_PATHS:
             self._paths.popitem(last=False)
         self._paths[destination] = _Path(mtu, is_locked, now + EXPIRY)
+        self.version += 1
         return mtu < known
 
     def __len__(self) -> int:

@@ -236,6 +236,9 @@ class Stack:
         while touched:
             connection = touched[0]
             assert isinstance(connection, Connection)
+            sender = connection.sender
+            if sender.mtu_version != self.ip.paths.version or 0 < sender.mtu_until <= now:
+                self.tcp.look_up_path(connection, now)
             try:
                 transmit = connection.poll_transmit(now)
             except MemoryError:

@@ -137,10 +137,19 @@ class TcpLayer:
         while doubted:
             connection = doubted.popleft()
             assert isinstance(connection, Connection)
-            mtu = self.ip.mtu_to(connection.flow.remote_address, now)
-            if mtu != connection.sender.path_mtu:
-                connection.sender.path_mtu = mtu
-                mss.settle_mss(connection.sender)
+            self.look_up_path(connection, now)
+
+    def look_up_path(self, connection: Connection, now: int) -> None:
+        """Segments become as long as the path to the peer carries now: one that was learned to be narrow, by whichever
+        connection, or whose news are too old (RFC 1191 section 6.3; Linux's tcp_current_mss asks dst_mtu)."""
+        sender = connection.sender
+        remote = connection.flow.remote_address
+        sender.mtu_version = self.ip.paths.version
+        sender.mtu_until = self.ip.paths.until(remote, now)
+        mtu = self.ip.mtu_to(remote, now)
+        if mtu != sender.path_mtu:
+            sender.path_mtu = mtu
+            mss.settle_mss(sender)
 
     def refuse(self, segment: Segment) -> None:
         """Answer with a RST, if the segment is none itself."""

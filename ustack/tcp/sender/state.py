@@ -87,6 +87,9 @@ class Sender:
         self.snd_up: int = iss
         """Behind the last urgent byte; nothing is urgent while snd_una has reached it."""
         self.path_mtu: int = 1500
+        self.mtu_version: int = 0
+        self.mtu_until: int = 0
+        """The Stack's: which news of paths ``path_mtu`` knows, and when it counts no more (ns, 0: always)."""
         self.snd_mss: int = DEFAULT_MSS_V4
         """Bytes of text in a full segment: the MSS less the options that every segment carries."""
         self._begin_writing(iss)
