@@ -100,6 +100,9 @@ class TinyStack:
     def next_deadline(self) -> int | None:
         return self.deadline
 
+    def device_is_full(self, is_full: bool) -> None:
+        """TCP's concern."""
+
     def next_event(self) -> Event | None:
         return self.pending.popleft() if self.pending else None
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ustack.device.memory import MemoryPair
 from ustack.driver.loop import Loop
+from ustack.ring import RingMaker
 from ustack.settings import Settings
 from ustack.socket import Host
 from ustack.stack.stack import Stack
@@ -111,8 +112,10 @@ class VirtualDriver:
         return True
 
 
-def make_host(network: Network, device: Any, addresses: list[str], settings: Settings, seed: int) -> Host:
-    stack = Stack(settings, entropy=bytes([seed]) * 32)
+def make_host(
+    network: Network, device: Any, addresses: list[str], settings: Settings, seed: int, rings: RingMaker | None = None
+) -> Host:
+    stack = Stack(settings, entropy=bytes([seed]) * 32, rings=rings)
     for text in addresses:
         stack.add_address(parse_address(text), 64 if ":" in text else 24)
     stack.set_mtu(device.mtu)

@@ -101,12 +101,16 @@ class Loop:
         del kept[:taken]
         if kept:
             self._retry_at = now + RETRY
+            self.stack.device_is_full(True)
         return not kept
 
     def _resend(self, now: int) -> bool:
         """Tries again what a full device left. What was acknowledged meanwhile is gone from its ring."""
         self._kept[:] = [transmit for transmit in self._kept if _still_wanted(transmit)]
-        return not self._kept or self._hand_over(now)
+        if self._kept and not self._hand_over(now):
+            return False
+        self.stack.device_is_full(False)
+        return True
 
     def _tell(self, event: Event | None) -> None:
         """Tells the owners what happened: ``event`` and all that follow."""

@@ -156,6 +156,8 @@ class Stack:
     def _expire(self, waiter: Waiter, now: int) -> None:
         if isinstance(waiter, Connection):
             waiter.on_deadline(now)
+            if self.env.is_device_full:  # it is not asked for more, so nobody would enter its next deadline
+                self.deadlines.watch(waiter, waiter.next_deadline())
         elif isinstance(waiter, Listener):
             waiter.on_deadline(now)
             self.deadlines.watch(waiter, waiter.deadline)
@@ -202,6 +204,10 @@ class Stack:
                 if not self.ip.is_local_packet(transmit.packet):
                     return transmit
                 self._loop_back(transmit)
+
+    def device_is_full(self, is_full: bool) -> None:
+        """The device does not take what ``poll_transmit`` gave, or takes it again."""
+        self.env.is_device_full = is_full
 
     def has_work(self) -> bool:
         """``poll_transmit`` or ``next_event`` may have something; else the deadline is as it was, too."""

@@ -37,6 +37,8 @@ class Environment:
         """Segments without a connection: SYN-ACKs of requests, resets, TIME-WAIT's ACKs. See ``reply``."""
         self.sample = AckSample()
         """Filled anew for each ACK: connections take turns."""
+        self.is_device_full: bool = False
+        """What was sent may still wait on this host: the network has not lost it."""
         self.doubted_paths: deque[object] = deque()
         """Connections that reached R1: IP is to look their paths up anew (RFC 9293 section 3.8.3)."""
         self.fast_open = FastOpenHost(isn.secret)

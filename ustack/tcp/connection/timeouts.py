@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ustack.tcp.connection import closing, fast_child, fast_open, keepalive
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.constants import MILLISECOND
+from ustack.tcp.constants import MILLISECOND, RESOURCE_PROBE_INTERVAL
 from ustack.tcp.events import EventKind
 from ustack.tcp.receiver import ack_policy
 from ustack.tcp.sender import loss, probes, timeouts
@@ -34,6 +34,9 @@ def on_deadline(tcb: Tcb, now: int) -> None:
 
 def _loss_timer(tcb: Tcb, now: int) -> None:
     meaning = tcb.timers.take_loss()
+    if tcb.host.is_device_full and meaning in (LossTimer.RTO, LossTimer.TAIL_LOSS):
+        _wait_for_device(tcb, now)
+        return
     if meaning is LossTimer.RTO:
         _retransmission_timeout(tcb, now)
     elif meaning is LossTimer.PROBE:
@@ -44,6 +47,21 @@ def _loss_timer(tcb: Tcb, now: int) -> None:
         loss.reordering_timeout(tcb.sender, now)
     elif meaning is LossTimer.SYN_ACK:
         fast_child.syn_ack_due(tcb, now)
+
+
+def _wait_for_device(tcb: Tcb, now: int) -> None:
+    """What would be resent has perhaps not left this host yet: no loss, and no resend (Linux's skb_still_in_host_queue
+    and TCP_RESOURCE_PROBE_INTERVAL). Only R2 and TCP_USER_TIMEOUT go on."""
+    sender = tcb.sender
+    if sender.scoreboard.is_empty:
+        return
+    waiting = now - (sender.retrans_since or sender.scoreboard.oldest_sent_at)
+    limit = tcb.options.user_timeout_ms * MILLISECOND or timeouts.r2(sender)
+    if waiting >= limit:
+        closing.time_out(tcb, now)
+        return
+    tcb.host.counters.add("TCPSpuriousRtxHostQueues")
+    tcb.timers.arm_loss(LossTimer.RTO, now + RESOURCE_PROBE_INTERVAL)
 
 
 def _is_at_limit(tcb: Tcb, now: int) -> bool:

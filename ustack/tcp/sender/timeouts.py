@@ -37,6 +37,11 @@ def has_timed_out(sender: Sender, retries: int, user_timeout: int, now: int) -> 
     return now - sender.retrans_since >= limit
 
 
+def r2(sender: Sender) -> int:
+    """How long resending goes on by default, ns (tcp_retries2)."""
+    return model_timeout(sender.rtt.rto_max, sender.host.settings.tcp_retries2, MODEL_RTO_MIN)
+
+
 def orphan_retries(sender: Sender, is_alive: bool) -> int:
     """How often an orphan's data and FIN are resent (tcp_orphan_retries; 0 means 8, none after an ICMP error)."""
     if sender.soft_error and not is_alive:
