@@ -41,7 +41,14 @@ class Settings:
     tcp_sack: int = 1
     tcp_dsack: int = 1
     tcp_ecn: int = 2
-    """0 never, 1 ask for it and accept it, 2 accept it when the peer asks."""
+    """0 never, 1 ask for it and accept it, 2 accept it when the peer asks. With Accurate ECN (RFC 9768): 3 ask for it
+    and accept it, 4 accept it and ask for classic ECN, 5 accept it."""
+    tcp_ecn_fallback: int = 1
+    """A SYN that is lost is sent without asking for ECN (RFC 3168 section 6.1.1.1)."""
+    tcp_ecn_option: int = 2
+    """Accurate ECN's option: 0 never, 1 where it must be, 2 always, 3 also where the peer's does not get through."""
+    tcp_ecn_option_beacon: int = 3
+    """Options in a round trip, at least, with tcp_ecn_option = 1."""
     tcp_base_mss: int = 1024
     tcp_min_snd_mss: int = 48
 

@@ -70,7 +70,6 @@ def test_what_fails_says_why(line, said):
         ("+0 `sysctl -q net.ipv4.tcp_nonsense=1`", "sysctl net.ipv4.tcp_nonsense"),
         ("+0 %{ assert tcpi_nonsense == 1 }%", "tcpi_nonsense"),
         ("+0 send(4, ..., 1, MSG_ZEROCOPY) = 1", "MSG_ZEROCOPY"),
-        ("+0 > P.5 1:1(0) ack 1", "Accurate ECN"),
     ],
 )
 def test_what_is_not_there_is_named(line, name):

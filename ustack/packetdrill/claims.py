@@ -12,7 +12,6 @@ from ustack.packetdrill.tree import Array, Binary, Expression, OptionKind, Recor
 
 _OPTIONS: Final = {
     OptionKind.MD5: "TCP MD5 signatures",
-    OptionKind.ACCECN: "Accurate ECN",
 }
 _SYMBOLS: Final = {
     "MSG_ZEROCOPY": "MSG_ZEROCOPY",
@@ -37,8 +36,6 @@ def unclaimed(script: Script) -> str | None:
     for event in script.events:
         action = event.action
         if isinstance(action, TcpPacket):
-            if any(letter.isdigit() or letter == "A" for letter in action.flags):
-                return "Accurate ECN"
             for option in action.options or []:
                 if option.kind in _OPTIONS:
                     return _OPTIONS[option.kind]

@@ -16,8 +16,6 @@ _FIELDS: Final = {field.name: field for field in dataclasses.fields(Settings)}
 # nowhere. None: any, because on Linux too it changes nothing that a script can see: the reason is beside each.
 _HONEST: Final[dict[str, tuple[str, ...] | None]] = {
     # Settings that are kept and not followed yet, or followed for some values.
-    "tcp_ecn": ("0", "1", "2"),
-    "tcp_ecn_fallback": ("1",),
     "tcp_recovery": ("1", "0x1"),
     "tcp_retrans_collapse": ("1",),
     "tcp_max_reordering": ("300",),

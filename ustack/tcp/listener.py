@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 from ustack.drops import Drop
 from ustack.seqnum import wrap
 from ustack.sockopts import SocketOptions
-from ustack.tcp import cookies, emit
+from ustack.tcp import cookies, ecn, emit
 from ustack.tcp.agreed import agree, our_offer
 from ustack.tcp.connection import closing, fast_child, handshake
 from ustack.tcp.connection.connection import Connection
@@ -27,9 +26,7 @@ from ustack.tcp.requests import Request, RequestTimes
 from ustack.tcp.state import Input
 from ustack.tcp.timers import Waiter
 from ustack.wire.frame import Segment, Transmit
-from ustack.wire.tcp import ACK, CWR, ECE, FIN, RST, SYN, TcpOptions, parse_options
-
-_ECN_SETUP: Final = ECE | CWR
+from ustack.wire.tcp import ACK, FIN, RST, SYN, TcpOptions, parse_options
 
 
 class Listener(Waiter):
@@ -129,7 +126,8 @@ class Listener(Waiter):
         offer = parse_options(segment.options)
         offer.has_ts = segment.has_ts
         request = self._request_for(segment, offer, segment.seq, now)
-        request.ecn = settings.tcp_ecn > 0 and segment.flags & _ECN_SETUP == _ECN_SETUP
+        request.ecn = ecn.mode_of_syn(settings, segment.flags, segment.tos)
+        request.syn_ect = segment.tos & ecn.CE
         if wants_cookie:
             self._send_cookie(request, now)
             return
@@ -184,9 +182,12 @@ class Listener(Waiter):
         terms = request.agreed
         if ts_val < 0:
             ts_val = self.env.timestamp(terms.ts_offset, now)
-        transmit = self._answer(request, request.iss, SYN | ACK | (ECE if request.ecn else 0))
+        transmit = self._answer(
+            request, request.iss, SYN | ACK | ecn.syn_ack_flags(request.ecn, request.syn_ect, request.again)
+        )
         transmit.window = min(request.window, 65535)
-        transmit.options = emit.syn_option_bytes(terms, ts_val, request.ts_recent)
+        with_ecn = request.ecn == ecn.ACCURATE and not request.again and self.env.settings.tcp_ecn_option != 0
+        transmit.options = emit.syn_option_bytes(terms, ts_val, request.ts_recent, with_ecn)
         if judgement is not None:
             transmit.options += judgement.option(len(transmit.options))
         request.answered_at = now
@@ -205,10 +206,10 @@ class Listener(Waiter):
         request.iss = cookies.make(self.env.isn.secret, request.key, request.irs, terms.peer_mss, now)
         ts_val = -1
         if terms.ts_on:
-            ts_val = cookies.timestamp(self.env.timestamp(terms.ts_offset, now), terms, request.ecn)
+            ts_val = cookies.timestamp(self.env.timestamp(terms.ts_offset, now), terms, request.ecn != ecn.OFF)
         else:
             terms.keep_mss_only()
-            request.ecn = False
+            request.ecn = ecn.OFF
         self._send_syn_ack(request, now, ts_val)
         self.cookies_sent_at = now
 
@@ -232,7 +233,8 @@ class Listener(Waiter):
         request = self._request_for(segment, cookies.offer_of(mss, segment.has_ts, segment.ts_ecr), irs, now)
         request.iss = cookie
         request.answered_at = -1
-        request.ecn = settings.tcp_ecn > 0 and segment.has_ts and cookies.offers_ecn(segment.ts_ecr)
+        if settings.tcp_ecn and segment.has_ts and cookies.offers_ecn(segment.ts_ecr):
+            request.ecn = ecn.ACCURATE if ecn.ace_of(segment.flags) > 1 else ecn.CLASSIC
         if self.is_full():
             self._overflow()
         else:

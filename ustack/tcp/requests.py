@@ -7,6 +7,7 @@ from typing import Final
 
 from ustack.tcp.agreed import Agreed
 from ustack.tcp.constants import SECOND
+from ustack.tcp.ecn import OFF
 from ustack.tcp.flow import Flow
 
 _MOST_STALE: Final = 64
@@ -23,7 +24,10 @@ class Request:
         self.iss = iss
         self.agreed = agreed
         self.ts_recent = 0
-        self.ecn = False
+        self.ecn = OFF
+        """What was agreed upon: OFF, CLASSIC or ACCURATE of ``ecn.py``."""
+        self.syn_ect = 0
+        """The ECN field that the SYN came with."""
         self.window = 0
         """The first one that we offer, bytes."""
         self.resends = 0

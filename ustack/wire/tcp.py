@@ -63,6 +63,9 @@ class TcpOptions:
         self.sack: list[tuple[int, int]] = []
         self.fastopen: bytes | None = None
         self.fastopen_experimental = False
+        self.accecn_kind = -1
+        """ACCECN_0 or ACCECN_1 when the option of Accurate ECN was there (RFC 9768 section 3.2.3)."""
+        self.accecn = b""
         self.md5: bytes | None = None
         self.experiments: list[tuple[int, bytes]] = []
         self.order: list[int] = []
@@ -124,6 +127,9 @@ def _take_rare_option(found: TcpOptions, kind: int, body: bytes) -> None:
     if kind == FAST_OPEN:
         found.fastopen = body
         found.fastopen_experimental = False
+    elif kind in (ACCECN_0, ACCECN_1):
+        found.accecn_kind = kind
+        found.accecn = body
     elif kind == MD5 and len(body) == 16:
         found.md5 = body
     elif kind in (EXPERIMENT_1, EXPERIMENT_2):

@@ -44,6 +44,7 @@ def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
         and segment.flags & _EXPECTED == ACK
         and seq == tcb.receiver.rcv_nxt
         and not segment.options
+        and not tcb.ecn.accurate
         and not sack.has_gap(tcb.receiver)
         and segment.payload_length <= tcb.receiver.receive_window()
         and _ts_is_fresh(tcb, segment)
@@ -123,6 +124,8 @@ def _take_contents(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """Steps six to eight. True: a RST answers."""
     if segment.flags & CWR and tcb.ecn.on and _is_current(tcb, segment):
         _take_cwr(tcb, segment)
+    if tcb.ecn.accurate:
+        _take_marks(tcb, segment)
     if segment.flags & URG and urgent.take_urgent(tcb.receiver, segment, seq):
         tcb.host.tell(EventKind.URGENT, tcb)
     if tcb.reads_no_more and _is_unwanted(tcb, segment, seq, now):
@@ -301,4 +304,11 @@ def _take_cwr(tcb: Tcb, segment: Segment) -> None:
     every single ACK it waits for this one (Linux's tcp_ecn_accept_cwr)."""
     tcb.ecn.echo = False
     if segment.payload_length or segment.flags & FIN:
+        tcb.owed.add(OWE_ACK)
+
+
+def _take_marks(tcb: Tcb, segment: Segment) -> None:
+    """Accurate ECN counts what came with CE, text or not, and tells so many at once (RFC 9768 section 3.2)."""
+    tcb.ecn.take_packet(segment.tos, segment.segs, segment.payload_length)
+    if tcb.ecn.wants_ack(segment.tos, segment.payload_length > 0):
         tcb.owed.add(OWE_ACK)

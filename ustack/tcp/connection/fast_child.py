@@ -23,7 +23,7 @@ from ustack.tcp.sender import acks, loss, opening, timeouts
 from ustack.tcp.state import Input, State
 from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment, Transmit
-from ustack.wire.tcp import ACK, ECE, FIN, RST, SYN, parse_options
+from ustack.wire.tcp import ACK, FIN, RST, SYN, parse_options
 
 
 class Judgement:
@@ -102,8 +102,9 @@ def syn_ack(tcb: Tcb, now: int) -> Transmit:
     record = tcb.fast_open
     assert record is not None
     tcb.owed.drop(OWE_SYN)
-    flags = SYN | ACK | (ECE if tcb.ecn.on else 0)
-    transmit = tcb.emitter.syn(tcb.sender.iss, flags, tcb.agreed, now)
+    flags = SYN | ACK | tcb.ecn.syn_ack_flags(record.resends)
+    with_ecn = tcb.ecn.accurate and record.resends == 0 and tcb.host.settings.tcp_ecn_option != 0
+    transmit = tcb.emitter.syn(tcb.sender.iss, flags, tcb.agreed, with_ecn, now)
     if record.cookie is not None:
         transmit.options += fastopen.encode_answer(record.cookie, record.is_experimental, len(transmit.options))
         record.cookie = None

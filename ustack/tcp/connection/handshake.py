@@ -16,7 +16,7 @@ from ustack.tcp.sender import acks, opening
 from ustack.tcp.state import Input
 from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment
-from ustack.wire.tcp import ACK, CWR, ECE, RST, SYN, TcpOptions, parse_options
+from ustack.wire.tcp import ACK, RST, SYN, TcpOptions, parse_options
 
 
 def prepare(tcb: Tcb, mtu: int, now: int) -> None:
@@ -30,7 +30,7 @@ def open_actively(tcb: Tcb, mtu: int, now: int) -> None:
     """connect(): a SYN with ISS leaves (RFC 9293 section 3.10.1)."""
     prepare(tcb, mtu, now)
     tcb.host.counters.add("TcpActiveOpens")
-    tcb.ecn.asked = tcb.host.settings.tcp_ecn == 1
+    tcb.ecn.ask(tcb.host.settings)
     if not tcb.options.quickack:
         ack_policy.expect_answers(tcb.receiver)
     tcb.move(Input.SYN_SENT, now)
@@ -64,11 +64,13 @@ def in_syn_sent(tcb: Tcb, segment: Segment, now: int) -> bool:
     found = parse_options(segment.options)
     take_offer(tcb, segment, found, now)
     if has_ack:
-        tcb.ecn.on = tcb.ecn.asked and segment.flags & (ECE | CWR) == ECE
+        tcb.ecn.take_syn_ack(segment.flags, segment.tos)
+        if tcb.ecn.accurate and found.accecn_kind >= 0:
+            tcb.ecn.take_option(found.accecn_kind, found.accecn, 0)
         _answered(tcb, segment, found, now)
     else:
         tcb.simultaneous = True
-        tcb.ecn.on = segment.flags & (ECE | CWR) == ECE | CWR and tcb.host.settings.tcp_ecn > 0
+        tcb.ecn.take_syn(segment.flags, segment.tos)
         tcb.move(Input.SYN_RECEIVED, now)
         opening.take_first_window(tcb.sender, segment.window)
         tcb.owed.add(OWE_SYN)
@@ -122,7 +124,7 @@ def _answered(tcb: Tcb, segment: Segment, found: TcpOptions, now: int) -> None:
 def take_request(tcb: Tcb, request: Request, now: int) -> None:
     """A listener's request becomes this connection: SYN and SYN-ACK have crossed (the ACK is processed next)."""
     begin(tcb, request.irs, request.agreed, request.ts_recent, now)
-    tcb.ecn.on = request.ecn
+    tcb.ecn.take_request(request.ecn, request.syn_ect)
     tcb.syn_resends = request.again
     tcb.receiver.totals.segs_in = 1
     tcb.receiver.last_text_at = now
@@ -141,6 +143,8 @@ def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
         tcb.host.counters.drop(Drop.REQUEST_WRONG_ACK)
         return False
     tcb.move(Input.SYN_ACKED, now)
+    if tcb.ecn.accurate and not tcb.simultaneous:
+        tcb.ecn.take_third_ack(segment.flags, segment.payload_length == 0)
     acks.expect_window_of(tcb.sender, unwrap(segment.seq, tcb.receiver.rcv_nxt) - 1)
     establish(tcb, now)
     if tcb.sender.fin_queued:

@@ -52,7 +52,7 @@ class TcpInfo:
             (OPT_TIMESTAMPS if tcb.agreed.ts_on else 0)
             | (OPT_SACK if tcb.agreed.sack_on else 0)
             | (OPT_WSCALE if tcb.agreed.wscale_on else 0)
-            | (OPT_ECN if tcb.ecn.on else 0)
+            | (OPT_ECN if tcb.ecn.on or tcb.ecn.accurate else 0)
             | (OPT_ECN_SEEN if tcb.ecn.seen else 0)
         )
         fast = tcb.fast_open
@@ -119,6 +119,17 @@ class TcpInfo:
         self.tcpi_data_segs_out = tcb.sender.totals.data_segs_out
         self.tcpi_data_segs_in = tcb.receiver.totals.data_segs_in
         self.tcpi_delivered = tcb.sender.scoreboard.delivered_segs
-        self.tcpi_delivered_ce = tcb.sender.totals.delivered_ce
+        self._fill_ecn(tcb)
         self.tcpi_delivery_rate = tcb.sender.scoreboard.rate.rate
         self.tcpi_delivery_rate_app_limited = int(tcb.sender.scoreboard.rate.app_limited)
+
+    def _fill_ecn(self, tcb: Tcb) -> None:
+        ecn = tcb.ecn
+        self.tcpi_delivered_ce = ecn.delivered_ce
+        self.tcpi_received_ce = ecn.received_ce
+        _, self.tcpi_delivered_e1_bytes, self.tcpi_delivered_e0_bytes, self.tcpi_delivered_ce_bytes = (
+            ecn.delivered_bytes
+        )
+        _, self.tcpi_received_e1_bytes, self.tcpi_received_e0_bytes, self.tcpi_received_ce_bytes = ecn.received_bytes
+        self.tcpi_accecn_fail_mode = ecn.failed
+        self.tcpi_accecn_opt_seen = ecn.option_seen

@@ -13,7 +13,7 @@ from ustack.tcp.sender import buffer, chrono, output
 from ustack.tcp.state import State
 from ustack.tcp.timers import LossTimer, Timer
 from ustack.wire.frame import Transmit
-from ustack.wire.tcp import ACK, CWR, ECE, RST, SYN
+from ustack.wire.tcp import ACK, RST, SYN
 
 _SENDING: Final = frozenset(
     {
@@ -80,16 +80,14 @@ def _syn(tcb: Tcb, now: int) -> Transmit:
     tcb.owed.drop(OWE_SYN)
     is_answer = tcb.state is State.SYN_RECEIVED
     first = tcb.sender.snd_nxt == tcb.sender.iss
-    flags = SYN | ACK if is_answer else SYN
-    if is_answer and tcb.ecn.on:
-        flags |= ECE
-    elif not is_answer and tcb.ecn.asked and tcb.sender.retransmits < 1:
-        flags |= ECE | CWR
+    settings, resends = tcb.host.settings, tcb.sender.retransmits
+    flags = SYN | (ACK | tcb.ecn.syn_ack_flags(resends) if is_answer else tcb.ecn.syn_flags(settings, resends))
     output.syn_sent(tcb.sender, now)
     if not first:
         tcb.syn_resends += 1
     offer = tcb.agreed if is_answer else handshake.our_offer(tcb)
-    transmit = tcb.emitter.syn(tcb.sender.iss, flags, offer, now)
+    with_ecn = is_answer and tcb.ecn.accurate and resends < 2 and settings.tcp_ecn_option != 0
+    transmit = tcb.emitter.syn(tcb.sender.iss, flags, offer, with_ecn, now)
     if first and not is_answer and tcb.fast_open is not None:
         fast_open.fill_syn(tcb, transmit, now)
     if not tcb.timers.is_armed(Timer.RETRANSMIT):

@@ -12,6 +12,7 @@ from ustack.drops import Drop
 from ustack.recovery.result import AckResult
 from ustack.seqnum import unwrap
 from ustack.tcp.constants import MILLISECOND
+from ustack.tcp.ecn import CE
 from ustack.tcp.sender import buffer, bursts, idle, loss, mss, probes
 from ustack.tcp.sender.state import CA_RECOVERY, AckNews, Sender
 from ustack.wire.frame import Segment
@@ -51,7 +52,7 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
         probes.on_ack(sender, now)
         return True
     news.is_duplicate = ack == prior_una and not (segment.payload_length or segment.flags & FIN) and not says_window
-    if ack == prior_una and not offered.sack and not news.is_duplicate and not segment.flags & ECE:
+    if ack == prior_una and not offered.sack and not news.is_duplicate and not (sender.ecn.on and segment.flags & ECE):
         return True  # text from the peer that says nothing new about ours
     _account(sender, segment, ack, offered, now)
     return True
@@ -109,6 +110,8 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
             start = unwrap(left, sender.snd_una)
             blocks.append((start, unwrap(right, start)))
     result = board.acked(ack, blocks, now, _echo_instant(sender, news.ts_ecr, now))
+    if sender.ecn.accurate and result.delivered:
+        news.ece = _take_marks(sender, segment.flags, board.delivered_segs - delivered_segs, result.delivered, offered)
     if ack > sender.snd_una:
         _release(sender, ack)
         sender.totals.bytes_acked += result.acked
@@ -118,12 +121,23 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
     may_set_timer = loss.react(sender, result, news, now)
     if result.delivered or news.ece:
         _control(sender, result, news, now)
-    if news.ece:
-        sender.totals.delivered_ce += board.delivered_segs - delivered_segs
+    if news.ece and not sender.ecn.accurate:
+        sender.ecn.take_echo(board.delivered_segs - delivered_segs)
     if may_set_timer:
         loss.after_ack_timer(sender, result, now)
     if sender.may_have_room and board.in_flight < sender.cwnd():
         buffer.grow(sender)
+
+
+def _take_marks(sender: Sender, flags: int, segs: int, delivered: int, offered: TcpOptions) -> bool:
+    """Some of the ``segs`` packets that an ACK reports as ``delivered`` (bytes) came with CE (RFC 9768, 3.2.2)."""
+    own = sender.ecn
+    before = own.delivered_bytes[CE]
+    if offered.accecn_kind >= 0:
+        own.take_option(offered.accecn_kind, offered.accecn, sender.totals.bytes_sent)
+    if sender.news.prior_una == sender.iss:
+        return False  # the ACK of a SYN tells the ECN field that it came with, not a count
+    return own.marks_told(flags, segs, delivered, before, sender.snd_mss) > 0
 
 
 def _echo_instant(sender: Sender, ts_ecr: int, now: int) -> int:

@@ -62,13 +62,15 @@ def run_limit(sender: Sender) -> int:
     mss = sender.snd_mss
     size = natural_run(sender)
     control = sender.congestion
-    if control is None:
+    if control is None or sender.ecn.cuts_runs():
         return size
     return max(min(size, (control.cwnd >> 1) // mss * mss), mss)
 
 
 def natural_run(sender: Sender) -> int:
     """What the rate and the nearness of the peer ask for, whatever cwnd is."""
+    if sender.ecn.cuts_runs():
+        return sender.snd_mss - sender.emitter.option_space()
     if sender.rtt.srtt == 0:
         return MAX_RUN
     size = (sender.pacer.rate or rate(sender)) >> 10

@@ -19,6 +19,7 @@ from ustack.wire.tcp import ACK, CWR, FIN, PSH, URG
 
 def next_text(sender: Sender, now: int) -> Transmit | None:
     """What was lost before what is new; but for F-RTO, which tries new data once (RFC 5682, step 2b)."""
+    sender.emitter.look_at_options(now)
     if sender.send_new_first:
         transmit = _send_new(sender, now)
         if transmit is not None:

@@ -55,8 +55,6 @@ class SendTotals:
 
     def __init__(self) -> None:
         self.data_segs_out: int = 0
-        self.delivered_ce: int = 0
-        """Segments that were delivered by ACKs with ECN-Echo."""
         self.bytes_sent: int = 0
         """For the first time."""
         self.bytes_retrans: int = 0
