@@ -210,3 +210,40 @@ def test_expected_failures_of_a_folder_are_counted_as_such(tmp_path, capsys):
     (tmp_path / "bad.pkt").write_text("// expected failure: it passes\n" + OPEN)
     assert command(tmp_path) == 1
     assert "take that line out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "tcp_ecn=4",
+        "tcp_comp_sack_nr=44",
+        "tcp_mtu_probing=1",
+        "tcp_no_metrics_save=0",
+        "tcp_shrink_window=1",
+        "tcp_sack=x",
+    ],
+)
+def test_a_sysctl_that_is_not_followed_is_refused_by_its_name(assignment):
+    result = outcome(OPEN + f"+0 `sysctl -q net.ipv4.{assignment}`")
+    assert result.verdict is Verdict.UNSUPPORTED
+    assert result.summary.replace("'", "") == f"sysctl net.ipv4.{assignment}"
+
+
+@pytest.mark.parametrize("assignment", ["tcp_ecn=2", "tcp_min_tso_segs=4", "tcp_tso_rtt_log=0", "tcp_autocorking=0"])
+def test_a_sysctl_that_is_followed_is_taken(assignment):
+    passes(OPEN + f"+0 `./set_sysctls.py /proc/sys/net/ipv4/{assignment}`")
+
+
+@pytest.mark.parametrize(
+    ("packet", "most"),
+    [("P. 1:65497(65496) ack 1 win 9", 65495), ("P. 1:65485(65484) ack 1 win 9 <nop,nop,TS val 1 ecr 0>", 65483)],
+)
+def test_what_fits_no_packet_is_said(packet, most):
+    assert f"holds {most} at most" in outcome(OPEN + f"+0 < {packet}").summary
+
+
+def test_a_super_segment_counts_as_one_as_on_linux_behind_a_tun_device():
+    passes(
+        "--mss=1000\n" + OPEN + "+0 < P. 1:20001(20000) ack 1 win 9\n+0 > . 1:1(0) ack 20001\n"
+        "+0 %{ assert (tcpi_segs_in, tcpi_rcv_mss) == (3, 1000), (tcpi_segs_in, tcpi_rcv_mss) }%"
+    )

@@ -101,6 +101,8 @@ class Pipes(VirtualBase):
     def send_file(self, destination: int, source: int, offset: int | None, count: int) -> int:
         self._check_open(source)
         self._check_open(destination)
+        if destination in self.files:
+            self._write_file(destination, 0)  # EBADF where it may not be written
         file = self.files.get(source)
         if not isinstance(file, Zeros | Opened):
             raise failed(errno.EINVAL if offset is None else errno.ESPIPE)
