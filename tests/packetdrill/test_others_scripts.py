@@ -215,7 +215,7 @@ def test_expected_failures_of_a_folder_are_counted_as_such(tmp_path, capsys):
 @pytest.mark.parametrize(
     "assignment",
     [
-        "tcp_ecn=4",
+        "tcp_recovery=0",
         "tcp_comp_sack_nr=44",
         "tcp_mtu_probing=1",
         "tcp_no_metrics_save=0",
@@ -229,7 +229,7 @@ def test_a_sysctl_that_is_not_followed_is_refused_by_its_name(assignment):
     assert result.summary.replace("'", "") == f"sysctl net.ipv4.{assignment}"
 
 
-@pytest.mark.parametrize("assignment", ["tcp_ecn=2", "tcp_min_tso_segs=4", "tcp_tso_rtt_log=0", "tcp_autocorking=0"])
+@pytest.mark.parametrize("assignment", ["tcp_ecn=4", "tcp_min_tso_segs=4", "tcp_tso_rtt_log=0", "tcp_autocorking=0"])
 def test_a_sysctl_that_is_followed_is_taken(assignment):
     passes(OPEN + f"+0 `./set_sysctls.py /proc/sys/net/ipv4/{assignment}`")
 

@@ -53,8 +53,6 @@ _HONEST: Final[dict[str, tuple[str, ...] | None]] = {
     "tcp_comp_sack_delay_ns": None,  # of compressed SACKs, which tcp_comp_sack_nr=0 switches off
     "tcp_comp_sack_slack_ns": None,
     "tcp_comp_sack_rtt_percent": None,
-    "tcp_ecn_option": None,  # of Accurate ECN, which tcp_ecn=3 and more would ask for
-    "tcp_ecn_option_beacon": None,
 }
 _INTERFACE: Final = re.compile(r"conf\.\w+\.(rp_filter|accept_ra|accept_dad|forwarding|autoconf|disable_ipv6)")
 _PREFIXES: Final = ("net.core.", "net.ipv6.", "net.ipv4.")
