@@ -74,9 +74,12 @@ def _refuse(receiver: Receiver, reason: Drop) -> None:
 
 def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now: int) -> None:
     start = receiver.rcv_nxt
-    if seq < start:
-        sack.note_dsack(receiver, seq, start)
     had_gap = receiver.receive_ring.has_gap()
+    if had_gap:
+        receiver.dsack = None  # it died with the next segment that Linux's tcp_data_queue takes
+    if seq < start:
+        receiver.dsack = None
+        sack.note_dsack(receiver, seq, start)
     held = sack.held_of(receiver, start, end) if had_gap else None
     at = start - receiver.irs - 1
     advanced = receiver.receive_ring.place(at, segment.payload, start - seq, end - start)
@@ -98,6 +101,7 @@ def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now
 
 
 def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int) -> None:
+    receiver.dsack = None
     held = sack.held_of(receiver, seq, end)
     if receiver.receive_ring.place(seq - receiver.irs - 1, segment.payload, 0, end - seq) == REFUSED:
         receiver.host.counters.add("PruneCalled")

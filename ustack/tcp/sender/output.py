@@ -254,7 +254,10 @@ def _end_of_run(sender: Sender, now: int) -> int:
     if room <= 0:
         return start
     is_last = end == stream_end
-    length = min(text, room, usable, bursts.run_limit(sender))
+    limit = bursts.run_limit(sender)
+    if mss != sender.snd_mss:
+        limit = limit // sender.snd_mss * mss  # so many segments, whatever rides along
+    length = min(text, room, usable, limit)
     if usable < mss and usable < end - start:
         return start  # the silly window: wait for it to open, or for the probe timer
     if text > mss and bursts.had_better_wait(sender, text, is_last, now):
