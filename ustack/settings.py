@@ -18,6 +18,19 @@ MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
 
 
+def parse_fastopen_keys(text: str) -> list[bytes]:
+    """The value of tcp_fastopen_key: one key or two, between commas, each four hexadecimal words. Raises ValueError."""
+    keys = []
+    for part in text.split(","):
+        words = [int(word, 16) for word in part.strip().split("-")]
+        if len(words) != 4 or not all(0 <= word < 1 << 32 for word in words):
+            raise ValueError(f"tcp_fastopen_key is xxxxxxxx-xxxxxxxx-xxxxxxxx-xxxxxxxx, once or twice, not {text!r}")
+        keys.append(b"".join(word.to_bytes(4, "little") for word in words))
+    if len(keys) > 2:
+        raise ValueError("tcp_fastopen_key: at most two keys")
+    return keys
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Every knob, in Linux's own unit (seconds, milliseconds, bytes, counts: see each)."""
@@ -135,6 +148,10 @@ class Settings:
     ipfrag_high_thresh: int = 4194304
     ipfrag_time: int = 30
     ip6frag_time: int = 60
+
+    def __post_init__(self) -> None:
+        if self.tcp_fastopen_key:
+            parse_fastopen_keys(self.tcp_fastopen_key)
 
     def replace(self, **changes: Any) -> Settings:
         """A copy with some knobs changed. Raises TypeError for a name that is no knob."""

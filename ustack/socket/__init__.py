@@ -8,8 +8,8 @@ kernel sockets and on these, and CPython's own test_socket passes. What a kernel
 - ``fileno()`` is a descriptor to watch, not to read from or to write to (``readiness.py``). POLLERR shows as readable
   and writable, an unconnected TCP socket as readable, urgent data brings POLLIN beside POLLPRI.
 - ``detach()`` leaves a socket alive that only ``Host.socket(fileno=...)`` can take up again.
-- ``sendfile()`` reads and sends; MSG_ZEROCOPY copies and reports nothing; MSG_ERRQUEUE has nothing; MSG_FASTOPEN is
-  EOPNOTSUPP. Of control messages there are TCP_INQ and those of TOS, TTL and PKTINFO of datagrams.
+- ``sendfile()`` reads and sends; MSG_ZEROCOPY copies and reports nothing; MSG_ERRQUEUE has nothing. Of control
+  messages there are TCP_INQ and those of TOS, TTL and PKTINFO of datagrams.
 - IPv6 scopes and flow labels of addresses are taken and dropped. Multicast groups cannot be joined.
 - TCP_REPAIR, TCP_MD5SIG, TCP_AO and upper-layer protocols are refused, and so are the options that
   ``tests/socket/test_socket_options_states.py`` names with the reason: BPF filters, time stamps, multicast groups, IP

@@ -13,7 +13,7 @@ from collections import deque
 from hashlib import blake2s
 from typing import Final
 
-from ustack.settings import Settings
+from ustack.settings import Settings, parse_fastopen_keys
 from ustack.sockopts import SocketOptions
 from ustack.tcp.constants import SECOND
 from ustack.wire.address import is_v4
@@ -89,19 +89,6 @@ def cookie_for(key: bytes, flow_key: bytes) -> bytes:
     return siphash(key, addresses).to_bytes(8, "little")
 
 
-def parse_keys(text: str) -> list[bytes]:
-    """The value of tcp_fastopen_key: one key or two, between commas, each four hexadecimal words. Raises ValueError."""
-    keys = []
-    for part in text.split(","):
-        words = [int(word, 16) for word in part.strip().split("-")]
-        if len(words) != 4 or not all(0 <= word < 1 << 32 for word in words):
-            raise ValueError(f"tcp_fastopen_key is xxxxxxxx-xxxxxxxx-xxxxxxxx-xxxxxxxx, once or twice, not {text!r}")
-        keys.append(b"".join(word.to_bytes(4, "little") for word in words))
-    if len(keys) > 2:
-        raise ValueError("tcp_fastopen_key: at most two keys")
-    return keys
-
-
 def option_bytes(cookie: bytes, is_experimental: bool) -> bytes:
     """The option with ``cookie`` (b"": a request), filled with NOPs behind it as Linux does."""
     if is_experimental:
@@ -158,7 +145,7 @@ class FastOpenHost:
         if not text:
             return [self._random_key] if self._has_key else []
         if self._parsed[0] != text:
-            self._parsed = (text, parse_keys(text))
+            self._parsed = (text, parse_fastopen_keys(text))
         return self._parsed[1]
 
     # Cookies of servers

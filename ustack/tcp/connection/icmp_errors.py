@@ -15,6 +15,7 @@ from ustack.sockopts import PMTUDISC_DONT
 from ustack.tcp.connection import closing
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.events import EventKind
+from ustack.tcp.owed import OWE_SYN
 from ustack.tcp.sender import loss, mss
 from ustack.tcp.sender.state import CA_LOSS
 from ustack.tcp.state import State
@@ -43,8 +44,8 @@ def take_unreachable(tcb: Tcb, wire_seq: int, code: int, now: int) -> None:
     """
     if not _is_in_flight(tcb, wire_seq):
         return
-    is_queued_child = tcb.is_opened_early() and tcb.in_accept_queue
-    if (tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED) and not is_queued_child:
+    is_taken_child = tcb.is_opened_early() and not tcb.in_accept_queue  # as good as synchronized, for Linux
+    if (tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED) and not is_taken_child:
         closing.give_up(tcb, code, now)
         return
     wants_all = tcb.options.recverr if is_v4(tcb.flow.remote_address) else tcb.options.recverr6
@@ -74,6 +75,10 @@ def take_too_big(tcb: Tcb, wire_seq: int, mtu: int, now: int) -> bool:
     if tcb.sender.snd_mss < before and not tcb.sender.scoreboard.is_empty and tcb.state is not State.SYN_SENT:
         tcb.sender.scoreboard.mark_oversized(tcb.sender.cuts)
         _resend(tcb, now)
+    elif tcb.state is State.SYN_SENT and tcb.fast_open is not None and tcb.fast_open.text_sent:
+        tcb.agreed.announce(mss.own_mss(tcb.sender), tcb.agreed.rcv_wscale, tcb.agreed.ts_offset)
+        tcb.owed.add(OWE_SYN)  # the SYN alone; its text follows the answer
+        resend_without_congestion(tcb, now)
     return True
 
 
