@@ -75,6 +75,7 @@ class Drop(IntEnum):
     FIN_IN_WINDOW_GAP = 86
     FLAGLESS = 87
     NO_MEMORY = 88
+    SYN_ACK_TEXT = 89
 
 
 DROP_RULES: dict[Drop, tuple[str, str]] = {
@@ -161,5 +162,6 @@ DROP_RULES: dict[Drop, tuple[str, str]] = {
     Drop.CLOSED: ("the connection still lives", "RFC 9293 section 3.10.7.1"),
     Drop.FIN_IN_WINDOW_GAP: ("a FIN counts once all before it is here", "RFC 9293 section 3.10.7.4, eighth"),
     Drop.FLAGLESS: ("a segment carries SYN, ACK or RST", "RFC 9293 section 3.10.7.4, fifth"),
+    Drop.SYN_ACK_TEXT: ("a SYN-ACK carries neither text nor FIN", "Linux tcp_rcv_synsent_state_process"),
     Drop.NO_MEMORY: ("the stack has room for what the segment needs", "Linux TCPRcvQDrop"),
 }

@@ -187,7 +187,6 @@ def answer(peer: Peer, segment: str) -> list[str]:
 
 
 REMARKS = {
-    "text over edge": "RFC 9293 section 3.10.7.4: what lies outside the window is cut off; Linux takes it whole",
     "SYN-RECEIVED-2": "RFC 9293 section 3.10.7.4, fifth: our SYN is not acknowledged; Linux is content with SND.UNA",
     "FIN-WAIT-1-ORPHAN": "the duplicate is acknowledged; Linux has let go of the connection",
     "FIN-WAIT-2-ORPHAN": "RFC 9293 and RFC 5961 as in FIN-WAIT-2; Linux keeps only a mini-socket",

@@ -175,7 +175,7 @@ def test_timestamps_carry_scaling_and_sack_through_a_cookie(make: MakePeer) -> N
     listener = peer.host.listen(80)
     peer.ts = 1000
     peer.send(f"S 0 <{SYN_OPTIONS}>")
-    peer.expect("S. 0 ack 1 win 64240 <mss 1460,sackOK,wscale 10>")
+    peer.expect("S. 0 ack 1 win 65160 <mss 1460,sackOK,wscale 10>")
     peer.send(". 1 ack 1 win 100")
     call = peer.host.accept(listener)
     assert call is not None

@@ -9,6 +9,8 @@ import pytest
 from tests.tcp.conftest import MakePeer
 from tests.tcp.peer import Peer
 from tests.tcp.world import pattern
+from ustack.wire.frame import Segment
+from ustack.wire.parse import parse_packet
 
 HOLES = [("P. 201:301 ack 1", "201:301"), ("P. 401:501 ack 1", "401:501"), ("P. 601:701 ack 1", "601:701")]
 
@@ -81,13 +83,53 @@ def test_without_sack_there_are_duplicate_acks(either: Peer) -> None:
     either.expect(". 1 ack 301")
 
 
-def test_what_is_beyond_the_window_is_cut_off(peer: Peer) -> None:
+def test_text_over_the_edge_is_taken_while_nothing_waits_to_be_read(peer: Peer) -> None:
+    """Linux's tcp_sequence: whole, or not at all."""
     peer.host.options.rcvbuf = 4096
     call = peer.opens("mss 1000,sackOK")
     edge = peer.names["w"]
     peer.send(f"P. {edge - 100}:{edge + 100} ack 1")
-    peer.expect(f". 1 ack 1 <sack {edge - 100}:{edge}>")
-    assert call.tcb.receiver.receive_ring.blocks() == [(edge - 101, edge - 1)]
+    peer.expect(f". 1 ack 1 <sack {edge - 100}:{edge + 100}>")
+    assert call.tcb.receiver.receive_ring.blocks() == [(edge - 101, edge + 99)]
+    peer.send("P. 1:101 ack 1")
+    peer.expect(f". 1 ack 101 <sack {edge - 100}:{edge + 100}>")
+    assert peer.refused(f"P. {edge - 200}:{edge + 300} ack 1") == ["BEYOND_WINDOW"]
+    peer.expect(f". 1 ack 101 <sack {edge - 100}:{edge + 100}>")
+    assert peer.host.count("BeyondWindow") == 1
+
+
+def test_of_a_run_the_segments_before_the_edge_are_taken(peer: Peer) -> None:
+    """A run is many segments: the batch that they came in decides nothing."""
+    peer.host.options.rcvbuf = 20000
+    call = peer.opens("mss 1000,sackOK")
+    peer.send("P. 1:101 ack 1")
+    peer.expect(". 1 ack 101")
+    edge = peer.names["w"]
+    run = parse_packet(bytes(peer.packet(f"FP. 101:{edge + 5101} ack 1")))
+    assert isinstance(run, Segment)
+    run.segment_size = 1000
+    run.segs = -(-run.payload_length // 1000)
+    kept = (edge - 101) // 1000
+    refused = peer.host.new_drops(lambda: peer.host.stack.on_frames([run], peer.host.now))
+    assert refused == ["BEYOND_WINDOW"] * (-(-(edge + 5000) // 1000) - kept)
+    peer.host.flush()
+    peer.expect(f". 1 ack {101 + 1000 * kept}")
+    assert call.read(100_000) == pattern(1, 101 + 1000 * kept)
+    peer.heard()
+
+
+def test_a_fin_over_the_edge(either: Peer) -> None:
+    """The window is full of unread text, and the FIN stands behind it."""
+    either.host.listen(either.our_port)
+    either.send("S 0 <mss 1000>")
+    either.expect("S. 0 ack 1")
+    either.send(". 1 ack 1", f"P. 1:{either.names['w']} ack 1")
+    either.host.settle()
+    either.heard()
+    either.send(f"F. {either.names['w']} ack 1")
+    assert either.state() == "CLOSE_WAIT"
+    either.host.settle()
+    either.heard()
 
 
 def test_the_last_byte_of_the_sequence_space(either: Peer) -> None:

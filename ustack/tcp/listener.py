@@ -16,7 +16,7 @@ from ustack.tcp import cookies, ecn, emit
 from ustack.tcp.agreed import agree, our_offer
 from ustack.tcp.connection import closing, fast_child, handshake
 from ustack.tcp.connection.connection import Connection
-from ustack.tcp.constants import MILLISECOND, SECOND
+from ustack.tcp.constants import MILLISECOND, SECOND, TIMESTAMP_SPACE
 from ustack.tcp.environment import Environment
 from ustack.tcp.events import EventKind
 from ustack.tcp.fastopen import FastOpenQueue
@@ -158,8 +158,8 @@ class Listener(Waiter):
         settings = self.env.settings
         flow = Flow(segment.key, self.options)
         mss = self._own_mss(flow, now)
-        buffer = self.options.rcvbuf or settings.tcp_rmem[1]
-        first, scale = window.initial(settings, buffer, self.options.window_clamp, mss)
+        taken = TIMESTAMP_SPACE if offer.has_ts and settings.tcp_timestamps else 0
+        first, scale = window.initial(settings, self.options, mss - taken)
         offset = self.env.isn.timestamp_offset(segment.key) if settings.tcp_timestamps == 1 else 0
         terms = agree(our_offer(settings, mss, scale, offset), offer, flow.is_v4)
         request = Request(flow, irs, 0, terms, now)
@@ -295,7 +295,8 @@ class Listener(Waiter):
 
     def _is_in_window(self, request: Request, segment: Segment) -> bool:
         offset = (segment.seq - request.irs - 1) & 0xFFFFFFFF
-        if offset < max(request.window, 1) or (offset == request.window and not segment.payload_length):
+        offered = min(request.window, 65535)  # as the SYN-ACK says it (Linux's tcp_synack_window)
+        if offset < max(offered, 1) or (offset == offered and not segment.payload_length):
             return True
         length = segment.payload_length + (1 if segment.flags & FIN else 0)
         return 0 < (segment.seq + length - request.irs - 1) & 0xFFFFFFFF <= length

@@ -200,9 +200,15 @@ def sequence_length(segment: Segment) -> int:
 def check_sequence(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """First: some of the segment lies in the window (a zero window still takes ACKs and RSTs at its edge)."""
     end = seq + sequence_length(segment)
-    if end >= tcb.receiver.rcv_wup and seq <= tcb.receiver.rcv_nxt + tcb.receiver.receive_window():
+    right = tcb.receiver.rcv_nxt + tcb.receiver.receive_window()
+    if end < tcb.receiver.rcv_wup:
+        tcb.host.counters.drop(Drop.OLD_SEQUENCE)
+    elif end <= right or _may_go_beyond(tcb, segment, seq, right):
         return True
-    tcb.host.counters.drop(Drop.OLD_SEQUENCE if end < tcb.receiver.rcv_wup else Drop.BEYOND_WINDOW)
+    else:
+        tcb.host.counters.drop(Drop.ZERO_WINDOW if right == tcb.receiver.rcv_nxt == seq else Drop.BEYOND_WINDOW)
+        if not segment.flags & (RST | SYN):
+            tcb.host.counters.add("BeyondWindow")
     if segment.flags & RST:
         if _rst_after_fin(tcb, seq):
             closing.reset(tcb, now)
@@ -211,6 +217,33 @@ def check_sequence(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     else:
         _answer_unacceptable(tcb, segment, seq, "TCPACKSkippedSeq", now)
     return False
+
+
+def _may_go_beyond(tcb: Tcb, segment: Segment, seq: int, right: int) -> bool:
+    """The segment ends beyond the right edge (Linux's tcp_sequence).
+
+    A FIN may be all that does; text may where nothing waits to be read; of a run the segments before the edge may."""
+    if seq + segment.payload_length <= right:
+        return seq <= right
+    if seq > right:
+        return False
+    queue_is_empty = tcb.receiver.receive_ring.readable() == 0 and not tcb.receiver.fin_received
+    return queue_is_empty or _cut_run(tcb, segment, right - seq)
+
+
+def _cut_run(tcb: Tcb, segment: Segment, room: int) -> bool:
+    """Keep what of a run fits in ``room`` in whole segments. False: nothing does."""
+    size = segment.segment_size
+    if segment.segs < 2 or room < size:
+        return False
+    kept = room // size
+    tcb.host.counters.drop(Drop.BEYOND_WINDOW, segment.segs - kept)
+    tcb.host.counters.add("BeyondWindow", segment.segs - kept)
+    segment.payload_length = kept * size
+    segment.segs = kept
+    segment.flags &= ~(FIN | PSH)
+    tcb.owed.add(OWE_ACK)
+    return True
 
 
 def _rst_after_fin(tcb: Tcb, seq: int) -> bool:

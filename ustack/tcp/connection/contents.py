@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.events import EventKind
+from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import segments
 from ustack.tcp.state import Input, State
 from ustack.wire.frame import Segment
@@ -20,11 +21,19 @@ def take_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
 def take_fin(tcb: Tcb, fin_seq: int, now: int) -> None:
     """The peer's FIN has sequence number ``fin_seq``."""
     segments.take_fin(tcb.receiver, fin_seq, now)
-    fin_if_due(tcb, now)
+    _end_if_due(tcb, now)
 
 
 def fin_if_due(tcb: Tcb, now: int) -> None:
+    """Text came, and the peer's FIN had come before: it may be due now. Then the gap is filled: an ACK at once."""
+    if _end_if_due(tcb, now):
+        tcb.owed.add(OWE_ACK)
+
+
+def _end_if_due(tcb: Tcb, now: int) -> bool:
     """All before the peer's FIN is here: the state moves."""
-    if segments.take_end(tcb.receiver, tcb.state is State.ESTABLISHED):
-        tcb.move(Input.FIN_RECEIVED, now)
-        tcb.host.tell(EventKind.PEER_CLOSED, tcb)
+    if not segments.take_end(tcb.receiver, tcb.state is State.ESTABLISHED):
+        return False
+    tcb.move(Input.FIN_RECEIVED, now)
+    tcb.host.tell(EventKind.PEER_CLOSED, tcb)
+    return True

@@ -16,7 +16,7 @@ from ustack.tcp.sender import acks, opening
 from ustack.tcp.state import Input
 from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment
-from ustack.wire.tcp import ACK, RST, SYN, TcpOptions, parse_options
+from ustack.wire.tcp import ACK, FIN, RST, SYN, TcpOptions, parse_options
 
 
 def prepare(tcb: Tcb, mtu: int, now: int) -> None:
@@ -31,6 +31,7 @@ def open_actively(tcb: Tcb, mtu: int, now: int) -> None:
     prepare(tcb, mtu, now)
     tcb.host.counters.add("TcpActiveOpens")
     tcb.ecn.ask(tcb.host.settings)
+    tcb.offer = our_offer(tcb)
     if not tcb.options.quickack:
         ack_policy.expect_answers(tcb.receiver)
     tcb.move(Input.SYN_SENT, now)
@@ -98,7 +99,7 @@ def our_offer(tcb: Tcb) -> agreed.Agreed:
 def take_offer(tcb: Tcb, segment: Segment, offer: TcpOptions, now: int) -> None:
     """The peer's SYN, which answers ours or crosses it: its ISN, its options."""
     offer.has_ts = segment.has_ts
-    begin(tcb, segment.seq, agreed.agree(our_offer(tcb), offer, tcb.flow.is_v4), segment.ts_val, now)
+    begin(tcb, segment.seq, agreed.agree(tcb.offer, offer, tcb.flow.is_v4), segment.ts_val, now)
 
 
 def begin(tcb: Tcb, irs: int, terms: agreed.Agreed, ts_val: int, now: int) -> None:
@@ -118,12 +119,15 @@ def _answered(tcb: Tcb, segment: Segment, found: TcpOptions, now: int) -> None:
     if tcb.fast_open is not None:
         fast_open.on_syn_ack(tcb, segment, found, now)
         return
-    fast_open.acknowledge(tcb, now)  # text and FIN of a SYN-ACK are left for their repetition, as Linux does
+    fast_open.acknowledge(tcb, now)
+    if segment.payload_length or segment.flags & FIN:
+        tcb.host.counters.drop(Drop.SYN_ACK_TEXT)  # left for their repetition, as Linux does
 
 
 def take_request(tcb: Tcb, request: Request, now: int) -> None:
     """A listener's request becomes this connection: SYN and SYN-ACK have crossed (the ACK is processed next)."""
     begin(tcb, request.irs, request.agreed, request.ts_recent, now)
+    window.was_offered(tcb.receiver, request.window)
     tcb.ecn.take_request(request.ecn, request.syn_ect)
     tcb.syn_resends = request.again
     tcb.receiver.totals.segs_in = 1

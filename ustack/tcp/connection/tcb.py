@@ -8,6 +8,7 @@ that change the whole are functions of ``connection/``.
 from __future__ import annotations
 
 from ustack.sockopts import SocketOptions
+from ustack.tcp.agreed import Agreed
 from ustack.tcp.common import Common
 from ustack.tcp.emit import Emitter
 from ustack.tcp.environment import Environment
@@ -38,6 +39,8 @@ class Tcb(Waiter):
         self.state: State = State.CLOSED
         self.created_at: int = now
         self.state_since: int = now
+        self.offer = Agreed()
+        """What our SYN says, however often it leaves, with an ACK or without (RFC 9293 figure 8)."""
         self.simultaneous: bool = False
         """SYN-RECEIVED came from SYN-SENT (RFC 9293 MUST-11: it remembers)."""
         self.syn_resends: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ustack.tcp.connection import fast_child, fast_open, handshake
+from ustack.tcp.connection import fast_child, fast_open
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_ACK, OWE_KEEPALIVE, OWE_RST, OWE_SYN, OWE_WINDOW_PROBE
@@ -85,7 +85,7 @@ def _syn(tcb: Tcb, now: int) -> Transmit:
     output.syn_sent(tcb.sender, now)
     if not first:
         tcb.syn_resends += 1
-    offer = tcb.agreed if is_answer else handshake.our_offer(tcb)
+    offer = tcb.agreed if is_answer and not tcb.simultaneous else tcb.offer
     with_ecn = is_answer and tcb.ecn.accurate and resends < 2 and settings.tcp_ecn_option != 0
     transmit = tcb.emitter.syn(tcb.sender.iss, flags, offer, with_ecn, now)
     if first and not is_answer and tcb.fast_open is not None:

@@ -39,7 +39,10 @@ def take_early(receiver: Receiver, segment: Segment) -> None:
 
 
 def take_text(receiver: Receiver, segment: Segment, seq: int, now: int) -> None:
-    """Take the text of a segment whose first byte has sequence number ``seq`` (step seven)."""
+    """Take the text of a segment whose first byte has sequence number ``seq`` (step seven).
+
+    What goes beyond the window has been judged with the sequence number: here it is taken as far as the buffer goes."""
+    receiver.dsack = None  # one that still waits is of the past (Linux's tcp_data_queue)
     length = segment.payload_length
     end = seq + length
     if end > receiver.rcv_nxt and 0 <= receiver.rcv_fin < end:
@@ -61,9 +64,9 @@ def take_text(receiver: Receiver, segment: Segment, seq: int, now: int) -> None:
             receiver.host.counters.add("TCPZeroWindowDrop")
         _refuse(receiver, Drop.ZERO_WINDOW if zero else Drop.BEYOND_WINDOW)
     elif seq <= receiver.rcv_nxt:
-        _take_in_order(receiver, segment, seq, min(end, right), now)
+        _take_in_order(receiver, segment, seq, end, now)
     else:
-        _take_out_of_order(receiver, segment, seq, min(end, right))
+        _take_out_of_order(receiver, segment, seq, end)
 
 
 def _refuse(receiver: Receiver, reason: Drop) -> None:
@@ -217,7 +220,7 @@ def take_fin(receiver: Receiver, fin_seq: int, now: int) -> None:
     if fin_seq < receiver.rcv_nxt:  # once more (our ACK was lost), or a number that was text
         ack_policy.arrived_again(receiver, fin_seq)
         return
-    if receiver.fin_received or fin_seq > receiver.rcv_nxt + receiver.receive_window():
+    if receiver.fin_received:
         return
     if receiver.rcv_fin < 0 or fin_seq < receiver.rcv_fin:
         receiver.rcv_fin = fin_seq
@@ -234,6 +237,7 @@ def take_end(receiver: Receiver, may_wait: bool) -> bool:
     receiver.rcv_nxt += 1
     receiver.totals.bytes_received += 1  # as Linux counts
     receiver.fin_received = True
+    receiver.dsack = None  # as in Linux's tcp_fin
     receiver.acks.scheduled = True
     if may_wait:
         receiver.acks.pingpong = receiver.host.settings.tcp_pingpong_thresh

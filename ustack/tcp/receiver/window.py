@@ -7,17 +7,18 @@ RFC 9293 section 3.8.6 with Linux's arithmetic (``__tcp_select_window``, ``tcp_g
 from __future__ import annotations
 
 from ustack.settings import Settings
+from ustack.sockopts import SocketOptions
 from ustack.tcp.constants import DEFAULT_MSS_V4, MAX_WINDOW, MAX_WSCALE, MIN_MSS
 from ustack.tcp.receiver.state import Receiver
 
 
-def initial(settings: Settings, buffer: int, clamp: int, mss: int) -> tuple[int, int]:
+def initial(settings: Settings, own: SocketOptions, mss: int) -> tuple[int, int]:
     """The first window in bytes and the scale that a SYN offers (Linux's tcp_select_initial_window).
 
-    ``buffer``: SO_RCVBUF; ``clamp``: TCP_WINDOW_CLAMP, 0 for none; ``mss``: ours.
+    ``mss``: how much text of the peer fits in a segment.
     """
-    most = clamp or MAX_WINDOW << MAX_WSCALE
-    space = min(buffer >> 1, most)
+    most = _most(own) or MAX_WINDOW << MAX_WSCALE
+    space = min((own.rcvbuf or settings.tcp_rmem[1]) >> 1, most)
     if space > mss:
         space -= space % mss
     scale = 0
@@ -27,13 +28,18 @@ def initial(settings: Settings, buffer: int, clamp: int, mss: int) -> tuple[int,
     return space, scale
 
 
+def _most(own: SocketOptions) -> int:
+    """The least of TCP_WINDOW_CLAMP and what SO_RCVBUF, which fixes the size for good, has room for; 0: no limit."""
+    room = own.rcvbuf >> 1
+    return min(own.window_clamp or room, room) if room else own.window_clamp
+
+
 def open_initial(receiver: Receiver, mss: int) -> int:
     """Choose the first window before our SYN leaves, which announces ``mss``. Returns the scale that it offers."""
     settings = receiver.host.settings
-    clamp = receiver.options.window_clamp
     receiver.rcv_mss = min(DEFAULT_MSS_V4, mss)
-    receiver.rcv_wnd, scale = initial(settings, receiver.rcv_buffer, clamp, mss)
-    receiver.window_clamp = min(clamp or MAX_WINDOW << MAX_WSCALE, MAX_WINDOW << scale)
+    receiver.rcv_wnd, scale = initial(settings, receiver.options, mss)
+    receiver.window_clamp = min(_most(receiver.options) or MAX_WINDOW << MAX_WSCALE, MAX_WINDOW << scale)
     receiver.rcv_ssthresh = receiver.rcv_wnd
     receiver.sizing.space = min(receiver.rcv_wnd, 10 * mss)
     receiver.receive_ring.resize(receiver.rcv_buffer)
@@ -44,6 +50,12 @@ def guess_rcv_mss(receiver: Receiver, snd_mss: int) -> None:
     """The peer's segments will be about as long as ours may be, at first (Linux's tcp_initialize_rcv_mss)."""
     guess = min(receiver.agreed.advertised_mss, snd_mss, receiver.rcv_wnd >> 1, DEFAULT_MSS_V4)
     receiver.rcv_mss = max(guess, MIN_MSS)
+
+
+def was_offered(receiver: Receiver, window: int) -> None:
+    """A listener's SYN-ACK has offered this first window for us."""
+    receiver.rcv_wnd = window
+    receiver.rcv_ssthresh = min(window, receiver.window_clamp)
 
 
 def settle_scale(receiver: Receiver) -> None:
@@ -98,7 +110,9 @@ def reopens(receiver: Receiver, offered: int) -> bool:
 
 
 def advertise(receiver: Receiver) -> int:
-    """Fix the window of the segment that leaves now; returns the 16-bit field (RFC 9293 section 3.8.6.2.2)."""
+    """Fix the window of the segment that leaves now; returns the 16-bit field (RFC 9293 section 3.8.6.2.2).
+
+    What 16 bits cannot say is kept all the same (as the SYN's first window is): by it we judge what the peer sends."""
     if receiver.acks.no_memory:
         return _shut(receiver)
     current = receiver.receive_window()
@@ -106,15 +120,13 @@ def advertise(receiver: Receiver) -> int:
     scale = receiver.agreed.rcv_wscale
     if window < current:
         window = -(-current >> scale) << scale
-    limit = MAX_WINDOW << scale
-    window = min(window, limit)
     if receiver.rcv_wnd and not window:
         receiver.host.counters.add("TCPToZeroWindowAdv")
     elif window and not receiver.rcv_wnd:
         receiver.host.counters.add("TCPFromZeroWindowAdv")
     receiver.rcv_wnd = window
     receiver.rcv_wup = receiver.rcv_nxt
-    return window >> scale
+    return min(window >> scale, MAX_WINDOW)
 
 
 def _shut(receiver: Receiver) -> int:
