@@ -227,6 +227,8 @@ class Connection(Tcb):
             keepalive.restart(self, now)
         elif name in ("nodelay", "cork"):
             self._uncork(name)
+        elif name == "notsent_lowat":
+            self.sender.may_have_room = self.sender.writer_waits
         elif name == "quickack":
             self._switch_quickack()
         elif name in ("sndbuf", "rcvbuf", "window_clamp"):
@@ -258,6 +260,7 @@ class Connection(Tcb):
         own = self.options
         if name == "sndbuf":
             buffer.grow(self.sender)
+            self.sender.may_have_room = self.sender.writer_waits
         elif name == "rcvbuf":
             self.receiver.rcv_buffer = own.rcvbuf
             self.receiver.receive_ring.resize(own.rcvbuf)

@@ -351,7 +351,7 @@ def _text(sender: Sender, start: int, end: int, now: int) -> Transmit:
         flags |= FIN
         length -= 1
     at = start - sender.iss - 1
-    if length and _is_pushed(sender, at, length, end):
+    if (length or sender.fin_joins) and _is_pushed(sender, at, length, end):
         flags |= PSH
     if start < sender.snd_up:
         flags |= URG

@@ -111,6 +111,8 @@ class Sender:
         """Offsets at which Linux's buffers would end, ascending, above snd_una."""
         self.fin_queued: bool = False
         """The application wrote its last byte: a FIN stands behind the ring's end."""
+        self.fin_joins: bool = False
+        """Text still waited then, and the FIN shares its PSH, even where a small window parts them."""
         self.writer_waits: bool = False
         self.may_have_room: bool = False
         """An ACK came while a writer waits: once the sender has sent what it let go, the writer may go on."""
