@@ -121,7 +121,7 @@ def test_at_r1_the_path_is_looked_up_anew(peer: Peer) -> None:
     call.write(1461, 2921)
     peer.expect(". 1461:2621 ack 1", "P. 2621:2921 ack 1")
     assert [when for when, _ in peer.timeline(5 * SECOND)] == [0.2, 0.6, 1.4, 3.0]
-    assert call.tcb.sender.path_mtu == 1200
+    assert call.tcb.sender.path_mtu == 1500, "since the first resend after it had expired"
     assert [when for when, _ in peer.timeline(5 * SECOND)] == [1.2]
     assert call.tcb.sender.path_mtu == 1500
     peer.send(". 1 ack 2921")
