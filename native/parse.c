@@ -325,7 +325,7 @@ int us_parse(const uint8_t *packet, size_t length, int vouched, struct us_descri
     out->kind = US_PACKET;
     if (length == 0)
         reason = US_DROP_FRAME_EMPTY;
-    else if (length > US_PACKET_MAX)
+    else if (length > US_PACKET_MAX + (packet[0] >> 4 == 6 ? 40U : 0U)) /* RFC 8200: beside its own header */
         reason = US_DROP_FRAME_TOO_LONG;
     else if (packet[0] >> 4 == 4)
         reason = parse_ipv4(&in, out);

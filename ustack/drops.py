@@ -44,6 +44,7 @@ class Drop(IntEnum):
     ICMP_UNMATCHED = 47
     ICMP_OUT_OF_WINDOW = 48
     IP_REASSEMBLY = 49
+    IP_OPTIONS = 50
 
     # Segment arrival (RFC 9293 section 3.10.7)
     LISTEN_RST = 60
@@ -107,7 +108,10 @@ DROP_RULES: dict[Drop, tuple[str, str]] = {
     Drop.VNET_HEADER: ("a frame carries a whole virtio header that points inside it", "virtio 1.2 section 5.1.6"),
     Drop.VNET_GSO: ("a super-frame is of the protocol that its virtio header names", "virtio 1.2 section 5.1.6"),
     Drop.FRAME_EMPTY: ("a frame is not empty", "RFC 791 section 3.1"),
-    Drop.FRAME_TOO_LONG: ("a packet is at most 65535 bytes", "RFC 791 section 3.1; RFC 8200 section 3"),
+    Drop.FRAME_TOO_LONG: (
+        "a packet is at most 65535 bytes, over IPv6 beside its header",
+        "RFC 791 section 3.1; RFC 8200 section 3",
+    ),
     Drop.IPV6_MAPPED: (
         "no address in an IPv6 header is an IPv4-mapped one",
         "RFC 4942 section 2.2; Linux ip6_rcv_core",
@@ -128,6 +132,7 @@ DROP_RULES: dict[Drop, tuple[str, str]] = {
         "fragments fit together, in time and in memory",
         "RFC 791 section 3.2; RFC 5722; RFC 8200 section 4.5",
     ),
+    Drop.IP_OPTIONS: ("an IPv4 option has the length and the pointer that its kind asks for", "RFC 791 section 3.1"),
     Drop.LISTEN_RST: ("LISTEN ignores RST", "RFC 9293 section 3.10.7.2, first"),
     Drop.LISTEN_ACK: ("an ACK in LISTEN acknowledges nothing that was sent", "RFC 9293 section 3.10.7.2, second"),
     Drop.LISTEN_NO_SYN: ("LISTEN takes a SYN only", "RFC 9293 section 3.10.7.2, third"),

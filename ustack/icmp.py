@@ -14,8 +14,8 @@ from ustack.errors import from_errno
 from ustack.network import Network, Outgoing
 from ustack.settings import MILLISECOND, SECOND
 from ustack.sockopts import PMTUDISC_DONT
-from ustack.wire import icmp, ipv6
-from ustack.wire.address import is_any, is_multicast, is_unicast, is_v4
+from ustack.wire import icmp, ipv4_options, ipv6
+from ustack.wire.address import V4_PREFIX, is_any, is_multicast, is_unicast, is_v4
 from ustack.wire.frame import Frame, IcmpMessage, OtherPacket, Refused
 from ustack.wire.icmp_error import IcmpError, IcmpKind, is_about_icmp_error, parse_error
 
@@ -248,9 +248,36 @@ class Icmp:
             return
         reply = icmp.build_echo_reply(request.destination, request.source, request.rest, request.body)
         v4 = request.protocol == icmp.PROTOCOL_V4
-        self._send(request, reply, request.tos, now)
+        options: bytes | None = b""
+        if v4 and request.packet[0] & 15 > 5:
+            options = self._options_back(request, now)
+        if options is None:
+            return
+        self._send(request, reply, request.tos, now, options)
         self.count(v4, "OutMsgs")
         self.count(v4, "OutEchoReps")
+
+    def _options_back(self, request: IcmpMessage, now: int) -> bytes | None:
+        """Record route and timestamps of the request, for the reply (RFC 1122 section 3.2.2.6); None: there is none.
+
+        The time is of a clock of our own, which its high bit says (RFC 791 section 3.1)."""
+        stamp = ((now // MILLISECOND) & 0x7FFFFFFF | 0x80000000).to_bytes(4, "big")
+        echo = ipv4_options.Echo(request.destination[12:], stamp, self._is_no_other_host)
+        try:
+            return echo.options(request.packet[20 : (request.packet[0] & 15) * 4])
+        except ipv4_options.NoRoomError:
+            return None
+        except ipv4_options.BadOptionError as bad:
+            self.network.counters.drop(Drop.IP_OPTIONS)
+            self.network.counters.add("IpInHdrErrors")
+            if self.may_answer(request, now):
+                self._send_problem(request, 0, 20 + int(bad.args[0]), now)
+            return None
+
+    def _is_no_other_host(self, four: bytes) -> bool:
+        """Whether IPv4 address ``four`` is ours, or everybody's: no other host's (Linux: not RTN_UNICAST)."""
+        address = V4_PREFIX + four
+        return self.network.is_local(address) or not is_unicast(address) or self.network.is_broadcast(address)
 
     def port_unreachable(self, frame: Frame, now: int) -> None:
         """Nobody has the UDP port of ``frame``."""
@@ -318,8 +345,8 @@ class Icmp:
         self.count(v4, "OutMsgs")
         self.count(v4, name)
 
-    def _send(self, frame: Frame, text: bytes, tos: int, now: int) -> None:
+    def _send(self, frame: Frame, text: bytes, tos: int, now: int, options: bytes = b"") -> None:
         source = self._own_address(frame)
         if source is not None:
             protocol = icmp.protocol_of(source)
-            self.network.send(Outgoing(source, frame.source, protocol, text, -1, tos, PMTUDISC_DONT), now)
+            self.network.send(Outgoing(source, frame.source, protocol, text, -1, tos, PMTUDISC_DONT, options), now)

@@ -17,7 +17,7 @@ class Outgoing:
     """A datagram on its way down. ``payload`` begins with the transport's header; addresses are 16 bytes.
 
     ``ttl`` -1 is the stack's default; ``mtu_discover`` is one of ustack.sockopts.PMTUDISC_*: whether it may be
-    fragmented, and whether routers may.
+    fragmented, and whether routers may. ``options`` are IPv4's, whole words.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class Outgoing:
         ttl: int = -1,
         tos: int = 0,
         mtu_discover: int = PMTUDISC_WANT,
+        options: bytes = b"",
     ) -> None:
         self.source = source
         self.destination = destination
@@ -37,6 +38,7 @@ class Outgoing:
         self.ttl = ttl
         self.tos = tos
         self.mtu_discover = mtu_discover
+        self.options = options
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -167,6 +167,53 @@ def test_an_atomic_fragment_is_whole_at_once() -> None:
     assert whole.payload == b"all"
 
 
+def test_an_atomic_fragment_does_not_join_what_waits() -> None:
+    """RFC 6946 section 4: an attacker who guesses the identification spoils nothing with it, and reads nothing."""
+    ip = host()
+    waiting = pieces_of(PEER6, OURS6, 592, 200, 7)
+    for fragment in waiting[:2]:
+        assert ip.accept(fragment, 0) is None
+    alone = ip.accept(piece(PEER6, OURS6, 0, udp.build(PEER6, OURS6, 1, 2, b"alone"), False, 7), 0)
+    assert isinstance(alone, Datagram)
+    assert alone.payload == b"alone"
+    whole = ip.accept(waiting[2], 0)
+    assert isinstance(whole, Datagram)
+    assert len(whole.payload) == 592
+    counters = ip.env.counters
+    assert (counters["Ip6ReasmReqds"], counters["Ip6ReasmOKs"], counters["Ip6ReasmFails"]) == (4, 2, 0)
+    assert counters.drops == {}
+
+
+@ENDS
+def test_the_longest_datagram_is_put_together(ours: bytes, peer: bytes) -> None:
+    """65535 bytes; over IPv6 behind the header, which does not count (RFC 8200 section 3)."""
+    most = udp.MAX_PAYLOAD_V4 if ours is OURS else udp.MAX_PAYLOAD_V6
+    ip = host()
+    text = udp.build(peer, ours, 1, 2, bytes(most))
+    whole = None
+    for at in range(0, len(text), 1400):
+        assert whole is None
+        whole = ip.accept(piece(peer, ours, at, text[at : at + 1400], at + 1400 < len(text)), 0)
+    assert isinstance(whole, Datagram)
+    assert len(whole.payload) == most
+    assert ip.env.counters.drops == {}
+
+
+@ENDS
+def test_a_first_header_that_makes_the_whole_too_long(ours: bytes, peer: bytes) -> None:
+    """Only the first piece's header counts in the end, and it may be the longer one."""
+    ip = host()
+    first = piece(peer, ours, 0, bytes(8), True)
+    first.header += bytes(40)
+    end = 65535 - (20 if ours is OURS else 0)
+    assert ip.accept(first, 0) is None
+    for at in range(8, end // 8 * 8, 1400):
+        upto = min(at + 1400, end)
+        assert ip.accept(piece(peer, ours, at, bytes(upto - at), upto < end), 0) is None
+    assert ip.env.counters.drops == {Drop.IP_REASSEMBLY: 1}
+    assert ip.next_deadline() is None
+
+
 def test_a_fragment_within_a_fragment() -> None:
     ip = host()
     inner = bytes([17, 0, 0, 1]) + (9).to_bytes(4, "big") + bytes(16)

@@ -85,7 +85,11 @@ class Reassembly:
             ecn = _joint_ecn(queue.ecn_seen)
             if ecn < 0:
                 return Verdict.INCONSISTENT
-            self.whole = _assemble(queue, ecn)
+            assert queue.first is not None
+            payload = b"".join([queue.parts[at] for at in sorted(queue.parts)])
+            if len(queue.first.header) - _uncounted(queue.first.header) + len(payload) > 65535:
+                return Verdict.INCONSISTENT  # the first piece's header is longer than the last one's was
+            self.whole = whole_packet(queue.first.header, payload, ecn)
             return Verdict.WHOLE
         return verdict
 
@@ -141,16 +145,14 @@ def _joint_ecn(seen: int) -> int:
     return 3 if seen & _SAW_CE else 0
 
 
-def _assemble(queue: Queue, ecn: int) -> bytes:
-    """The packet as it was before it was cut: lengths (and IPv4's checksum) made anew."""
-    assert queue.first is not None
-    header = queue.first.header
-    payload = b"".join([queue.parts[at] for at in sorted(queue.parts)])
+def _uncounted(header: bytes) -> int:
+    """Bytes of the header that the length field does not count (RFC 8200 section 3)."""
+    return 0 if header[0] >> 4 == 4 else 40
+
+
+def whole_packet(header: bytes, payload: bytes, ecn: int) -> bytes:
+    """The packet as it was before it was cut: lengths (and IPv4's checksum) made anew; ``ecn`` joins its ECN field."""
+    length = (len(header) - _uncounted(header) + len(payload)).to_bytes(2, "big")
     if header[0] >> 4 == 4:
-        total = len(header) + len(payload)
-        tos = header[1] | ecn
-        header = header[:1] + bytes([tos]) + total.to_bytes(2, "big") + header[4:]
-        return with_checksum(header) + payload
-    length = len(header) - 40 + len(payload)
-    header = header[:1] + bytes([header[1] | ecn << 4]) + header[2:4] + length.to_bytes(2, "big") + header[6:]
-    return header + payload
+        return with_checksum(header[:1] + bytes([header[1] | ecn]) + length + header[4:]) + payload
+    return header[:1] + bytes([header[1] | ecn << 4]) + header[2:4] + length + header[6:] + payload

@@ -17,7 +17,7 @@ from ustack.icmp import Icmp
 from ustack.network import Network, Outgoing
 from ustack.settings import SECOND, Settings
 from ustack.sockopts import PMTUDISC_DO, PMTUDISC_INTERFACE, PMTUDISC_OMIT, PMTUDISC_PROBE, PMTUDISC_WANT
-from ustack.stack.fragments import Reassembly, Verdict
+from ustack.stack.fragments import Reassembly, Verdict, whole_packet
 from ustack.stack.pmtu import PathMtus
 from ustack.tcp.environment import Environment
 from ustack.wire import ipv4, ipv6
@@ -225,6 +225,8 @@ class Ip(Network):
         seconds = settings.ipfrag_time if v4 else settings.ip6frag_time
         prefix = "Ip" if v4 else "Ip6"
         self.counters.add(prefix + "ReasmReqds")
+        if not v4 and fragment.offset == 0 and not fragment.more:
+            return self._atomic(fragment)
         verdict = queues.add(fragment, settings.ipfrag_high_thresh, seconds * SECOND, now)
         if verdict is Verdict.WHOLE:
             whole = parse_packet(queues.whole)
@@ -238,6 +240,17 @@ class Ip(Network):
         if verdict is Verdict.OVERLAP:
             self.counters.add("IpExtReasmOverlaps")
         return None
+
+    def _atomic(self, fragment: Fragment) -> Frame | None:
+        """A packet with a fragment header that is whole all the same: what waits under its identification is no
+        matter of its (RFC 6946 section 4)."""
+        whole = parse_packet(whole_packet(fragment.header, fragment.payload, 0))
+        if isinstance(whole, Fragment):
+            self.counters.add("Ip6ReasmFails")
+            self.counters.drop(Drop.IP_REASSEMBLY)
+            return None
+        self.counters.add("Ip6ReasmOKs")
+        return whole
 
     def fragments_held(self) -> tuple[int, int]:
         """Packets of both versions that are not whole yet, and the bytes they count."""
@@ -270,7 +283,7 @@ class Ip(Network):
             mtu = self.mtu_to(destination, now)
         if self.is_local(destination):
             mtu = 65535 + (0 if v4 else ipv6.HEADER_LENGTH)
-        length = len(outgoing.payload) + (ipv4.HEADER_LENGTH if v4 else ipv6.HEADER_LENGTH)
+        length = len(outgoing.payload) + len(outgoing.options) + (ipv4.HEADER_LENGTH if v4 else ipv6.HEADER_LENGTH)
         too_long = length > mtu
         stays_whole = mode in (PMTUDISC_DO, PMTUDISC_PROBE)
         if (too_long and stays_whole) or length > 65535 + (0 if v4 else ipv6.HEADER_LENGTH):
@@ -293,7 +306,7 @@ class Ip(Network):
             0 if forbids else self.identification(outgoing.source, destination, outgoing.protocol),
             ipv4.DONT_FRAGMENT if forbids else 0,
         )
-        return ipv4.fragment_packet(packet, mtu)
+        return ipv4.fragment_packet(ipv4.with_options(packet, outgoing.options), mtu)
 
     def identification(self, source: bytes, destination: bytes, protocol: int) -> int:
         """The next IPv4 identification to this destination: a counter of its own, from a secret start (RFC 7739;

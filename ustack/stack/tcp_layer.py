@@ -58,21 +58,18 @@ class TcpLayer:
         if connection is None or not connection.is_over():
             return connection
         while (transmit := connection.poll_transmit(now)) is not None:
-            self.env.replies.append(transmit)  # its RST, or the ACK of the FIN
+            self.env.reply(transmit)  # its RST, or the ACK of the FIN
         self.settle(connection, now)
         return None
 
     def _without_connection(self, segment: Segment, now: int) -> None:
-        if segment.source_port == 0 or segment.destination_port == 0:
-            self.env.counters.drop(Drop.ZERO_PORT)
-            return
         waiting = self._time_wait(segment.key, now)
         if waiting is not None:
             self._in_time_wait(waiting, segment, now)
             return
         listener = self.find_listener(segment)
         if listener is None:
-            self.env.counters.drop(Drop.NO_SOCKET)
+            self.env.counters.drop(Drop.NO_SOCKET if segment.destination_port else Drop.ZERO_PORT)
             self.refuse(segment)
             return
         self._to_listener(listener, segment, now)

@@ -64,6 +64,20 @@ def build_header(
     return with_checksum(header)
 
 
+def with_options(packet: bytes, options: bytes) -> bytes:
+    """The same packet, which has no options, with ``options`` (whole words, 40 bytes at most).
+
+    ValueError when it becomes longer than 65535 bytes."""
+    if not options:
+        return packet
+    total = len(packet) + len(options)
+    if total > MAX_PACKET:
+        raise ValueError(f"an IPv4 packet of {total} bytes: at most {MAX_PACKET} fit")
+    first = bytes([0x40 | (HEADER_LENGTH + len(options)) // 4, packet[1]])
+    header = first + total.to_bytes(2, "big") + packet[4:HEADER_LENGTH] + options
+    return with_checksum(header) + packet[HEADER_LENGTH:]
+
+
 def with_checksum(header: bytes) -> bytes:
     """The same header (of any length) with the checksum made anew."""
     cleared = header[:10] + b"\x00\x00" + header[12:]

@@ -27,6 +27,7 @@ MAX_EXTENSIONS: Final = 8
 """Extension headers of one packet; RFC 8504 section 5.3 lets a host bound them."""
 
 _LONGEST: Final = 65535
+_LONGEST_IPV6: Final = 65535 + 40  # the header does not count in its own payload length
 _TCP: Final = 6
 _UDP: Final = 17
 _ICMP: Final = 1
@@ -78,9 +79,9 @@ def parse_packet(packet: bytes | memoryview, vouched: bool = False) -> Frame:
     data = bytes(packet)
     if not data:
         return Refused(NO_KEY, 0, 0, 0, data, Drop.FRAME_EMPTY)
-    if len(data) > _LONGEST:
-        return Refused(NO_KEY, 0, 0, 0, data, Drop.FRAME_TOO_LONG)
     version = data[0] >> 4
+    if len(data) > (_LONGEST_IPV6 if version == 6 else _LONGEST):
+        return Refused(NO_KEY, 0, 0, 0, data, Drop.FRAME_TOO_LONG)
     if version == 4:
         return _parse_ipv4(data, vouched)
     if version == 6:
