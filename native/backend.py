@@ -31,6 +31,7 @@ COMPILED_FILES = (
     "settings.py",
     "counters.py",
     "network.py",
+    "entropy.py",
     "udp.py",
     "icmp.py",
     "driver/loop.py",

@@ -12,7 +12,7 @@ from typing import Final
 from ustack.drops import Drop
 from ustack.errors import from_errno
 from ustack.network import Network, Outgoing
-from ustack.settings import MILLISECOND, SECOND
+from ustack.settings import MILLISECOND, SECOND, Settings
 from ustack.sockopts import PMTUDISC_DONT
 from ustack.wire import icmp, ipv4_options, ipv6
 from ustack.wire.address import V4_PREFIX, is_any, is_multicast, is_unicast, is_v4
@@ -125,27 +125,34 @@ class _Limiter:
 
     def __init__(self) -> None:
         self._credit = 0
-        self._refilled_at = -1
+        self._refilled_at = -SECOND
         self._peers: OrderedDict[bytes, tuple[int, int]] = OrderedDict()  # peer: ns of credit, when that was
 
     def allows(self, network: Network, peer: bytes, now: int) -> bool:
         """Whether one more error may go to ``peer`` (icmp_msgs_per_sec, icmp_msgs_burst; icmp_ratelimit)."""
         settings = network.settings()
-        per_second, burst = settings.icmp_msgs_per_sec, settings.icmp_msgs_burst
-        full = burst * SECOND
-        if self._refilled_at < 0:
-            self._credit = full
-        else:
-            self._credit = min(full, self._credit + min(now - self._refilled_at, SECOND) * per_second)
-        self._refilled_at = now
-        if self._credit < SECOND:
+        if not self._any_allowed(settings, now):
             network.counters.add("IcmpOutRateLimitGlobal")
             return False
         pause = settings.icmp_ratelimit * MILLISECOND
         if pause and not self._peer_allows(peer, pause, now):
             network.counters.add("IcmpOutRateLimitHost")
             return False
-        self._credit -= SECOND
+        # None, one or two: who counts our errors learns nothing of those that others caused (SAD DNS; Linux's
+        # icmp_global_consume)
+        self._credit -= network.below(3)
+        return True
+
+    def _any_allowed(self, settings: Settings, now: int) -> bool:
+        """Of all peers together (Linux's icmp_global_allow)."""
+        if self._credit > 0:
+            return True
+        elapsed = min(now - self._refilled_at, SECOND)
+        grown = settings.icmp_msgs_per_sec * elapsed // SECOND
+        if elapsed < SECOND // 50 or not grown:
+            return False
+        self._refilled_at = now
+        self._credit = min(self._credit + grown, settings.icmp_msgs_burst)
         return True
 
     def _peer_allows(self, peer: bytes, pause: int, now: int) -> bool:
@@ -173,7 +180,9 @@ class Icmp:
         if not is_any(address) and not self.network.is_local(address):
             raise from_errno(errno.EADDRNOTAVAIL)
         if identifier == 0:
-            identifier = next((n for n in range(1, 65536) if n not in self._endpoints), 0)
+            first = self.network.below(65535)
+            choice = (1 + (first + n) % 65535 for n in range(65535))
+            identifier = next((n for n in choice if n not in self._endpoints), 0)
         if not 0 < identifier < 65536 or identifier in self._endpoints:
             raise from_errno(errno.EADDRINUSE)
         endpoint = IcmpEndpoint(self, address, identifier)

@@ -52,6 +52,10 @@ class Network:
         """The knobs as they are now."""
         return DEFAULTS
 
+    def below(self, limit: int) -> int:
+        """A random number from 0 to ``limit`` - 1; where nothing is random, the middle one."""
+        return limit // 2
+
     def is_local(self, address: bytes) -> bool:
         """Whether the stack itself has this address (loopback counts)."""
         return False

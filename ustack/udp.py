@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Final
 
 from ustack.drops import Drop
+from ustack.entropy import Entropy
 from ustack.errors import from_errno
 from ustack.network import Network, Outgoing
 from ustack.sockopts import PMTUDISC_DONT, SocketOptions
@@ -187,7 +188,7 @@ class UdpTable:
         self.network = network
         self.counters = network.counters
         self._secret = secret
-        self._draws = 0
+        self._entropy = Entropy(secret[:64])
         self._connected: dict[bytes, list[UdpEndpoint]] = {}  # by the key of what arrives
         self._bound: dict[bytes, list[UdpEndpoint]] = {}  # by local address and port
         self._by_port: dict[int, list[UdpEndpoint]] = {}
@@ -284,7 +285,16 @@ class UdpTable:
                 found = self._bound.get(ANY + port)
                 if found is not None and is_v4(place) and found[-1].options.v6only:
                     found = [endpoint for endpoint in found if not endpoint.options.v6only]
-        return _choose(found, key) if found else None
+        return self._choose(found, key) if found else None
+
+    def _choose(self, found: list[UdpEndpoint], key: bytes) -> UdpEndpoint:
+        """Of several with one address: by the flow when they share the port as equals, else the latest.
+
+        SO_REUSEPORT of the first and of the latest stands for all: bind() asks it of both sides."""
+        if len(found) > 1 and found[0].options.reuseport and found[-1].options.reuseport:
+            digest = blake2b(key, digest_size=4, key=self._secret[:64]).digest()
+            return found[int.from_bytes(digest, "big") % len(found)]
+        return found[-1]
 
     def _all_takers(self, datagram: Datagram) -> list[UdpEndpoint]:
         """Everybody bound to the broadcast address or to any, and connected to nobody else."""
@@ -331,9 +341,7 @@ class UdpTable:
         """A free port of ip_local_port_range, from a keyed random place on; EADDRINUSE when all are taken."""
         low, high = self.network.settings().ip_local_port_range
         span = high - low + 1
-        self._draws += 1
-        draw = blake2b(self._draws.to_bytes(8, "big"), digest_size=4, key=self._secret[:64]).digest()
-        start = int.from_bytes(draw, "big") % span
+        start = self._entropy.below(span)
         for step in range(span):
             port = low + (start + step) % span
             if port not in self._by_port or not self._conflicts(address, port, options):
@@ -363,16 +371,6 @@ def _discard(places: dict[bytes, list[UdpEndpoint]], key: bytes, endpoint: UdpEn
         siblings.remove(endpoint)
         if not siblings:
             del places[key]
-
-
-def _choose(found: list[UdpEndpoint], key: bytes) -> UdpEndpoint:
-    """Of several with one address: by the flow when they share the port as equals, else the latest.
-
-    SO_REUSEPORT of the first and of the latest stands for all: bind() asks it of both sides."""
-    if len(found) > 1 and found[0].options.reuseport and found[-1].options.reuseport:
-        digest = blake2b(key, digest_size=4).digest()
-        return found[int.from_bytes(digest, "big") % len(found)]
-    return found[-1]
 
 
 def _overlap(one: bytes, options: SocketOptions, other: bytes, others_options: SocketOptions) -> bool:

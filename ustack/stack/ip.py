@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Final
 
 from ustack.drops import Drop
+from ustack.entropy import Entropy
 from ustack.errors import from_errno
 from ustack.icmp import Icmp
 from ustack.network import Network, Outgoing
@@ -62,6 +63,7 @@ class Ip(Network):
         self.paths = PathMtus()
         self.icmp = Icmp(self)
         self._secret = blake2b(env.isn.secret, person=b"ip").digest()
+        self._entropy = Entropy(self._secret)
         self._prefixes: dict[bytes, int] = {}  # own addresses, in the order added
         self._broadcasts: set[bytes] = {BROADCAST}
         self._v4 = Reassembly()
@@ -107,6 +109,9 @@ class Ip(Network):
             raise ValueError(f"an MTU of {mtu}: IPv4 needs {ipv4.MINIMUM_MTU}")
         self.mtu = mtu
         self.paths.version += 1
+
+    def below(self, limit: int) -> int:
+        return self._entropy.below(limit)
 
     def is_local(self, address: bytes) -> bool:
         return address in self._prefixes or is_loopback(address)

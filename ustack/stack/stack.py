@@ -286,14 +286,7 @@ class Stack:
     def bind_port(self, address: bytes, port: int, own: SocketOptions) -> Reservation:
         """bind(): reserve an address (ANY for all) and a port (0: a free one). Raises EADDRNOTAVAIL, EADDRINUSE."""
         self.check_local(address, own)
-        return self.ports.bind(address, port, own, self._port_range(own))
-
-    def _port_range(self, own: SocketOptions) -> tuple[int, int]:
-        low, high = self.env.settings.ip_local_port_range
-        if own.local_port_range:
-            low = max(low, own.local_port_range & 0xFFFF)
-            high = min(high, own.local_port_range >> 16 or 0xFFFF)
-        return low, max(low, high)
+        return self.ports.bind(address, port, own, self.tcp.port_range(own))
 
     def listen(
         self,

@@ -235,7 +235,7 @@ class TcpLayer:
             if not self._is_free(key, now):
                 raise from_errno(errno.EADDRNOTAVAIL)
         else:
-            key = self._ephemeral_key(address, peer, peer_port, now)
+            key = self._ephemeral_key(address, remote, own, now)
         recycled = self._time_wait(key, now)
         iss = self.env.isn.isn(key, now)
         if recycled is not None:
@@ -250,19 +250,27 @@ class TcpLayer:
         handshake.open_actively(connection, self.ip.mtu_to(peer, now), now)
         return connection
 
-    def _ephemeral_key(self, address: bytes, peer: bytes, peer_port: int, now: int) -> bytes:
-        low, high = self.env.settings.ip_local_port_range
-        first = self.ports.first_ephemeral(address, peer, peer_port, (low, high))
-        count = high - low + 1
+    def _ephemeral_key(self, address: bytes, remote: tuple[bytes, int], own: SocketOptions, now: int) -> bytes:
+        peer, peer_port = remote
+        step = 1 if own.local_port_range else 2
+        search = self.ports.search(address + peer, peer_port, self.port_range(own), step)
         head = peer + address + peer_port.to_bytes(2, "big")
-        for step in range(count):
-            port = low + (first - low + step) % count
+        while (port := search.next()) >= 0:
             if port in self.ports.bound:
                 continue
             key = head + port.to_bytes(2, "big")
             if self._is_free(key, now):
+                self.ports.found(search)
                 return key
         raise from_errno(errno.EADDRNOTAVAIL)
+
+    def port_range(self, own: SocketOptions) -> tuple[int, int]:
+        """The ports that may be chosen for a socket (ip_local_port_range, IP_LOCAL_PORT_RANGE)."""
+        low, high = self.env.settings.ip_local_port_range
+        if own.local_port_range:
+            low = max(low, own.local_port_range & 0xFFFF)
+            high = min(high, own.local_port_range >> 16 or 0xFFFF)
+        return low, max(low, high)
 
     def _is_free(self, key: bytes, now: int) -> bool:
         """No connection has the four-tuple, or one in TIME-WAIT lets go of it (tcp_tw_reuse)."""
