@@ -77,6 +77,7 @@ def take_too_big(tcb: Tcb, wire_seq: int, mtu: int, now: int) -> bool:
         _resend(tcb, now)
     elif tcb.state is State.SYN_SENT and tcb.fast_open is not None and tcb.fast_open.text_sent:
         tcb.agreed.announce(mss.own_mss(tcb.sender), tcb.agreed.rcv_wscale, tcb.agreed.ts_offset)
+        tcb.offer.advertised_mss = tcb.agreed.advertised_mss
         tcb.owed.add(OWE_SYN)  # the SYN alone; its text follows the answer
         resend_without_congestion(tcb, now)
     return True

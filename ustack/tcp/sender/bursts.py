@@ -70,7 +70,7 @@ def run_limit(sender: Sender) -> int:
 def natural_run(sender: Sender) -> int:
     """What the rate and the nearness of the peer ask for, whatever cwnd is."""
     if sender.ecn.cuts_runs():
-        return sender.snd_mss - sender.emitter.option_space()
+        return sender.snd_mss
     if sender.rtt.srtt == 0:
         return MAX_RUN
     size = (sender.pacer.rate or rate(sender)) >> 10
