@@ -10,6 +10,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet, Raw
 
+from tests.tcp.conftest import MakePeer
 from tests.tcp.peer import Peer
 from tests.tcp.world import OURS, THEIRS
 from ustack.native import Receiver
@@ -94,3 +95,61 @@ def test_a_syn_inside_a_connection_is_an_error(either: Peer, line: str, expected
     either.opens()
     assert counted(either, lambda: either.send(line)) == expected
     either.heard()
+
+
+# How connections end, in the MIB's words (RFC 4022); each row was seen on the kernel
+
+
+def _resets(peer: Peer) -> dict[str, int]:
+    names = ("TcpAttemptFails", "TcpEstabResets", "EmbryonicRsts", "TcpOutRsts")
+    return {name: peer.host.count(name) for name in names if peer.host.count(name)}
+
+
+def test_ends_of_an_open_connection_are_counted(make: MakePeer) -> None:
+    peer = make()
+    peer.opens()
+    peer.send("R 1")
+    assert _resets(peer) == {"TcpEstabResets": 1}
+
+    peer = make()
+    call = peer.opens()
+    peer.send("P. 1:11 ack 1")
+    call.close()  # with text unread
+    peer.heard()
+    assert _resets(peer) == {"TcpEstabResets": 1, "TcpOutRsts": 1}
+
+    peer = make()
+    peer.opens().abort()
+    peer.heard()
+    assert _resets(peer) == {"TcpEstabResets": 1, "TcpOutRsts": 1}
+
+    peer = make()
+    peer.opens().close()
+    peer.send("R 1")
+    peer.heard()
+    assert _resets(peer) == {}
+
+
+def test_ends_of_an_opening_connection_are_counted(make: MakePeer) -> None:
+    peer = make()
+    peer.host.connect(peer.port)
+    peer.expect("S 0")
+    peer.send("R. 0 ack 1")
+    assert _resets(peer) == {"TcpAttemptFails": 1}
+
+    peer = make()
+    peer.host.connect(peer.port).close()
+    peer.heard()
+    assert _resets(peer) == {}
+
+    peer = make()
+    peer.host.listen(80)
+    peer.send("S 0 <mss 1000>", "R 1")
+    peer.heard()
+    assert _resets(peer) == {"TcpAttemptFails": 1, "EmbryonicRsts": 1}
+
+    peer = make()
+    peer.host.listen(80)
+    peer.send("S 0 <mss 1000>", "S 1")
+    peer.heard()
+    assert _resets(peer) == {"TcpAttemptFails": 1, "EmbryonicRsts": 1, "TcpOutRsts": 1}
