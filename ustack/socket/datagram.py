@@ -96,16 +96,20 @@ class DatagramCore(Core):
 
     def send(self, data: memoryview, flags: int, limit: int | None) -> int:
         """send(2): to the connected peer. Raises EDESTADDRREQ."""
+        if len(data) > MAX_DATAGRAM:
+            raise failure(errno.EMSGSIZE)
+        if flags & MSG_OOB:
+            raise failure(errno.EOPNOTSUPP)
         if self.peer is None:
             raise failure(errno.EDESTADDRREQ)
         return self.send_to(data, flags, self.peer)
 
     def send_to(self, data: memoryview, flags: int, to: Address) -> int:
         """sendto(2). Never blocks: what the device cannot take is lost, as in a full queue of a kernel."""
-        if flags & MSG_OOB:
-            raise failure(errno.EOPNOTSUPP)
         if len(data) > MAX_DATAGRAM:
             raise failure(errno.EMSGSIZE)
+        if flags & MSG_OOB:
+            raise failure(errno.EOPNOTSUPP)
         if self.error:
             raise failure(self.take_error())
         if self.shut & SEND_SHUTDOWN:
@@ -163,13 +167,13 @@ class DatagramCore(Core):
 
     def receive(self, flags: int, limit: int | None) -> Received | None:
         """recvmsg(2): the next datagram, whole; None after shutdown. The caller cuts it and reports MSG_TRUNC."""
-        if flags & MSG_OOB:
-            raise failure(errno.EOPNOTSUPP)
-        if flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
+        if flags & MSG_ERRQUEUE:  # nothing is ever in it
+            raise failure(errno.EAGAIN)
+        if flags & MSG_DONTWAIT:
             limit = 0
         deadline = self.deadline(limit, self.rcvtimeo)
         while True:
-            found = None if flags & MSG_ERRQUEUE else self._next(bool(flags & MSG_PEEK))
+            found = self._next(bool(flags & MSG_PEEK))
             if found is not None:
                 return found
             code = self.take_error()

@@ -231,6 +231,8 @@ class StreamCore(TextCore):
             return OUT | HUP | (IN | RDHUP if self.shut & RCV_SHUTDOWN else 0)
         state = connection.state
         mask = ERR if self._pending_error() else 0
+        if connection.urgent_readable():
+            mask |= PRI
         if state is State.CLOSED:
             return mask | IN | OUT | RDHUP | HUP
         ended = self.shut & RCV_SHUTDOWN or connection.at_eof() or connection.received_fin()
@@ -240,13 +242,16 @@ class StreamCore(TextCore):
                 mask |= HUP
         if is_opening(connection):
             return mask | OUT if connection.waits_for_write() else mask
-        if connection.unread() >= self.options.rcvlowat:
+        if self._has_enough(connection):
             mask |= IN
         if self.shut & SEND_SHUTDOWN or connection.writable():
             mask |= OUT
-        if connection.urgent_readable():
-            mask |= PRI
         return mask
+
+    def _has_enough(self, connection: Connection) -> bool:
+        """SO_RCVLOWAT is reached. An urgent byte that is next is no text."""
+        passed = not self.options.oobinline and connection.at_mark()
+        return connection.unread() >= self.options.rcvlowat + int(passed)
 
     def shutdown(self, how: int) -> None:
         if not socket.SHUT_RD <= how <= socket.SHUT_RDWR:

@@ -47,8 +47,10 @@ class TextCore(Core):
             copied = self._copy(view, flags, copied)
             if copied >= (wanted or 1) or (not size and self._has_unread()) or self._is_read_out(copied, limit):
                 break
+            if copied and self._stops_at_mark(copied if flags & MSG_PEEK else 0):
+                break
             if flags & MSG_PEEK:
-                kept = copied
+                kept = self.unread()
             if not self.wait(functools.partial(self._has_news, kept), deadline):
                 if copied:
                     break
@@ -93,6 +95,10 @@ class TextCore(Core):
         if self.shut & RCV_SHUTDOWN:
             return True
         return connection is not None and (connection.at_eof() or connection.state is State.CLOSED)
+
+    def _stops_at_mark(self, ahead: int) -> bool:
+        """No call reads over the urgent mark."""
+        return self.connection is not None and self.connection.at_mark(ahead)
 
     def _has_unread(self) -> bool:
         return self.connection is not None and self.connection.unread() > 0

@@ -17,10 +17,12 @@ from ustack.socket.base import TO_READ, TO_WRITE, SocketBase
 from ustack.socket.core import Core
 from ustack.socket.datagram import DatagramCore
 from ustack.socket.stream import StreamCore
-from ustack.socket.text import MSG_FASTOPEN, MSG_TRUNC
+from ustack.socket.text import MSG_FASTOPEN, MSG_OOB, MSG_TRUNC
 from ustack.udp import Received
 
 SENDFILE_BLOCK: Final = 1 << 18
+MSG_CMSG_CLOEXEC: Final = 0x40000000
+"""Stays in the flags that recvmsg() tells."""
 
 
 class _Arrival:
@@ -154,21 +156,23 @@ class Transfer(SocketBase):
 
     def _receive(self, core: Core, view: memoryview, flags: int) -> _Arrival:
         """One recvmsg(2), with the socket's time-out."""
+        kept = flags & MSG_CMSG_CLOEXEC
         if isinstance(core, StreamCore):
-            return _Arrival(self._receive_text(core, view, flags), None, 0)
+            count = self._receive_text(core, view, flags)
+            return _Arrival(count, None, kept | (flags & MSG_OOB))
         assert isinstance(core, DatagramCore)
         if not self._timeout:
             found = core.receive(flags, self._timeout)
         else:
             found = self._patiently(core, lambda: core.receive(flags, 0), TO_READ)
         if found is None:
-            return _Arrival(0, None, 0)
+            return _Arrival(0, None, kept)
         count = min(len(found.data), len(view))
         view[:count] = found.data[:count]
-        cut = MSG_TRUNC if count < len(found.data) else 0
+        kept |= MSG_TRUNC if count < len(found.data) else 0
         if flags & MSG_TRUNC:
             count = len(found.data)
-        return _Arrival(count, present(core.family, found.source, found.source_port), cut, found)
+        return _Arrival(count, present(core.family, found.source, found.source_port), kept, found)
 
     # Sending
 

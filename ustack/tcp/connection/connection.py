@@ -154,6 +154,8 @@ class Connection(Tcb):
 
     def skip(self, size: int, now: int) -> int:
         """Pass over up to ``size`` bytes; how many."""
+        if self.receiver.rcv_up >= 0:
+            size = urgent.limit_read(self.receiver, size)
         count = self.receiver.receive_ring.skip(size)
         if count:
             self._after_read(count, now)
@@ -161,6 +163,8 @@ class Connection(Tcb):
 
     def peek(self, size: int) -> bytes:
         """Up to ``size`` bytes, left where they are."""
+        if self.receiver.rcv_up >= 0:
+            return urgent.peek(self.receiver, size)
         return self.receiver.receive_ring.peek(size)
 
     def _after_read(self, count: int, now: int) -> None:
@@ -188,9 +192,9 @@ class Connection(Tcb):
         """An urgent byte waits (POLLPRI)."""
         return urgent.is_readable(self.receiver)
 
-    def at_mark(self) -> bool:
-        """The next byte to be read is the urgent one (SIOCATMARK)."""
-        return urgent.at_mark(self.receiver)
+    def at_mark(self, ahead: int = 0) -> bool:
+        """The next byte to be read is the urgent one (SIOCATMARK); with ``ahead`` the one behind so many."""
+        return urgent.at_mark(self.receiver, ahead)
 
     def read_urgent(self, peek: bool = False) -> bytes:
         """The urgent byte (MSG_OOB). Raises EINVAL, EAGAIN as Linux."""

@@ -21,6 +21,9 @@ def take_urgent(receiver: Receiver, segment: Segment, seq: int) -> bool:
     mark = seq + pointer
     if mark < receiver.irs + 1 + receiver.receive_ring.start or mark <= receiver.rcv_up:
         return False
+    ring = receiver.receive_ring
+    if at_mark(receiver) and not receiver.options.oobinline and ring.readable() > 0:
+        ring.skip(1)  # the byte of an older mark that was next: nobody can read it any more (tcp_check_urg)
     receiver.rcv_up = mark
     receiver.oob = -1
     receiver.oob_read = False
@@ -35,21 +38,22 @@ def mark_offset(receiver: Receiver) -> int:
     return offset if offset >= receiver.receive_ring.start else -1
 
 
-def at_mark(receiver: Receiver) -> bool:
-    """The next byte to be read is the urgent one (SIOCATMARK)."""
-    return mark_offset(receiver) == receiver.receive_ring.start
+def at_mark(receiver: Receiver, ahead: int = 0) -> bool:
+    """The next byte to be read is the urgent one (SIOCATMARK); with ``ahead`` the one behind so many."""
+    return mark_offset(receiver) == receiver.receive_ring.start + ahead
 
 
 def is_readable(receiver: Receiver) -> bool:
     """An urgent byte waits for MSG_OOB."""
-    if receiver.rcv_up < 0 or receiver.oob_read or receiver.options.oobinline:
+    if mark_offset(receiver) < 0 or receiver.oob_read or receiver.options.oobinline:
         return False
     return receiver.oob >= 0 or 0 <= mark_offset(receiver) < receiver.receive_ring.end
 
 
 def read(receiver: Receiver, peek: bool) -> bytes:
-    """The urgent byte. Raises EINVAL when there is none or SO_OOBINLINE is set, EAGAIN while it is on its way."""
-    if receiver.rcv_up < 0 or receiver.oob_read or receiver.options.oobinline:
+    """The urgent byte. Raises EINVAL when there is none (it is lost when text behind it was read) or SO_OOBINLINE is
+    set, EAGAIN while it is on its way."""
+    if mark_offset(receiver) < 0 or receiver.oob_read or receiver.options.oobinline:
         raise from_errno(errno.EINVAL)
     if receiver.oob < 0:
         offset = mark_offset(receiver)
@@ -74,3 +78,13 @@ def limit_read(receiver: Receiver, wanted: int) -> int:
             receiver.oob = ring.peek(1)[0]
         ring.skip(1)
     return wanted
+
+
+def peek(receiver: Receiver, wanted: int) -> bytes:
+    """What a read of ``wanted`` bytes would take now, left where it is."""
+    ring = receiver.receive_ring
+    offset = mark_offset(receiver)
+    if offset > ring.start:
+        return ring.peek(min(wanted, offset - ring.start))
+    passed = offset == ring.start and not receiver.options.oobinline
+    return ring.peek(wanted, int(passed))
