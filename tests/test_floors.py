@@ -48,7 +48,7 @@ FLOORS: dict[str, int] = {
     "socket": 8,
     "aio": 8,
 }
-BESIDE = frozenset({"sim", "packetdrill", "lab", "cli", "iperf3"})
+BESIDE = frozenset({"sim", "packetdrill", "lab", "cli", "iperf3", "__main__"})
 """Tools beside the tower: they may use all of it, and each other; nothing in the tower knows them."""
 DOOR = ""
 """``ustack/__init__.py``: opens onto floor 8 and below."""

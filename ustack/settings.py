@@ -17,6 +17,29 @@ from typing import Any, Final
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
 
+_HIGHEST: Final = {
+    **dict.fromkeys(
+        (
+            "tcp_abort_on_overflow", "tcp_window_scaling", "tcp_sack", "tcp_dsack", "tcp_moderate_rcvbuf",
+            "tcp_retrans_collapse", "tcp_thin_linear_timeouts", "tcp_slow_start_after_idle", "tcp_tw_recycle",
+            "tcp_rfc1337", "tcp_stdurg", "tcp_autocorking", "icmp_echo_ignore_all",
+        ),
+        1,
+    ),
+    **dict.fromkeys(("tcp_timestamps", "tcp_syncookies", "tcp_frto", "tcp_tw_reuse"), 2),
+    **dict.fromkeys(("ip_no_pmtu_disc",), 3),
+    **dict.fromkeys(("tcp_early_retrans",), 4),
+    **dict.fromkeys(("tcp_ecn",), 5),
+    **dict.fromkeys(("tcp_syn_retries", "tcp_keepalive_probes"), 127),
+    **dict.fromkeys(("tcp_synack_retries", "tcp_retries1", "tcp_retries2", "tcp_orphan_retries"), 255),
+    "ip_default_ttl": 255,
+    **dict.fromkeys(("tcp_keepalive_time", "tcp_keepalive_intvl"), 32767),
+}  # fmt: skip
+"""The largest value that makes sense; of what is not here it is what 32 bits hold."""
+
+_LOWEST: Final = dict.fromkeys(("tcp_syn_retries", "ip_default_ttl", "tcp_init_cwnd", "tcp_rto_min_us", "somaxconn"), 1)
+"""The smallest value that makes sense, where that is not 0."""
+
 
 def parse_fastopen_keys(text: str) -> list[bytes]:
     """The value of tcp_fastopen_key: one key or two, between commas, each four hexadecimal words. Raises ValueError."""
@@ -33,7 +56,10 @@ def parse_fastopen_keys(text: str) -> list[bytes]:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Every knob, in Linux's own unit (seconds, milliseconds, bytes, counts: see each)."""
+    """Every knob, in Linux's own unit (seconds, milliseconds, bytes, counts: see each).
+
+    Raises ValueError for a value that no kernel would take, or that would mean nothing.
+    """
 
     # Opening
     tcp_syn_retries: int = 6
@@ -150,6 +176,8 @@ class Settings:
     ip6frag_time: int = 60
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check(field.name, field.default, getattr(self, field.name))
         if self.tcp_fastopen_key:
             parse_fastopen_keys(self.tcp_fastopen_key)
 
@@ -166,3 +194,21 @@ class Settings:
     def rto_max(self) -> int:
         """The largest retransmission timeout, ns."""
         return self.tcp_rto_max_ms * MILLISECOND
+
+
+def _check(name: str, default: object, value: object) -> None:
+    """Raises ValueError with a sentence for a wrong value."""
+    if isinstance(default, str):
+        if not isinstance(value, str) or (default and not value):
+            raise ValueError(f"{name} is a name, not {value!r}")
+        return
+    numbers = value if isinstance(default, tuple) and isinstance(value, tuple) else (value,)
+    wanted = len(default) if isinstance(default, tuple) else 1
+    if len(numbers) != wanted or not all(isinstance(number, int) for number in numbers):
+        raise ValueError(f"{name} is {wanted} whole number{'s' if wanted > 1 else ''}, not {value!r}")
+    low = 1 if wanted > 1 else _LOWEST.get(name, 0)
+    high = _HIGHEST.get(name, 0xFFFF if name == "ip_local_port_range" else 0xFFFF_FFFF)
+    if not all(low <= number <= high for number in numbers):
+        raise ValueError(f"{name} is between {low} and {high}, not {value!r}")
+    if list(numbers) != sorted(numbers):
+        raise ValueError(f"{name} must ascend, unlike {value!r}")

@@ -11,8 +11,9 @@ import threading
 
 import pytest
 
+from ustack.cli.command import main
+from ustack.cli.values import size
 from ustack.iperf3 import client, outcome, protocol
-from ustack.iperf3.command import main, size
 from ustack.iperf3.network import Network
 from ustack.iperf3.protocol import ProtocolError, State
 from ustack.iperf3.server import Server
@@ -105,6 +106,10 @@ def test_parameters_survive_the_wire():
     assert from_parameters(json.loads(json.dumps(test.parameters()))) == Parameters(
         seconds=0, parallel=5, reverse=True, congestion="cubic", nodelay=True, total=77, block=999, mss=1400
     )
+    blocks = Parameters(total=5 * 999, blocks=5, block=999)
+    assert from_parameters(json.loads(json.dumps(blocks.parameters()))) == Parameters(
+        seconds=0, total=5 * 999, blocks=5, block=999
+    )
 
 
 @pytest.mark.parametrize("wire", [b"", b"\x00", b"\x63", b"\xff", b"\x0b", b"\xfe" + bytes(8), b"\xfe\x00"])
@@ -131,7 +136,7 @@ def test_streams_are_numbered_as_iperf3_numbers_them():
 
 @pytest.mark.parametrize(("text", "value"), [("5", 5), ("128K", 131072), ("1M", MEGABYTE), ("0.5g", 1 << 29)])
 def test_sizes(text, value):
-    assert size(text) == value
+    assert size(1, 1 << 40)(text) == value
 
 
 def test_reports_in_words(server):
@@ -150,7 +155,7 @@ def test_reports_in_words(server):
 def test_nobody_there_is_a_message_and_status_1(capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        assert main(["-c", "127.0.0.1", "-p", str(taken.getsockname()[1]), "--kernel"]) == 1
+        assert main(["iperf3", "-c", "127.0.0.1", "-p", str(taken.getsockname()[1]), "--kernel"]) == 1
     assert "refused" in capsys.readouterr().err
 
 

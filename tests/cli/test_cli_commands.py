@@ -43,9 +43,10 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"usage: ustack {name}" in capsys.readouterr().out
 
 
-def test_as_a_module() -> None:
+@pytest.mark.parametrize("module", ["ustack", "ustack.cli"])
+def test_as_a_module(module: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "ustack.cli", "--version"], capture_output=True, text=True, check=True, cwd=Path.cwd()
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True, cwd=Path.cwd()
     )
     assert done.stdout.startswith("ustack ")
 
@@ -111,7 +112,7 @@ def test_an_address_twice() -> None:
 
 def test_a_folder_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "serve", "/nonexistent") == (
-        1,
+        2,
         "ustack: /nonexistent is no folder. Name the folder whose files are to be served.\n",
     )
 
@@ -151,12 +152,4 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 def test_ladder_of_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     status, error = said(capsys, "ladder", str(tmp_path / "no.pcap"))
-    assert (status, error) == (1, f"ustack: {tmp_path}/no.pcap: No such file or directory.\n")
-
-
-@pytest.mark.parametrize("arguments", [("-s", "70000"), ("-c", "-1")])
-def test_ping_refuses(capsys: pytest.CaptureFixture[str], arguments: tuple[str, str]) -> None:
-    status, error = said(capsys, "ping", "198.18.0.1", *arguments)
-    assert status == 2
-    assert error.startswith("ustack: -")
-    assert error.count("\n") == 1
+    assert (status, error) == (2, f"ustack: {tmp_path}/no.pcap: No such file or directory.\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ustack.cli.complaint import Complaint, about_file
+from ustack.cli.values import shown
 
 _MAGICS = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}
 _LITTLE = tuple(struct.pack("<I", magic) for magic in _MAGICS)
@@ -24,6 +25,8 @@ def read_capture(path: str) -> Iterator[tuple[int, bytes]]:
         file = Path(path).open("rb")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise about_file(path, error) from None
+    except ValueError:
+        raise Complaint(f"{shown(path)} is no name of a file.", 2) from None
     with file:
         yield from _packets(path, file)
 
@@ -35,13 +38,14 @@ def _packets(path: str, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     )
     if not order:
         raise Complaint(
-            f"{path} is no capture that ustack reads: it takes classic pcap "
-            "(ustack serve --pcap, tcpdump -w; for pcapng: tshark -F nsecpcap -r FILE -w OTHER)."
+            f"{shown(path)} is no capture that ustack reads: it takes classic pcap "
+            "(ustack serve --pcap, tcpdump -w; for pcapng: tshark -F nsecpcap -r FILE -w OTHER).",
+            2,
         )
     unit = _MAGICS[struct.unpack(order + "I", head[:4])[0]]
     link = struct.unpack(order + "I", head[20:24])[0] & 0xFFFF
     if link not in (*_RAW, _ETHERNET, *_LOOPBACK, *_COOKED):
-        raise Complaint(f"{path} holds frames of a kind (link type {link}) that ustack does not read.")
+        raise Complaint(f"{path} holds frames of a kind (link type {link}) that ustack does not read.", 2)
     while len(record := file.read(16)) == 16:
         seconds, fraction, kept, _ = struct.unpack(order + "IIII", record)
         packet = _ip(link, file.read(kept))

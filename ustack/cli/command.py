@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Protocol
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn, Protocol
 
 from ustack.cli import get, ladder_command, ping, serve
 from ustack.cli.complaint import Complaint
+from ustack.cli.scribe import is_stuck
 from ustack.cli.version import version_text
 from ustack.iperf3 import command as iperf3
 from ustack.packetdrill import command as packetdrill
@@ -43,9 +47,16 @@ To play safely, do it in a network namespace of your own, where nothing can go w
 """
 
 
-def parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Refuses a command line in one sentence, where argparse shows the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message.rstrip('.')}. {self.prog} --help says more.\n")
+
+
+def parser() -> Parser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="ustack",
         description="A TCP/IP stack in user space: Python decides, C moves bytes.",
         epilog=EPILOG,
@@ -58,18 +69,59 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+class Ended(KeyboardInterrupt):
+    """A signal asks the command to end: as Ctrl-C does, so whoever has a summary prints it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP raise Ended in the main thread: also where a script's shell has switched SIGINT off,
+    as it does for what runs in the background. SIGHUP stays as nohup wants it."""
+
+    def end(number: int, frame: object) -> None:
+        raise Ended(number)
+
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
     options = parser().parse_args(arguments)
+    status = 0
     try:
-        status = COMMANDS[options.command].run(options)
-        sys.stdout.flush()
-        return status
+        with ended_by_signals():
+            status = COMMANDS[options.command].run(options)
+            sys.stdout.flush()
     except Complaint as complaint:
-        print(f"ustack: {complaint}", file=sys.stderr)
-        return complaint.status
+        status = complaint.status
+        _say(f"ustack: {complaint}")
+    except Ended as ended:
+        status = ended.status
     except KeyboardInterrupt:
-        return INTERRUPTED
+        status = INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe (head, less) has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        status = 1
+        _say(f"ustack: {error.filename + ': ' if error.filename else ''}{error.strerror or error}.")
+    if is_stuck():  # a thread hangs in a write to a pipe that nobody reads: it would hang the interpreter's end, too
+        os._exit(status)
+    return status
+
+
+def _say(sentence: str) -> None:
+    with contextlib.suppress(OSError):
+        print(sentence, file=sys.stderr, flush=True)

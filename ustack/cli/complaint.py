@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 
+from ustack.cli.values import shown
+
 
 class Complaint(Exception):  # noqa: N818 (it is what the user reads, not a fault of the program)
     """Ends a command: ``str()`` is the sentence that the user reads."""
@@ -47,7 +49,7 @@ def about_tun(name: str, error: OSError) -> Complaint:
 
 def about_file(path: str, error: OSError) -> Complaint:
     """Why a file or folder could not be used."""
-    return Complaint(f"{path}: {error.strerror or error}.")
+    return Complaint(f"{shown(path, 200)}: {error.strerror or error}.", 2)
 
 
 def _command() -> str:

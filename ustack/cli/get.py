@@ -25,9 +25,10 @@ from rich.progress import (
 
 from ustack.cli.complaint import Complaint, about_file
 from ustack.cli.hosts import open_host
-from ustack.cli.network import add_network_arguments, wanted_addresses
+from ustack.cli.network import add_network_arguments, check_kernel, resolve, wanted_addresses
 from ustack.cli.text import host_text, rate_text, size_text, time_text
-from ustack.device.link import Interface, kernel_side
+from ustack.cli.values import shown
+from ustack.cli.values import time as seconds
 
 SUMMARY = "fetch a URL from the kernel's side of a TUN device, with ustack's TCP, IP and ICMP"
 PIECE = 1 << 20
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("url", metavar="URL", help="http://198.18.0.1/file (the kernel's side)")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to store it (- is standard output)")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="without a byte (60)")
+    parser.add_argument("--timeout", type=seconds(0.001), default=60.0, metavar="SECONDS", help="without a byte (60)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no closing line")
     parser.add_argument("--kernel", action="store_true", help="the kernel's sockets instead of ustack's, to compare")
     add_network_arguments(parser)
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Fetches; 0 when the server answered 2xx and every byte is here."""
     _check_url(options.url)
+    check_kernel(options)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if options.kernel:
         return _fetch(options, console, lambda host, port: socket.create_connection((host, port), options.timeout))
@@ -67,35 +69,14 @@ def run(options: argparse.Namespace) -> int:
         return _fetch(options, console, connect)
 
 
-def resolve(host: str, port: int, addresses: list[Interface]) -> tuple[int, tuple[str, int]]:
-    """Family and numeric address of a host that one of our addresses can talk to."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:
-        raise Complaint(
-            f"the name {host} has no address here. Write the address of the kernel's side: "
-            f"http://{_bracketed(str(kernel_side(addresses)[0].ip))}/"
-        ) from None
-    ours = {socket.AF_INET if interface.version == 4 else socket.AF_INET6 for interface in addresses}
-    for family, _, _, _, target in found:
-        if family in ours:
-            return int(family), (str(target[0]), port)
-    raise Complaint(f"{host} has addresses of an IP version only that ustack has no --address of.")
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 def _check_url(url: str) -> urllib.parse.SplitResult:
-    parts = urllib.parse.urlsplit(url)
     try:
-        sound = parts.scheme == "http" and bool(parts.hostname) and (parts.port or 80) > 0
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme == "http" and parts.hostname and (parts.port is None or parts.port > 0) and url.isprintable():
+            return parts
     except ValueError:
-        sound = False
-    if not sound:
-        raise Complaint(f"{url} is no URL that ustack fetches; write it like http://198.18.0.1/file.", 2)
-    return parts
+        pass
+    raise Complaint(f"{shown(url)} is no URL that ustack fetches; write it like http://198.18.0.1/file.", 2)
 
 
 class _Connection(http.client.HTTPConnection):
@@ -139,8 +120,9 @@ def _one_request(
     if not 200 <= response.status < 300:
         raise Complaint(f"{parts.geturl()}: the server answered {response.status} {response.reason}.")
     name = options.output or Path(urllib.parse.unquote(parts.path)).name or "index.html"
+    total = response.length
     with _output(name) as file, _progress(options, console, name, response.length) as advance:
-        moved = _copy(response, file, advance)
+        moved = _copy(response, file, advance, lambda moved: _say_ended(options, console, name, moved, total))
     if response.length:  # http.client counts down what it was promised
         raise Complaint(f"{parts.geturl()}: the connection ended {size_text(response.length)} too early.")
     if not options.quiet:
@@ -152,13 +134,28 @@ def _one_request(
     return ""
 
 
-def _copy(response: http.client.HTTPResponse, file: BinaryIO, advance: Callable[[int], None]) -> int:
+def _copy(
+    response: http.client.HTTPResponse,
+    file: BinaryIO,
+    advance: Callable[[int], None],
+    ended: Callable[[int], None],
+) -> int:
     moved = 0
-    while piece := response.read1(PIECE):
-        file.write(piece)
-        moved += len(piece)
-        advance(len(piece))
+    try:
+        while piece := response.read1(PIECE):
+            file.write(piece)
+            moved += len(piece)
+            advance(len(piece))
+    except KeyboardInterrupt:
+        ended(moved)
+        raise
     return moved
+
+
+def _say_ended(options: argparse.Namespace, console: Console, name: str, moved: int, total: int | None) -> None:
+    if not options.quiet:
+        whole = f" of {size_text(total)}" if total is not None else ""
+        console.print(f"{'' if name == '-' else name + ': '}{size_text(moved)}{whole}, then ended", markup=False)
 
 
 @contextlib.contextmanager

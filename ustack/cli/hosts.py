@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO
 
 from rich.console import Console
 
@@ -14,6 +16,7 @@ import ustack
 from ustack.cli.complaint import Complaint, about_file, about_tun
 from ustack.cli.ladder import LadderDevice, Watcher, show
 from ustack.cli.lifelines import Lifeline
+from ustack.cli.scribe import Scribe
 from ustack.cli.text import host_text
 from ustack.device.base import Device
 from ustack.device.impair import ImpairedDevice
@@ -21,6 +24,7 @@ from ustack.device.link import Interface, configure
 from ustack.device.pcap import PcapDevice
 from ustack.device.trace import TraceDevice
 from ustack.device.tun import TunDevice
+from ustack.drops import Drop
 from ustack.settings import Settings
 from ustack.socket.host import Host
 from ustack.wire.address import format_address
@@ -33,14 +37,19 @@ RECEIVE_BUFFER = (4096, 16 << 20, 16 << 20)
 window. The window (half of it) stays below what QUEUE_LENGTH packets hold, so that the device loses none. Memory is
 taken only for what waits to be read."""
 
+_MOST_REASONS = 5
+"""Names of refusals that a summary lists."""
+
 
 class Opened:
     """A stack on its device, with what a command tells about it."""
 
-    def __init__(self, host: Host, name: str, addresses: list[Interface]) -> None:
+    def __init__(self, host: Host, name: str, addresses: list[Interface], out: Scribe) -> None:
         self.host = host
         self.name = name
         self.addresses = addresses
+        self.out = out
+        """Writes where the console does, and holds nobody up."""
 
     def traffic(self) -> str:
         """The segments that passed, in a few words."""
@@ -48,8 +57,7 @@ class Opened:
         words = (
             f"{counters['TcpInSegs']} segments in, {counters['TcpOutSegs']} out, {counters['TcpRetransSegs']} resent"
         )
-        drops = sum(counters.drops.values())
-        return words + (f", {drops} refused" if drops else "")
+        return words + refusals(counters.drops)
 
     def status(self) -> str:
         """How many connections there are, and each of them."""
@@ -65,6 +73,18 @@ class Opened:
         return "\n".join(lines)
 
 
+def refusals(drops: Mapping[Drop, int]) -> str:
+    """``, 526 refused (500 OLD_SEQUENCE, 26 PAWS)``: the names are those of drops.py. "" when nothing was."""
+    if not drops:
+        return ""
+    named = sorted(drops.items(), key=lambda drop: (-drop[1], drop[0].name))
+    words = [f"{count} {reason.name}" for reason, count in named[:_MOST_REASONS]]
+    rest = sum(count for _, count in named[_MOST_REASONS:])
+    if rest:
+        words.append(f"{rest} for other reasons")
+    return f", {sum(drops.values())} refused ({', '.join(words)})"
+
+
 @contextlib.contextmanager
 def open_host(options: argparse.Namespace, addresses: list[Interface], console: Console) -> Iterator[Opened]:
     """A host as the network options want it. Raises Complaint; closes everything at the end."""
@@ -74,44 +94,76 @@ def open_host(options: argparse.Namespace, addresses: list[Interface], console: 
         raise Complaint(f"{error}.", 2) from None
     except OSError as error:
         raise about_tun(options.tun, error) from None
+    scribes = (Scribe(_writer(console.file)), Scribe(_writer(sys.stderr)))
     try:
         configure(tun.name, addresses, options.mtu)
-        device = _wrapped(options, tun, addresses, console)
+        device = _wrapped(options, tun, addresses, console, scribes)
+        settings = Settings().replace(**{"tcp_rmem": RECEIVE_BUFFER, **dict(options.sysctl)})
+        host = ustack.open_device(device, *map(str, addresses), settings=settings)
     except OSError as error:
         tun.close()
         raise about_tun(options.tun, error) from None
     except BaseException:
         tun.close()
         raise
-    settings = Settings().replace(**{"tcp_rmem": RECEIVE_BUFFER, **dict(options.sysctl)})
-    host = ustack.open_device(device, *map(str, addresses), settings=settings)
-    with host:
-        yield Opened(host, tun.name, addresses)
+    try:
+        with host:
+            yield Opened(host, tun.name, addresses, scribes[0])
+    finally:
+        if isinstance(device, PcapDevice) and device.lost:
+            scribes[1].put(f"ustack: {options.pcap} lacks {device.lost} packets: its reader was too slow.")
+        for scribe in scribes:
+            scribe.close()
 
 
-def _wrapped(options: argparse.Namespace, tun: Device, addresses: list[Interface], console: Console) -> Device:
+def _writer(file: IO[str]) -> Callable[[str], None]:
+    def write(text: str) -> None:
+        file.write(text + "\n")
+        file.flush()
+
+    return write
+
+
+def _wrapped(
+    options: argparse.Namespace,
+    tun: Device,
+    addresses: list[Interface],
+    console: Console,
+    scribes: tuple[Scribe, Scribe],
+) -> Device:
     """The link's faults are next to the wire; who looks on sees what the stack sees."""
+
+    def complain(sentence: str) -> None:
+        scribes[1].put(f"ustack: {sentence}")
+
     device = tun
     if options.impair is not None:
         device = ImpairedDevice(device, options.impair)
-    if options.pcap:
-        try:
-            device = PcapDevice(device, options.pcap, time.time_ns() - time.monotonic_ns())
-        except OSError as error:
-            raise about_file(options.pcap, error) from None
     if options.trace:
-        device = TraceDevice(device, lambda line: print(line, file=sys.stderr, flush=True), time.monotonic_ns())
+        device = TraceDevice(device, scribes[1].put, time.monotonic_ns(), complain)
     if options.ladder:
         ours = {str(interface.ip) for interface in addresses}
 
         def finished(line: Lifeline) -> None:
             ends = [("ustack" if _host(end.name) in ours else "kernel") for end in (line.left, line.right)]
-            console.print()
-            show(console, line, left=ends[0], right=ends[1])
-            console.print()
+            with console.capture() as captured:
+                console.print()
+                show(console, line, left=ends[0], right=ends[1])
+            scribes[0].put(captured.get())
 
-        device = LadderDevice(device, Watcher(finished))
+        device = LadderDevice(device, Watcher(finished), complain)
+    if options.pcap:
+        try:
+            device = PcapDevice(device, options.pcap, time.time_ns() - time.monotonic_ns(), complain)
+        except OSError as error:
+            raise _about_capture(options.pcap, error) from None
     return device
+
+
+def _about_capture(path: str, error: OSError) -> Complaint:
+    if error.errno == errno.ENXIO:
+        return Complaint(f"{path} is a pipe that nobody reads yet: start its reader first.")
+    return about_file(path, error)
 
 
 def _host(endpoint: str) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ustack.cli.lifelines import Lifeline, Lifelines, Row
 from ustack.cli.text import size_text
-from ustack.device.base import Device, WrappedDevice
+from ustack.device.base import Device, ObservingDevice
 from ustack.tcp.state import State
 from ustack.wire.frame import Segment
 from ustack.wire.parse import parse_packet
@@ -122,19 +122,12 @@ class Watcher:
                 self._finished(line)
 
 
-class LadderDevice(WrappedDevice):
+class LadderDevice(ObservingDevice):
     """Wraps a device and shows each TCP connection to a watcher. It looks at every packet: not for speed."""
 
-    def __init__(self, inner: Device, watcher: Watcher) -> None:
-        super().__init__(inner)
+    def __init__(self, inner: Device, watcher: Watcher, complain: Callable[[str], object] | None = None) -> None:
+        super().__init__(inner, "the ladder", complain)
         self._watcher = watcher
 
-    def read_packets(self, now: int) -> list[bytes]:
-        packets = self.inner.read_packets(now)
+    def observe(self, packets: Sequence[bytes], now: int, incoming: bool) -> None:
         self._watcher.see(packets, now)
-        return packets
-
-    def write_packets(self, packets: Sequence[bytes], now: int) -> int:
-        written = self.inner.write_packets(packets, now)
-        self._watcher.see(packets[:written], now)
-        return written

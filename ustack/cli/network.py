@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import ipaddress
+import os
 import re
 import socket
 from typing import Any
 
 from ustack.cli.complaint import Complaint
+from ustack.cli.values import shown, whole
+from ustack.congestion import ALGORITHMS
 from ustack.device.impairment import Impairment, parse_impairment
-from ustack.device.link import Interface
+from ustack.device.link import Interface, kernel_side
+from ustack.device.tun import IFNAMSIZ
 from ustack.settings import Settings
+from ustack.wire.ipv6 import MINIMUM_MTU
 
 DEFAULT_TUN = "ustack0"
 DEFAULT_ADDRESSES = ("198.18.0.2/24", "fd00::2/64")
@@ -22,7 +27,9 @@ DEFAULT_ADDRESSES = ("198.18.0.2/24", "fd00::2/64")
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every command that brings a stack up on a TUN device."""
     group = parser.add_argument_group("network")
-    group.add_argument("--tun", default=DEFAULT_TUN, metavar="NAME", help=f"name of the device ({DEFAULT_TUN})")
+    group.add_argument(
+        "--tun", default=DEFAULT_TUN, type=device_name, metavar="NAME", help=f"name of the device ({DEFAULT_TUN})"
+    )
     group.add_argument(
         "--address", action="append", default=[], type=address, metavar="A/BITS",
         help=f"ustack's address, repeatable ({' '.join(DEFAULT_ADDRESSES)}); the kernel's side gets the subnet's first",
@@ -46,7 +53,11 @@ def address(text: str) -> Interface:
     try:
         found = ipaddress.ip_interface(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no address; write it like 198.18.0.2/24 or fd00::2/64") from None
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is no address; write it like 198.18.0.2/24 or fd00::2/64"
+        ) from None
+    if found.version == 6 and found.ip.ipv4_mapped is not None:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is IPv4 in disguise; write {found.ip.ipv4_mapped}/24")
     bits = found.max_prefixlen
     example = "198.18.0.2/24" if found.version == 4 else "fd00::2/64"
     if found.network.prefixlen == bits:
@@ -64,9 +75,14 @@ def address(text: str) -> Interface:
 
 def mtu(text: str) -> int:
     """Bytes; at least what IPv6 needs (RFC 8200 section 5)."""
-    if not text.isdecimal() or not 1280 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no MTU; it is between 1280 and 65535")
-    return int(text)
+    return whole(MINIMUM_MTU, 65535, "MTU")(text)
+
+
+def device_name(text: str) -> str:
+    """A name that Linux takes for an interface (dev_valid_name)."""
+    if not 0 < len(os.fsencode(text)) < IFNAMSIZ or text in (".", "..") or re.search(r"[/:\s\0%]", text):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no name for a device; it has 1 to {IFNAMSIZ - 1} letters")
+    return text
 
 
 def impairment(text: str) -> Impairment:
@@ -81,19 +97,55 @@ def sysctl(text: str) -> tuple[str, Any]:
     """``name=value`` with the name of a field of Settings, ``net.ipv4.`` in front or not."""
     name, equals, value = text.partition("=")
     name = name.strip().removeprefix("net.ipv4.").removeprefix("net.core.")
-    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Settings)}
     if name not in defaults or not equals:
-        raise argparse.ArgumentTypeError(f"{text}: no such knob; write NAME=VALUE, like tcp_sack=0")
+        raise argparse.ArgumentTypeError(f"{shown(text)}: no such knob; write NAME=VALUE, like tcp_sack=0")
     default = defaults[name]
+    wanted: Any
     words = re.split(r"[\s,]+", value.strip())
     try:
         if isinstance(default, tuple):
             if len(words) != len(default):
                 raise ValueError
-            return name, tuple(int(word) for word in words)
-        return name, int(value) if isinstance(default, int) else value.strip()
+            wanted = tuple(int(word) for word in words)
+        else:
+            wanted = int(value) if isinstance(default, int) else value.strip()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: the value is of another kind, like {default!r}") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)}: the value is of another kind, like {default!r}") from None
+    try:
+        Settings().replace(**{name: wanted})
+        if name == "tcp_congestion_control" and wanted not in ALGORITHMS:
+            raise ValueError(f"there is no such congestion control; there are {', '.join(sorted(ALGORITHMS))}")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{shown(text)}: {error}") from None
+    return name, wanted
+
+
+def resolve(host: str, port: int, addresses: list[Interface]) -> tuple[int, tuple[str, int]]:
+    """Family and numeric address of ``host``, a name or an address, that one of our addresses can talk to.
+
+    Names are asked of the machine's resolver. Raises Complaint.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        example = kernel_side(addresses)
+        instead = f"; write an address, like {example[0].ip}" if example else ""
+        raise Complaint(f"the name {shown(host)} has no address here{instead}.", 2) from None
+    ours = {socket.AF_INET if interface.version == 4 else socket.AF_INET6 for interface in addresses}
+    for family, _, _, _, target in found:
+        if family in ours:
+            return int(family), (str(target[0]).partition("%")[0], port)
+    version = 4 if found[0][0] == socket.AF_INET else 6
+    raise Complaint(f"{shown(host)} has an address of IPv{version} only, and ustack has no --address of that kind.", 2)
+
+
+def check_kernel(options: argparse.Namespace) -> None:
+    """``--kernel`` brings no stack up. Raises Complaint when something was said about one."""
+    if options.kernel:
+        for name in ("address", "pcap", "impair", "trace", "ladder", "sysctl"):
+            if getattr(options, name):
+                raise Complaint(f"--{name} is about ustack, which --kernel leaves out: drop one of them.", 2)
 
 
 def wanted_addresses(options: argparse.Namespace) -> list[Interface]:

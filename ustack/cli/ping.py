@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from ustack.cli.complaint import Complaint
-from ustack.cli.get import resolve
 from ustack.cli.hosts import Opened, open_host
-from ustack.cli.network import add_network_arguments, wanted_addresses
+from ustack.cli.network import add_network_arguments, resolve, wanted_addresses
+from ustack.cli.values import time as seconds
+from ustack.cli.values import whole
 from ustack.icmp import EchoReply, IcmpEndpoint
 from ustack.wire.address import format_address, parse_address
 
@@ -25,19 +25,23 @@ MOST_BYTES = 65_507
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command, with ping's letters."""
     parser.add_argument("destination", metavar="ADDRESS", help="198.18.0.1, fd00::1: the kernel's side")
-    parser.add_argument("-c", "--count", type=int, default=4, help="how many requests (4); 0: until Ctrl-C")
-    parser.add_argument("-i", "--interval", type=float, default=1.0, metavar="SECONDS", help="between requests (1)")
-    parser.add_argument("-s", "--size", type=int, default=56, metavar="BYTES", help="of the data (56)")
-    parser.add_argument("-W", "--wait", type=float, default=2.0, metavar="SECONDS", help="for the last reply (2)")
+    parser.add_argument(
+        "-c", "--count", type=whole(0, 1 << 53, "count"), default=4, help="how many requests (4); 0: until Ctrl-C"
+    )
+    parser.add_argument(
+        "-i", "--interval", type=seconds(0.0), default=1.0, metavar="SECONDS", help="between requests (1)"
+    )
+    parser.add_argument(
+        "-s", "--size", type=whole(0, MOST_BYTES, "size"), default=56, metavar="BYTES", help="of the data (56)"
+    )
+    parser.add_argument(
+        "-W", "--wait", type=seconds(0.0), default=2.0, metavar="SECONDS", help="for the last reply (2)"
+    )
     add_network_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """0 when at least one reply came, as ping does."""
-    if not 0 <= options.size <= MOST_BYTES:
-        raise Complaint(f"-s {options.size}: an echo request carries 0 to {MOST_BYTES} bytes.", 2)
-    if options.count < 0 or not options.interval >= 0.0 or not options.wait >= 0.0:
-        raise Complaint("-c, -i and -W must not be negative.", 2)
     addresses = wanted_addresses(options)
     _, (target, _) = resolve(options.destination, 0, addresses)
     console = Console(highlight=False, soft_wrap=True)

@@ -8,7 +8,6 @@ import os
 import shlex
 import signal
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from ustack.cli.hosts import Opened, open_host
 from ustack.cli.httpd.server import FileServer
 from ustack.cli.network import add_network_arguments, wanted_addresses
 from ustack.cli.text import host_text, time_text
+from ustack.cli.values import port, shown
 from ustack.cli.version import version_text
 from ustack.device.link import Interface, kernel_side
 
@@ -40,18 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network_arguments(parser)
 
 
-def port(text: str) -> int:
-    """A TCP port to listen on."""
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port; it is between 1 and 65535")
-    return int(text)
-
-
 def run(options: argparse.Namespace) -> int:
     """Serves until SIGINT, SIGTERM or SIGHUP; then ends at once, with status 0. SIGUSR1: says what is going on."""
     directory = Path(options.directory)
-    if not directory.is_dir():
-        raise Complaint(f"{directory} is no folder. Name the folder whose files are to be served.")
+    try:
+        is_folder = directory.is_dir()
+    except (OSError, ValueError):
+        is_folder = False
+    if not is_folder:
+        raise Complaint(f"{shown(options.directory)} is no folder. Name the folder whose files are to be served.", 2)
     console = Console(highlight=False, soft_wrap=True)
     addresses = wanted_addresses(options)
     old_mask = signal.pthread_sigmask(
@@ -79,8 +76,7 @@ def _serve(options: argparse.Namespace, opened: Opened, directory: Path, console
     def log(line: str) -> None:
         requests[0] += 1
         if not options.quiet:
-            sys.stdout.write(f"{time.strftime('%H:%M:%S')} {line}\n")
-            sys.stdout.flush()
+            opened.out.put(f"{time.strftime('%H:%M:%S')} {line}")
 
     server = FileServer(listener, directory, log, read_only=options.read_only)
     failure: list[BaseException] = []
@@ -97,12 +93,14 @@ def _serve(options: argparse.Namespace, opened: Opened, directory: Path, console
     assert threading.current_thread() is main, "signals come to the main thread"
     _say_what_next(options, opened, directory, console)
     while signal.sigwait(_ENDING | {signal.SIGUSR1}) is signal.SIGUSR1:
-        console.print(opened.status(), markup=False)
+        opened.out.put(opened.status())
     server.stop()
     host.close()
+    opened.out.put(
+        f"\nended after {time_text(time.monotonic_ns() - begun)}: {requests[0]} requests; {opened.traffic()}"
+    )
     if failure:
-        raise failure[0]
-    console.print(f"\nended after {time_text(time.monotonic_ns() - begun)}: {requests[0]} requests; {opened.traffic()}")
+        raise failure[0] if not isinstance(failure[0], OSError) else Complaint(f"{failure[0].strerror}.")
 
 
 def _say_what_next(options: argparse.Namespace, opened: Opened, directory: Path, console: Console) -> None:

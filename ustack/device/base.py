@@ -8,7 +8,9 @@ call ``packetwise()`` on what they wrap, so that they see what a wire would carr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Sequence
 
 from ustack import native
 from ustack.wire.frame import Frame, RawTransmit, Transmit
@@ -112,3 +114,50 @@ class WrappedDevice(Device):
 
     def forked(self) -> None:
         self.inner.forked()
+
+
+class ObservingDevice(WrappedDevice):
+    """Looks at the packets that pass, and never stands in their way.
+
+    Whatever goes wrong in :meth:`observe` ends the observation for good: ``complain`` is told once, and the packets
+    pass on unseen.
+    """
+
+    def __init__(self, inner: Device, what: str, complain: Callable[[str], object] | None = None) -> None:
+        super().__init__(inner)
+        self._what = what
+        self._complain = complain or _warn
+        self.has_failed = False
+
+    def observe(self, packets: Sequence[bytes], now: int, incoming: bool) -> None:
+        """Packets that the inner device has carried."""
+        raise NotImplementedError
+
+    def _show(self, packets: Sequence[bytes], now: int, incoming: bool) -> None:
+        if packets and not self.has_failed:
+            try:
+                self.observe(packets, now, incoming)
+            except Exception as error:
+                self.give_up(error)
+
+    def give_up(self, error: Exception) -> None:
+        """No more is observed."""
+        if not self.has_failed:
+            self.has_failed = True
+            why = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
+            with contextlib.suppress(Exception):
+                self._complain(f"{self._what} has ended: {why}. The traffic goes on.")
+
+    def read_packets(self, now: int) -> list[bytes]:
+        packets = self.inner.read_packets(now)
+        self._show(packets, now, True)
+        return packets
+
+    def write_packets(self, packets: Sequence[bytes], now: int) -> int:
+        written = self.inner.write_packets(packets, now)
+        self._show(packets[:written], now, False)
+        return written
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, RuntimeWarning, stacklevel=2)

@@ -70,6 +70,9 @@ class Impairment:
 PERFECT = Impairment()
 
 
+_DIGITS = 18
+
+
 def parse_impairment(text: str) -> Impairment:
     """An Impairment from words such as ``loss=3%,delay=20ms,rate=10Mbit,burst=1%/30%,seed=7``.
 
@@ -93,13 +96,15 @@ def _value(kind: str, name: str, text: str) -> object:
     if kind == "share":
         return _share(name, text)
     if kind == "count":
-        if not text.isdecimal():
-            raise ValueError(f"{name}={text} is no whole number")
+        if not text.isdecimal() or len(text) > _DIGITS:
+            raise ValueError(f"{name}={text[:20]} is no whole number of at most {_DIGITS} digits")
         return int(text)
     units, example = (_TIMES, "20ms") if kind == "time" else (_RATES, "10Mbit")
     match = _NUMBER.match(text)
     if not match or match[2].lower() not in units:
         raise ValueError(f"{name}={text}: write a number with one of {', '.join(units)}, as in {name}={example}")
+    if len(match[1]) > _DIGITS:
+        raise ValueError(f"{name}={text[:20]}... is too much")
     return round(float(match[1]) * units[match[2].lower()])
 
 

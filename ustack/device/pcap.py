@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from ustack.device.base import Device, WrappedDevice
+from ustack.device.base import Device, ObservingDevice
 
 MAGIC_NANOSECONDS = 0xA1B23C4D
 LINKTYPE_RAW = 101
@@ -24,20 +24,32 @@ class PcapWriter:
     """Writes packets to ``target``: a path, or a binary file that stays the caller's to close.
 
     ``epoch`` is the wall-clock time, in ns since 1970, at which ``now`` was 0. Of each packet ``snaplen`` bytes
-    are kept.
+    are kept. A pipe whose reader is slow is never waited for: packets that find it full are left out, and ``lost``
+    counts them.
     """
 
     def __init__(self, target: str | os.PathLike[str] | BinaryIO, epoch: int = 0, snaplen: int = SNAPLEN) -> None:
         self._owned = isinstance(target, (str, os.PathLike))
         # Unbuffered: a crash loses nothing, and a fork() does not write a buffer twice.
-        self._file: BinaryIO = open(target, "wb", buffering=0) if self._owned else target  # type: ignore[arg-type, assignment]  # noqa: SIM115
+        self._file: BinaryIO = open(target, "wb", buffering=0, opener=_open) if self._owned else target  # type: ignore[arg-type, assignment]  # noqa: SIM115
         self._epoch = epoch
         self._snaplen = snaplen
         self._closed = False
-        self._file.write(_FILE_HEADER.pack(MAGIC_NANOSECONDS, 2, 4, 0, 0, snaplen, LINKTYPE_RAW))
+        self._rest: bytes | memoryview = b""
+        self.lost = 0
+        try:
+            self._write(_FILE_HEADER.pack(MAGIC_NANOSECONDS, 2, 4, 0, 0, snaplen, LINKTYPE_RAW))
+        except BaseException:
+            self.close()
+            raise
 
-    def write(self, packets: Iterable[bytes], now: int) -> None:
+    def write(self, packets: Sequence[bytes], now: int) -> None:
         """One record for each packet, all with the instant ``now``."""
+        if self._rest:
+            self._write(self._rest)
+        if self._rest:
+            self.lost += len(packets)
+            return
         seconds, nanoseconds = divmod(self._epoch + now, 1_000_000_000)
         parts: list[bytes] = []
         for packet in packets:
@@ -45,7 +57,17 @@ class PcapWriter:
             parts.append(_RECORD_HEADER.pack(seconds & 0xFFFFFFFF, nanoseconds, len(kept), len(packet)))
             parts.append(kept)
         if parts:
-            self._file.write(b"".join(parts))
+            self._write(b"".join(parts))
+
+    def _write(self, data: bytes | memoryview) -> None:
+        """As far as the file takes it; a record that is begun is finished later."""
+        left = memoryview(data)
+        while left:
+            written: int | None = self._file.write(left)
+            if written is None:  # a full pipe
+                break
+            left = left[written:]
+        self._rest = left
 
     def close(self) -> None:
         if not self._closed:
@@ -54,23 +76,35 @@ class PcapWriter:
                 self._file.close()
 
 
-class PcapDevice(WrappedDevice):
+def _open(path: str, flags: int) -> int:
+    """Neither opening nor writing waits for a reader. Raises OSError, ENXIO where nobody reads a pipe yet."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+
+
+class PcapDevice(ObservingDevice):
     """Wraps a device and writes down what it really carried: after an impairment outside, before one inside."""
 
-    def __init__(self, inner: Device, target: str | os.PathLike[str] | BinaryIO, epoch: int = 0) -> None:
-        super().__init__(inner)
+    def __init__(
+        self,
+        inner: Device,
+        target: str | os.PathLike[str] | BinaryIO,
+        epoch: int = 0,
+        complain: Callable[[str], object] | None = None,
+    ) -> None:
+        super().__init__(inner, "the capture", complain)
         self._writer = PcapWriter(target, epoch)
 
-    def read_packets(self, now: int) -> list[bytes]:
-        packets = self.inner.read_packets(now)
-        self._writer.write(packets, now)
-        return packets
+    @property
+    def lost(self) -> int:
+        """Packets that are missing because a pipe was full."""
+        return self._writer.lost
 
-    def write_packets(self, packets: Sequence[bytes], now: int) -> int:
-        written = self.inner.write_packets(packets, now)
-        self._writer.write(packets[:written], now)
-        return written
+    def observe(self, packets: Sequence[bytes], now: int, incoming: bool) -> None:
+        self._writer.write(packets, now)
 
     def close(self) -> None:
         super().close()
-        self._writer.close()
+        try:
+            self._writer.close()
+        except OSError as error:
+            self.give_up(error)

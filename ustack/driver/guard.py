@@ -113,8 +113,9 @@ class Guard:
 
     def _start(self) -> None:
         if not self._is_stopped:
-            self._thread = threading.Thread(target=self._run, name="ustack guard", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="ustack guard", daemon=True)
+            thread.start()  # a signal's exception may come out of this, whether the thread has begun or not
+            self._thread = thread
 
     def stop(self) -> None:
         """Ends the thread and waits for that. Without the driver's lock."""
@@ -145,7 +146,8 @@ class Guard:
     def _run(self) -> None:
         driver = self._driver
         with driver.lock:
-            while not self._is_stopped:
+            self._thread = self._thread or threading.current_thread()
+            while not self._is_stopped and self._thread is threading.current_thread():
                 found = self._sleep()
                 if self._is_stopped or driver.is_closed or driver.failure is not None:
                     break

@@ -5,6 +5,7 @@ A Loop knows no thread and never waits; its driver calls it, one call at a time.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,6 +19,12 @@ SEND_BATCH: Final = 64
 
 RETRY: Final = 1_000_000
 """A full device that does not say when it has room again is asked after this many ns."""
+
+FAULTS: Final = 16
+"""A device that cannot be read for a moment is asked again; so often in a row, and it counts as gone."""
+
+_BUSY: Final = frozenset((errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.ENOMEM))
+_DOWN: Final = frozenset((errno.EIO, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENONET))
 
 _CWR: Final = 0x80
 
@@ -39,6 +46,7 @@ class Loop:
         self.awaken: Callable[[Any], None] = _nobody
         self._kept: list[Transmit | RawTransmit] = []
         self._retry_at = 0
+        self._faults = 0
         self._is_plain = type(device).next_deadline is Device.next_deadline
         """The device never asks to be called: not worth a call to hear that."""
 
@@ -50,11 +58,13 @@ class Loop:
         stack = self.stack
         try:
             frames = self.device.receive(now)
+            self._faults = 0
         except MemoryError:
             frames = []
             stack.counters.drop(Drop.NO_MEMORY)
         except OSError as error:
-            raise DeviceError(error) from error
+            self._excuse(error)
+            frames = []
         if frames:
             stack.on_frames(frames, now)
         deadline = stack.next_deadline()
@@ -62,6 +72,12 @@ class Loop:
             stack.on_deadline(now)
         self.flush(now)
         return bool(frames)
+
+    def _excuse(self, error: OSError) -> None:
+        """Raises DeviceError unless the device may be readable again soon."""
+        self._faults += 1
+        if self._faults > FAULTS or (error.errno not in _BUSY and error.errno != errno.ENETDOWN):
+            raise DeviceError(error) from error
 
     def has_work(self) -> bool:
         """``flush`` may have something to do."""
@@ -97,7 +113,12 @@ class Loop:
         except MemoryError:
             taken = 0  # as a full device: once more, soon
         except OSError as error:
-            raise DeviceError(error) from error
+            if error.errno in _DOWN:
+                taken = len(kept)  # lost, as on any wire: who wants it there sends it again
+            elif error.errno in _BUSY:
+                taken = 0
+            else:
+                raise DeviceError(error) from error
         del kept[:taken]
         if kept:
             self._retry_at = now + RETRY

@@ -133,7 +133,8 @@ class ThreadDriver:
 
     def _check(self) -> None:
         if self.failure is not None:
-            raise OSError(errno.EIO, f"the stack has stopped: {self.failure!r}") from self.failure
+            why = f"the device is gone: {self.failure}" if isinstance(self.failure, OSError) else repr(self.failure)
+            raise OSError(errno.EIO, f"the stack has stopped: {why}") from self.failure
         if self.is_closed:
             raise OSError(errno.ENETDOWN, "the stack is closed")
 

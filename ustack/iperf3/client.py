@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
 from typing import Any
 
 from ustack.iperf3.network import Network
-from ustack.iperf3.outcome import Outcome, Processor
+from ustack.iperf3.outcome import Outcome, Processor, sound_results
 from ustack.iperf3.protocol import (
     State,
     expect_state,
@@ -42,12 +43,20 @@ def measure(
         expect_state(control, State.TEST_RUNNING)
         start = _describe(address, port, test, run, control)
         processor = Processor()
-        _transfer(run, interval, say)
+        try:
+            _transfer(run, interval, say)
+        except KeyboardInterrupt as ended:
+            run.finish()
+            say(run.mark())
+            with contextlib.suppress(OSError):
+                send_state(control, State.CLIENT_TERMINATE)
+            local = run.results(processor.shares(), test.congestion)
+            return Outcome(test, run, local, {}, is_server=False, start=start, ended=ended)
         send_state(control, State.TEST_END)
         expect_state(control, State.EXCHANGE_RESULTS)
         local = run.results(processor.shares(), test.congestion)
         send_json(control, local)
-        remote = recv_json(control)
+        remote = sound_results(recv_json(control))
         expect_state(control, State.DISPLAY_RESULTS)
         send_state(control, State.IPERF_DONE)
         return Outcome(test, run, local, remote, is_server=False, start=start)
@@ -74,7 +83,7 @@ def _transfer(run: Run, interval: float, say: Callable[[list[Interval]], None]) 
         time.sleep(test.omit)
         run.omit()
     until = run.started + test.seconds if not test.total else float("inf")
-    mark = run.started + interval
+    mark = run.started + interval if interval else float("inf")
     while time.monotonic() < until and run.sending() and not _moved_all(run):
         now = time.monotonic()
         if now >= mark:
@@ -104,7 +113,7 @@ def _describe(address: str, port: int, test: Test, run: Run, control: Any) -> di
         "connecting_to": {"host": address, "port": port},
         "test_start": {
             "protocol": "TCP", "num_streams": test.parallel, "blksize": test.block, "omit": test.omit,
-            "duration": test.seconds, "bytes": test.total, "reverse": int(test.reverse),
-            "bidir": int(test.bidirectional),
+            "duration": test.seconds, "bytes": 0 if test.blocks else test.total, "blocks": test.blocks,
+            "reverse": int(test.reverse), "bidir": int(test.bidirectional),
         },
     }  # fmt: skip

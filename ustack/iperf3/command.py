@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,21 +13,17 @@ from rich.console import Console
 
 from ustack.cli.complaint import Complaint
 from ustack.cli.hosts import open_host
-from ustack.cli.network import add_network_arguments, wanted_addresses
+from ustack.cli.network import add_network_arguments, check_kernel, wanted_addresses
+from ustack.cli.values import port, shown, size, time, whole
+from ustack.device.link import Interface
 from ustack.iperf3 import client, outcome
 from ustack.iperf3.network import Network
-from ustack.iperf3.protocol import DEFAULT_PORT, ProtocolError
+from ustack.iperf3.protocol import BROKEN, DEFAULT_PORT, ProtocolError
 from ustack.iperf3.server import Server
-from ustack.iperf3.settings import DEFAULT_BLOCK, LARGEST_BLOCK, MOST_STREAMS, Test
+from ustack.iperf3.settings import DEFAULT_BLOCK, LARGEST_BLOCK, LONGEST_SECONDS, MOST_STREAMS, Test
 from ustack.iperf3.streams import Interval
 
 SUMMARY = "measure with iperf3's protocol, as client or server"
-
-
-def size(text: str) -> int:
-    """`128K`, `1M`, `2G` or bytes. Raises ValueError."""
-    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
-    return int(float(text if factor == 1 else text[:-1]) * factor)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,62 +31,99 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     role = parser.add_mutually_exclusive_group(required=True)
     role.add_argument("-s", "--server", action="store_true", help="wait for clients, one test at a time")
     role.add_argument("-c", "--client", metavar="HOST", help="measure against an iperf3 server")
-    parser.add_argument("-p", "--port", type=int, default=DEFAULT_PORT)
-    parser.add_argument("-t", "--time", type=int, default=10, metavar="SECONDS")
-    parser.add_argument("-n", "--bytes", type=size, default=0, help="end after so many bytes (suffixes K M G)")
-    parser.add_argument("-O", "--omit", type=int, default=0, metavar="SECONDS", help="warm-up that does not count")
-    parser.add_argument("-P", "--parallel", type=int, default=1, metavar="STREAMS")
-    parser.add_argument("-R", "--reverse", action="store_true", help="the server sends")
-    parser.add_argument("--bidir", action="store_true", help="both send")
-    parser.add_argument("-l", "--length", type=size, default=DEFAULT_BLOCK, help="bytes of one write or read")
-    parser.add_argument("-C", "--congestion", default="", metavar="NAME", help="cubic, reno, bbr, ...")
-    parser.add_argument("-N", "--no-delay", action="store_true", help="no Nagle")
-    parser.add_argument("-M", "--set-mss", type=int, default=0)
-    parser.add_argument("-w", "--window", type=size, default=0, help="socket buffers")
-    parser.add_argument("-i", "--interval", type=float, default=1.0, metavar="SECONDS", help="of the reports")
-    parser.add_argument("-J", "--json", action="store_true")
-    parser.add_argument("-1", "--one-off", action="store_true", help="a server that ends after one test")
-    parser.add_argument("-B", "--bind", default="", metavar="ADDRESS", help="of a server")
+    parser.add_argument("-p", "--port", type=port, default=DEFAULT_PORT, help=f"of the server ({DEFAULT_PORT})")
+    parser.add_argument("-i", "--interval", type=time(0.1, 60, none=True), default=1.0, metavar="SECONDS",
+                        help="between reports (1); 0: none")  # fmt: skip
+    parser.add_argument("-J", "--json", action="store_true", help="report in JSON")
     parser.add_argument("--kernel", action="store_true", help="the kernel's sockets instead of ustack's, to compare")
+    server = parser.add_argument_group("server")
+    server.add_argument("-1", "--one-off", action="store_true", help="end after one test")
+    server.add_argument("-B", "--bind", default="", metavar="ADDRESS", help="listen there only")
+    client = parser.add_argument_group("client")
+    client.add_argument("-t", "--time", type=whole(1, LONGEST_SECONDS, "time"), default=10, metavar="SECONDS",
+                        help="how long (10)")  # fmt: skip
+    end = client.add_mutually_exclusive_group()
+    end.add_argument("-n", "--bytes", type=size(1, 1 << 53), default=0, help="end after so many bytes (K, M, G)")
+    end.add_argument("-k", "--blockcount", type=size(1, 1 << 32), default=0, metavar="BLOCKS",
+                     help="end after so many blocks of -l bytes")  # fmt: skip
+    client.add_argument("-O", "--omit", type=whole(0, 600, "time"), default=0, metavar="SECONDS",
+                        help="warm-up that does not count")  # fmt: skip
+    client.add_argument("-P", "--parallel", type=whole(1, MOST_STREAMS, "number of streams"), default=1,
+                        metavar="STREAMS", help="at the same time (1)")  # fmt: skip
+    way = client.add_mutually_exclusive_group()
+    way.add_argument("-R", "--reverse", action="store_true", help="the server sends")
+    way.add_argument("--bidir", action="store_true", help="both send")
+    client.add_argument("-l", "--length", type=size(1, LARGEST_BLOCK), default=DEFAULT_BLOCK,
+                        help="bytes of one write or read (128K)")  # fmt: skip
+    client.add_argument("-C", "--congestion", default="", metavar="NAME", help="cubic, reno, bbr, ...")
+    client.add_argument("-N", "--no-delay", action="store_true", help="no Nagle")
+    client.add_argument("-M", "--set-mss", type=whole(88, 32767, "segment size"), default=0, metavar="BYTES",
+                        help="largest segment")  # fmt: skip
+    client.add_argument("-w", "--window", type=size(1, 1 << 30), default=0, help="socket buffers")
     add_network_arguments(parser)
 
 
+CLIENT_ONLY = ("time", "bytes", "blockcount", "omit", "parallel", "reverse", "bidir", "length", "congestion",
+               "no_delay", "set_mss", "window")  # fmt: skip
+SERVER_ONLY = ("one_off", "bind")
+
+
+def check_role(options: argparse.Namespace, default: Callable[[str], Any]) -> None:
+    """Raises Complaint for an option of the other role, which would have no effect."""
+    names, role = (CLIENT_ONLY, "client") if options.server else (SERVER_ONLY, "server")
+    for name in names:
+        if getattr(options, name) != default(name):
+            raise Complaint(f"--{name.replace('_', '-')} is for the {role} only.", 2)
+
+
 def wanted(options: argparse.Namespace) -> Test:
-    """The test that the command line asks for. Raises ValueError with a sentence."""
-    if not 1 <= options.parallel <= MOST_STREAMS:
-        raise ValueError(f"-P is 1 to {MOST_STREAMS}")
-    if not 1 <= options.length <= LARGEST_BLOCK:
-        raise ValueError("-l is 1 byte to 1 MiB")
-    if options.reverse and options.bidir:
-        raise ValueError("-R or --bidir, not both")
+    """The test that the command line asks for."""
     return Test(
         seconds=options.time, omit=options.omit, parallel=options.parallel, reverse=options.reverse,
-        bidirectional=options.bidir, block=options.length, total=options.bytes, congestion=options.congestion,
-        nodelay=options.no_delay, mss=options.set_mss, window=options.window,
+        bidirectional=options.bidir, block=options.length, total=options.bytes or options.blockcount * options.length,
+        blocks=options.blockcount, congestion=options.congestion, nodelay=options.no_delay, mss=options.set_mss,
+        window=options.window,
     )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
     """Carries out the command; 0 when the test was done, 1 with a message otherwise."""
+    addresses = check(options)
     try:
         with ExitStack() as stack:
-            network = _network(options, stack)
+            network = _network(options, addresses, stack)
             return _serve(options, network, stack) if options.server else _measure(options, network)
-    except (ProtocolError, OSError, ValueError) as error:
-        _complain(options, str(error))
+    except (ProtocolError, OSError) as error:
+        _complain(options, error)
         return 1
     except KeyboardInterrupt:
         _complain(options, "interrupt - the test was ended by the user")
-        return 130
+        raise
 
 
-def _network(options: argparse.Namespace, stack: ExitStack) -> Network:
+def check(options: argparse.Namespace) -> list[Interface]:
+    """Our addresses, once all that the command line says makes sense. Raises Complaint."""
+    defaults = argparse.ArgumentParser()
+    add_arguments(defaults)
+    check_role(options, defaults.get_default)
+    check_kernel(options)
+    addresses = [] if options.kernel else wanted_addresses(options)
+    network = Network(None, addresses)
+    if options.congestion and not network.has_congestion(options.congestion):
+        name, names = shown(options.congestion), network.congestions()
+        raise Complaint(f"there is no congestion control {name} here: -C takes {names}.", 2)
+    if options.client or options.bind:
+        network.resolve(options.client or options.bind, options.port)
+    return addresses
+
+
+def _network(options: argparse.Namespace, addresses: list[Interface], stack: ExitStack) -> Network:
     """The kernel's sockets, or those of a ustack that is brought up for this command."""
     if options.kernel:
         return Network()
     console = Console(highlight=False, soft_wrap=True, stderr=options.json)
-    opened = stack.enter_context(open_host(options, wanted_addresses(options), console))
-    return Network(opened.host, [str(interface.ip) for interface in opened.addresses])
+    opened = stack.enter_context(open_host(options, addresses, console))
+    return Network(opened.host, opened.addresses)
 
 
 def _serve(options: argparse.Namespace, network: Network, stack: ExitStack) -> int:
@@ -101,14 +135,16 @@ def _serve(options: argparse.Namespace, network: Network, stack: ExitStack) -> i
     while True:
         try:
             done = server.serve_one(options.interval, _teller(options))
-        except (ProtocolError, TimeoutError, ConnectionError) as error:
-            _complain(options, str(error))
+        except BROKEN as error:
+            _complain(options, error)
             if options.one_off:
                 return 1
             continue
         _tell(options, done)
+        if isinstance(done.ended, KeyboardInterrupt):
+            raise done.ended
         if options.one_off:
-            return 0
+            return 1 if done.ended else 0
 
 
 def _measure(options: argparse.Namespace, network: Network) -> int:
@@ -117,6 +153,8 @@ def _measure(options: argparse.Namespace, network: Network) -> int:
         print(f"Connecting to host {options.client}, port {options.port}\n{outcome.HEADING}", flush=True)
     done = client.measure(network, options.client, options.port, test, options.interval, _teller(options))
     _tell(options, done)
+    if done.ended is not None:
+        raise done.ended
     broken = [stream.error for stream in done.run.streams if stream.error]
     if broken:
         _complain(options, broken[0])
@@ -136,21 +174,15 @@ def _tell(options: argparse.Namespace, done: outcome.Outcome) -> None:
         outcome.print_json(done, sys.stdout)
     else:
         outcome.print_summary(done, sys.stdout)
+    if isinstance(done.ended, ProtocolError):
+        _complain(options, done.ended)
 
 
-def _complain(options: argparse.Namespace, message: str) -> None:
+def _complain(options: argparse.Namespace, error: object) -> None:
+    message = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    if isinstance(error, ConnectionRefusedError):
+        message = f"{options.client} port {options.port}: {message}: no iperf3 server listens there"
     if options.json:
         print(json.dumps({"error": message}), flush=True)
     else:
         print(f"iperf3: error - {message}", file=sys.stderr, flush=True)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m ustack.iperf3`."""
-    parser = argparse.ArgumentParser(prog="ustack iperf3", description=__doc__)
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args(arguments))
-    except Complaint as complaint:
-        print(f"ustack iperf3: {complaint}", file=sys.stderr)
-        return complaint.status

@@ -5,17 +5,54 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from ustack.cli.complaint import Complaint
+from ustack.cli.network import resolve
+from ustack.cli.values import shown
+from ustack.congestion import ALGORITHMS
+from ustack.device.link import Interface
 from ustack.iperf3.settings import Test
 
 
 class Network:
     """Makes sockets of one stack. `host` is a `ustack.Host` that has `addresses`, or None for the kernel."""
 
-    def __init__(self, host: Any = None, addresses: Sequence[str] = ()) -> None:
+    def __init__(self, host: Any = None, addresses: Sequence[Interface] = ()) -> None:
         self.host = host
-        self.addresses = list(addresses)
+        self.interfaces = list(addresses)
+        self.addresses = [str(interface.ip) for interface in addresses]
+
+    def has_congestion(self, name: str) -> bool:
+        """Whether streams can have the congestion control ``name``."""
+        if self.interfaces:
+            return name in ALGORITHMS
+        with socket.socket(socket.AF_INET) as probe:
+            try:
+                prepare(probe, Test(congestion=name))
+            except (OSError, ValueError):
+                return False
+        return True
+
+    def congestions(self) -> str:
+        """The names that there are."""
+        if self.interfaces:
+            return ", ".join(sorted(ALGORITHMS))
+        try:
+            return ", ".join(Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split())
+        except OSError:
+            return "those of the kernel"
+
+    def resolve(self, address: str, port: int) -> tuple[int, Any]:
+        """Family and socket address of an address or a name. Raises Complaint for a name that nobody knows."""
+        if self.interfaces:
+            return resolve(address, port, self.interfaces)
+        try:
+            family, _, _, _, target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        except (OSError, UnicodeError):
+            raise Complaint(f"the name {shown(address)} has no address here.", 2) from None
+        return family, target
 
     def _socket(self, family: int) -> Any:
         make = socket.socket if self.host is None else self.host.socket
@@ -23,7 +60,7 @@ class Network:
 
     def connect(self, address: str, port: int, test: Test | None = None) -> Any:
         """A connected socket; a test's options are set before, as they shape the handshake. Raises OSError."""
-        family, target = resolve(address, port)
+        family, target = self.resolve(address, port)
         flow = self._socket(family)
         try:
             if test is not None:
@@ -36,14 +73,12 @@ class Network:
 
     def listen(self, address: str, port: int) -> Any:
         """A listening socket; an empty address is every address of both versions where the stack has both."""
-        family, target = resolve(address or "::", port)
+        if address:
+            return self._listener(*self.resolve(address, port))
         try:
-            listener = self._listener(family, target)
+            return self._listener(socket.AF_INET6, ("::", port))
         except OSError:
-            if address:
-                raise
-            listener = self._listener(*resolve("0.0.0.0", port))  # a machine without IPv6
-        return listener
+            return self._listener(socket.AF_INET, ("0.0.0.0", port))  # a machine without IPv6
 
     def _listener(self, family: int, target: Any) -> Any:
         listener = self._socket(family)
@@ -58,12 +93,6 @@ class Network:
             listener.close()
             raise
         return listener
-
-
-def resolve(address: str, port: int) -> tuple[int, Any]:
-    """Family and socket address of a numeric address or a name. Raises OSError."""
-    family, _, _, _, target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
-    return family, target
 
 
 def prepare(flow: Any, test: Test) -> None:

@@ -34,6 +34,8 @@ class Outcome:
     remote: dict[str, Any]
     is_server: bool
     start: dict[str, Any] = field(default_factory=dict)
+    ended: BaseException | None = None
+    """What broke the test off: then there is nothing from the other end."""
 
     def directions(self) -> list[bool]:
         """False: client to server; True: server to client."""
@@ -51,6 +53,22 @@ class Outcome:
         if any(entry.get("retransmits", -1) >= 0 for entry in sender):
             sent["retransmits"] = sum(max(entry.get("retransmits", 0), 0) for entry in sender)
         return sent, received
+
+
+def sound_results(said: dict[str, Any]) -> dict[str, Any]:
+    """The other end's results, without what is of another kind than it should be."""
+    sound: dict[str, Any] = {name: value for name, value in said.items() if _is_number(value)}
+    streams = said.get("streams")
+    sound["streams"] = [
+        {name: value for name, value in entry.items() if _is_number(value)}
+        for entry in (streams if isinstance(streams, list) else [])
+        if isinstance(entry, dict)
+    ]
+    return sound
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 62
 
 
 def _sum(entries: list[dict[str, Any]], sender: bool, fallback: float) -> dict[str, Any]:
@@ -154,7 +172,10 @@ def print_summary(outcome: Outcome, out: TextIO) -> None:
     """What was sent and what arrived, by the counts of both ends."""
     print("- - - - - - - - - - - - - - - - - - - - - - - - -\n" + HEADING, file=out)
     for backwards in outcome.directions():
+        sends_here = backwards == outcome.is_server
         for role, whole in zip(("sender", "receiver"), outcome.totals(backwards), strict=True):
+            if outcome.ended is not None and sends_here != (role == "sender"):
+                continue
             retransmits = f"  {whole['retransmits']:5d} retransmits" if "retransmits" in whole else ""
             way = "  (server to client)" if backwards else ""
             print(f"[SUM] {0:6.2f}-{whole['seconds']:<6.2f} sec  {amount(whole['bytes'], 'Bytes', 1024):>12}  "

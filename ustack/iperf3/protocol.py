@@ -58,6 +58,10 @@ class ProtocolError(Exception):
     """The other end broke the protocol, went away, or refused."""
 
 
+BROKEN = (ProtocolError, TimeoutError, ConnectionError)
+"""How a test ends when the fault is the other end's, or the network's."""
+
+
 def recv_exact(flow: Flow, size: int) -> bytes:
     """Exactly so many bytes. Raises ProtocolError when the peer ends before."""
     data = bytearray()

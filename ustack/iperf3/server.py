@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from ustack.iperf3.network import Network, prepare
-from ustack.iperf3.outcome import Outcome, Processor
+from ustack.iperf3.outcome import Outcome, Processor, sound_results
 from ustack.iperf3.protocol import (
     COOKIE_SIZE,
     ProtocolError,
@@ -26,6 +27,15 @@ from ustack.iperf3.streams import Interval, Run
 
 PATIENCE = 10.0
 """Seconds in which a client must open all its streams, and answer on the control connection."""
+
+SILENCE = 120.0
+"""Seconds without a byte after which a client is given up, as iperf3's --rcv-timeout."""
+
+MOST_ARRIVALS = 256
+"""Connections that may wait for their turn: two tests' streams."""
+
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+"""Reasons why a connection cannot be accepted now, and another can be soon."""
 
 GREETING_PATIENCE = 3.0
 """Seconds in which a connection must bring its cookie: until then it keeps its place before those that came later."""
@@ -45,12 +55,14 @@ class Server:
     """Accepts until it is closed. `serve_one()` is one whole test; connections beside it wait or are refused."""
 
     def __init__(self, network: Network, address: str, port: int) -> None:
+        self._network = network
         self.listener = network.listen(address, port)
         self.listener.settimeout(0.5)
         self._arrivals: list[Arrival] = []
         self._changed = threading.Condition()
         self._cookie = b""
         self._closed = threading.Event()
+        self._failure: OSError | None = None
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
 
@@ -69,10 +81,19 @@ class Server:
                 flow, _ = self.listener.accept()
             except TimeoutError:
                 continue
-            except OSError:
+            except OSError as error:
+                if error.errno in PASSING:
+                    self._closed.wait(0.1)
+                    continue
+                with self._changed:
+                    self._failure = error
+                    self._changed.notify_all()
                 return
             arrival = Arrival(flow)
             with self._changed:
+                if len(self._arrivals) >= MOST_ARRIVALS:
+                    flow.close()
+                    continue
                 self._arrivals.append(arrival)
             threading.Thread(target=self._greet, args=(arrival,), daemon=True).start()
 
@@ -109,9 +130,18 @@ class Server:
             send_state(control, State.TEST_START)
             send_state(control, State.TEST_RUNNING)
             processor = Processor()
-            self._transfer(control, run, interval, say)
+            try:
+                self._transfer(control, run, interval, say)
+            except (KeyboardInterrupt, ProtocolError) as ended:
+                run.finish(closes=True)
+                say(run.mark())
+                if isinstance(ended, KeyboardInterrupt):
+                    with contextlib.suppress(OSError):
+                        send_state(control, State.SERVER_TERMINATE)
+                local = run.results(processor.shares(), test.congestion)
+                return Outcome(test, run, local, {}, is_server=True, ended=ended)
             send_state(control, State.EXCHANGE_RESULTS)
-            remote = recv_json(control)
+            remote = sound_results(recv_json(control))
             local = run.results(processor.shares(), test.congestion)
             send_json(control, local)
             send_state(control, State.DISPLAY_RESULTS)
@@ -135,12 +165,17 @@ class Server:
                 if self._arrivals and self._arrivals[0].greeted:
                     first = self._arrivals.pop(0)
                     return first.flow, first.cookie
+                if self._failure is not None:
+                    raise self._failure
                 self._changed.wait(0.2)
         raise ProtocolError("the server was closed" if self._closed.is_set() else "the client opened too few streams")
 
     def _agree(self, control: Any) -> Test:
         try:
-            return from_parameters(recv_json(control))
+            test = from_parameters(recv_json(control))
+            if test.congestion and not self._network.has_congestion(test.congestion):
+                raise ProtocolError(f"the client wants {test.congestion[:16]!r}, a congestion control that is not here")
+            return test
         except ProtocolError:
             with contextlib.suppress(OSError):
                 control.sendall(bytes([State.SERVER_ERROR]) + bytes(8))
@@ -160,22 +195,29 @@ class Server:
 
     def _transfer(self, control: Any, run: Run, interval: float, say: Callable[[list[Interval]], None]) -> None:
         """Moves data until the client says that it is over."""
-        control.settimeout(interval)
+        control.settimeout(interval or SILENCE)
         run.start()
         if run.test.omit:
             run.stop.wait(run.test.omit)
             run.omit()
+        moved, moved_at = 0, time.monotonic()
         while True:
             try:
                 state = recv_state(control)
             except TimeoutError:
+                total = sum(stream.bytes for stream in run.streams)
+                if total != moved:
+                    moved, moved_at = total, time.monotonic()
+                elif time.monotonic() - moved_at >= SILENCE:
+                    raise ProtocolError(f"the client is silent for {SILENCE:.0f} seconds") from None
                 say(run.mark())
                 continue
             if state is State.TEST_END:
                 break
             if state is State.CLIENT_TERMINATE:
                 raise ProtocolError("the client was stopped")
-        run.finish()
+        run.finish(closes=True)
+        say(run.mark())
         control.settimeout(PATIENCE)
 
     def _forget(self, cookie: bytes) -> None:

@@ -17,7 +17,7 @@ LONGEST_SECONDS = 86_400
 
 @dataclass(frozen=True)
 class Test:
-    """What is measured. `total` and `blocks` end the test instead of the time when they are not 0."""
+    """What is measured. `total` ends the test instead of the time when it is not 0."""
 
     seconds: int = 10
     omit: int = 0
@@ -27,6 +27,8 @@ class Test:
     block: int = DEFAULT_BLOCK
     total: int = 0
     """Bytes over all streams, 0: until the time is over."""
+    blocks: int = 0
+    """The same in blocks, where that is how it was said."""
 
     congestion: str = ""
     nodelay: bool = False
@@ -37,8 +39,9 @@ class Test:
     def parameters(self) -> dict[str, Any]:
         """The JSON that a client sends."""
         said: dict[str, Any] = {
-            "tcp": True, "omit": self.omit, "time": 0 if self.total else self.seconds, "num": self.total,
-            "blockcount": 0, "parallel": self.parallel, "len": self.block, "pacing_timer": 1000,
+            "tcp": True, "omit": self.omit, "time": 0 if self.total else self.seconds,
+            "num": 0 if self.blocks else self.total, "blockcount": self.blocks, "parallel": self.parallel,
+            "len": self.block, "pacing_timer": 1000,
             "client_version": "3.12",
         }  # fmt: skip
         said |= {"reverse": True} if self.reverse else {}
@@ -65,6 +68,7 @@ def from_parameters(said: dict[str, Any]) -> Test:
             bidirectional=bool(said.get("bidirectional", False)),
             block=block,
             total=_number(said, "num", 0, 0, 1 << 60) or blocks * block,
+            blocks=blocks,
             congestion=str(said.get("congestion", "")),
             nodelay=bool(said.get("nodelay", False)),
             mss=_number(said, "MSS", 0, 0, 65_535),

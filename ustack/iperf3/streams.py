@@ -168,16 +168,28 @@ class Run:
         """Is a thread still at work? A test by bytes is over when none is."""
         return any(thread.is_alive() for thread in self._threads)
 
-    def finish(self) -> None:
-        """Ends the transfer: no byte counts after this. The sockets stay open for the last counters."""
+    def finish(self, *, closes: bool = False) -> None:
+        """Ends the transfer: no byte counts after this.
+
+        ``closes``: the streams end here and now, as a server's do when its client says that the test is over: the
+        client may be blocked in a read of one of them. Otherwise a sender's last write is waited for.
+        """
         if not self.ended:
             self.ended = time.monotonic()
             for stream in self.streams:
                 stream.look()
         self.stop.set()
+        if closes:
+            for stream in self.streams:
+                with contextlib.suppress(OSError):  # ends a blocked call at once
+                    stream.flow.shutdown(socket.SHUT_WR if stream.sends else socket.SHUT_RD)
         for stream, thread in zip(self.streams, self._threads, strict=False):
-            if stream.sends:  # what the peer has may not be missing here: a write under way is counted, too
+            if stream.sends or closes:  # what the peer has may not be missing here: a write under way is counted, too
                 thread.join(timeout=2 * PATIENCE)
+        if closes:
+            for stream in self.streams:
+                with contextlib.suppress(OSError):
+                    stream.flow.close()
 
     def close(self) -> None:
         """Closes every stream and waits for the threads."""

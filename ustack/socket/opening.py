@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ipaddress import ip_interface
 
 from ustack import native
+from ustack.congestion import ALGORITHMS
 from ustack.device.base import Device
 from ustack.device.link import configure as configure_link
 from ustack.device.tun import TunDevice
@@ -31,7 +32,11 @@ def open_device(device: Device, *addresses: str, settings: Settings | None = Non
     An address without a prefix is a network of its own. The driver runs the stack whenever a thread of the application
     waits in a call, and in a thread of its own otherwise. Closing the host closes the device. Raises
     ValueError for what is no address."""
-    stack = Stack(settings or Settings(), entropy=os.urandom(ENTROPY), rings=native.NativeRings())
+    settings = settings or Settings()
+    if settings.tcp_congestion_control not in ALGORITHMS:
+        names = ", ".join(sorted(ALGORITHMS))
+        raise ValueError(f"tcp_congestion_control={settings.tcp_congestion_control!r}: there are {names}")
+    stack = Stack(settings, entropy=os.urandom(ENTROPY), rings=native.NativeRings())
     for text in addresses:
         interface = ip_interface(text)
         stack.add_address(parse_address(str(interface.ip)), interface.network.prefixlen)

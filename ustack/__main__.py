@@ -1,0 +1,7 @@
+"""``python -m ustack``."""
+
+import sys
+
+from ustack.cli.command import main
+
+sys.exit(main())
