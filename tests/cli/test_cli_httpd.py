@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
+import io
 import os
 import socket
 import threading
@@ -12,6 +14,8 @@ from queue import Queue
 
 import pytest
 
+from ustack.cli.httpd import intake, server
+from ustack.cli.httpd.exchange import LARGE_PIECES, PIECE, SMALL
 from ustack.cli.httpd.server import FileServer
 
 PATIENCE_S = 30
@@ -21,12 +25,14 @@ BIG = 3_000_000
 class Site:
     """A server on a port of its own."""
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, read_only: bool = False, most_connections: int = server.MOST_CONNECTIONS
+    ) -> None:
         self.folder = folder
         self.log: Queue[str] = Queue()
         listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = listener.getsockname()[1]
-        self.server = FileServer(listener, folder, self.log.put, read_only=read_only)
+        self.server = FileServer(listener, folder, self.log.put, read_only=read_only, most_connections=most_connections)
         self._thread = threading.Thread(target=self.server.run)
         self._thread.start()
 
@@ -213,7 +219,20 @@ def test_expect_continue_where_it_cannot_be_stored(site: Site) -> None:
     [
         (b"Content-Length: 2\r\nContent-Range: bytes 0-1/5", b"400"),
         (b"Transfer-Encoding: gzip", b"501"),
-        (b"Content-Length: two", b"411"),
+        (b"Content-Length: two", b"400"),
+        (b"Content-Length: -2", b"400"),
+        (b"Content-Length: 2\r\nContent-Length: 3", b"400"),
+        (b"Content-Length: 2\r\nTransfer-Encoding: chunked", b"400"),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 2", b"400"),
+        (b"Transfer-Encoding: chunked, chunked", b"501"),
+        (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", b"501"),
+        (b"Content-Length : 2", b"400"),
+        (b"Content-Length: 2\r\n folded: yes", b"400"),
+        (b"no colon\r\nContent-Length: 2", b"400"),
+        (b"Content-Length: 2\r\nHost: y", b"400"),
+        (b"Content-Length: 2\r\nX: a\x00b", b"400"),
+        (b"X: y\r\n" * 200 + b"Content-Length: 2", b"431"),
+        ((b"X: " + b"y" * 60_000 + b"\r\n") * 2 + b"Content-Length: 2", b"431"),
         (b"", b"411"),
     ],
 )
@@ -230,11 +249,22 @@ def test_uploads_that_are_refused(site: Site, head: bytes, status: bytes) -> Non
         b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc",
         b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n1_0\r\n" + b"x" * 16 + b"\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n+3\r\nabc\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n 3\r\nabc\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n3;" + b"x" * 2000 + b"\r\nabc\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"0" * 17 + b"3\r\nabc\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 200 + b"\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\na: " + b"b" * 9000 + b"\r\n\r\n",
     ],
 )
 def test_half_an_upload_is_not_stored(site: Site, body: bytes) -> None:
     before = sorted(path.name for path in site.folder.iterdir())
-    assert site.raw(b"PUT /up HTTP/1.1\r\nHost: x\r\n" + body) == b""
+    answer = site.raw(b"PUT /up HTTP/1.1\r\nHost: x\r\n" + body)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"nothing was stored" in answer
     assert "PUT /up" in site.line()
     assert sorted(path.name for path in site.folder.iterdir()) == before
 
@@ -274,3 +304,132 @@ def test_a_log_line_cannot_be_forged(site: Site) -> None:
     line = site.line()
     assert line.isprintable()
     assert "\\x1b" in line
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET http://[/x HTTP/1.1", b"400"),
+        (b"GET http://x/hello.txt HTTP/1.1", b"200"),
+        (b"GET * HTTP/1.1", b"400"),
+        (b"GET x:80 HTTP/1.1", b"400"),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1", b"404"),
+        (b"GET /" + b"a/" * 5000 + b" HTTP/1.1", b"404"),
+        (b"HEAD /" + b"a" * 300 + b" HTTP/1.1", b"404"),
+        (b"GET /%ff%fe HTTP/1.1", b"404"),
+        (b"GET /fifo HTTP/1.1", b"403"),
+        (b"GET /null HTTP/1.1", b"403"),
+        (b"GET /locked/ HTTP/1.1", b"200"),
+        (b"PUT /fifo HTTP/1.1\r\nContent-Length: 0", b"409"),
+        (b"PUT /" + b"a" * 5000 + b" HTTP/1.1\r\nContent-Length: 0", b"403"),
+        (b"PUT /up HTTP/1.1\r\nContent-Length: " + b"9" * 5000, b"400"),
+        (b"PUT /up HTTP/1.0\r\nTransfer-Encoding: chunked", b"400"),
+    ],
+)
+def test_requests_that_are_odd(
+    site: Site, tmp_path_factory: pytest.TempPathFactory, line: bytes, status: bytes
+) -> None:
+    secret = tmp_path_factory.mktemp("outside") / "secret"
+    secret.write_text("secret")
+    os.mkfifo(site.folder / "fifo")
+    (site.folder / "null").symlink_to("/dev/null")
+    (site.folder / "locked").mkdir()
+    (site.folder / "locked" / "index.html").symlink_to(secret)
+    answer = site.raw(line + b"\r\nHost: x\r\n\r\n")
+    assert answer.split()[1] == status
+    assert b"secret" not in answer.replace(b"outside", b"")
+    assert site.ask("GET", "/hello.txt")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("ranges", "status"),
+    [
+        ("bytes=" + "9" * 5000 + "-", 416),
+        ("bytes=0-" + "9" * 5000, 206),
+        ("bytes=-" + "9" * 5000, 206),
+        ("bytes=" + "9" * 5000 + "-" + "9" * 4000, 416),
+        ("bytes=0" * 100, 200),
+    ],
+)
+def test_ranges_that_are_odd(site: Site, ranges: str, status: int) -> None:
+    assert site.ask("GET", "/hello.txt", Range=ranges)[0] == status
+
+
+def test_no_host(site: Site) -> None:
+    assert site.raw(b"GET /hello.txt HTTP/1.1\r\n\r\n").split()[1] == b"400"
+
+
+def test_one_connection_too_many(tmp_path: Path) -> None:
+    site = Site(tmp_path, most_connections=2)
+    try:
+        held = [socket.create_connection(("127.0.0.1", site.port), PATIENCE_S) for _ in range(2)]
+        for connection in held:
+            connection.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 404"
+        with socket.create_connection(("127.0.0.1", site.port), PATIENCE_S) as third:
+            assert third.recv(12) == b"HTTP/1.1 503"
+        for connection in held:
+            connection.close()
+        while site.ask("GET", "/")[0] == 503:
+            pass
+    finally:
+        site.stop()
+
+
+class Clock:
+    """Time that passes by order."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Drip:
+    """A socket that brings a byte each second."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def settimeout(self, seconds: float) -> None:
+        self.timeout = seconds
+
+    def recv_into(self, buffer: memoryview) -> int:
+        self.clock.now += 1
+        buffer[:1] = b"x"
+        return 1
+
+
+def test_a_slow_head_gains_no_time_by_each_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(intake, "time", clock)
+    slow = intake.Intake(Drip(clock))
+    slow.deadline = 30.0
+    with pytest.raises(TimeoutError):
+        io.BufferedReader(slow).readline()
+    assert clock.now == 30.0
+
+
+def test_slow_readers_share_few_large_buffers(site: Site) -> None:
+    readers = [socket.create_connection(("127.0.0.1", site.port), PATIENCE_S) for _ in range(LARGE_PIECES + 20)]
+    big = site.folder / "huge.bin"
+    with open(big, "wb") as file:
+        file.truncate(1 << 28)
+    for reader in readers:
+        reader.sendall(b"GET /huge.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+    for reader in readers:
+        assert reader.recv(12) == b"HTTP/1.1 200"
+    mine = [found for found in gc.get_objects() if isinstance(found, server.Request) and found.server is site.server]
+    assert len(mine) == len(readers)
+    assert sum(len(one._piece) for one in mine) <= LARGE_PIECES * PIECE + len(mine) * SMALL
+    for reader in readers:
+        reader.close()
+
+
+def test_a_large_buffer_comes_back(site: Site) -> None:
+    for _ in range(2 * LARGE_PIECES):
+        assert len(site.ask("GET", "/big.bin")[1]) == BIG
+    for _ in range(LARGE_PIECES):
+        assert site.server.large_pieces.acquire(timeout=PATIENCE_S)
+    assert len(site.ask("GET", "/big.bin")[1]) == BIG

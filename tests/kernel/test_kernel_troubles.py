@@ -30,14 +30,13 @@ def test_a_busy_address(namespace: Namespace, site: Path) -> None:
 
 
 def test_a_name_of_another_kind(namespace: Namespace, site: Path) -> None:
-    for name in ("lo", "much-too-long-for-a-device"):
-        said = namespace.run(*USTACK, "serve", str(site), "--tun", name, status=1)
-        assert said.startswith(f"ustack: {name} is no name for a TUN device")
-        assert said.count("\n") == 1
+    said = namespace.run(*USTACK, "serve", str(site), "--tun", "lo", status=1)
+    assert said.startswith("ustack: lo is no name for a TUN device")
+    assert said.count("\n") == 1
 
 
 def test_a_capture_that_cannot_be_written(namespace: Namespace, site: Path) -> None:
-    said = namespace.run(*USTACK, "serve", str(site), "--pcap", "/nonexistent/a.pcap", status=1)
+    said = namespace.run(*USTACK, "serve", str(site), "--pcap", "/nonexistent/a.pcap", status=2)
     assert said == "ustack: /nonexistent/a.pcap: No such file or directory.\n"
 
 
@@ -86,5 +85,5 @@ def test_a_client_that_waits_can_be_ended(namespace: Namespace, how: signal.Sign
     listener.until("ready")
     client = namespace.ustack("get", "http://198.18.0.1/")
     listener.until("accepted")
-    assert client.end(how) in (130, -signal.SIGTERM)
+    assert client.end(how) == 128 + how
     assert "Traceback" not in client.output()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+from ustack.cli.httpd.intake import number
+
 MOST_RANGES = 16
 """More ranges than this are answered with the whole file: RFC 9110 section 14.2 lets a server ignore
 what looks like an attack of many small ranges."""
 
-_SPEC = re.compile(r"\s*(\d*)\s*-\s*(\d*)\s*\Z")
+_SPEC = re.compile(r"\s*([0-9]*)\s*-\s*([0-9]*)\s*\Z")
 
 
 class UnsatisfiableError(ValueError):
@@ -33,10 +35,10 @@ def parse_ranges(header: str, size: int) -> list[tuple[int, int]]:
             return []
         first, last = match[1], match[2]
         if first == "":
-            start, end = max(0, size - int(last)), size
+            start, end = max(0, size - number(last)), size
         else:
-            start, end = int(first), min(size, int(last) + 1) if last else size
-            if last and int(last) < int(first):
+            start, end = number(first), min(size, number(last) + 1) if last else size
+            if last and number(last) < number(first):
                 return []
         if start < end:
             found.append((start, end))

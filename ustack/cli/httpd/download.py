@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import email.utils
+import errno
 import html
 import io
 import mimetypes
 import os
 import secrets
+import stat
+import time
 import urllib.parse
 from http import HTTPStatus
 from pathlib import Path
 
 from ustack.cli.httpd.byteranges import UnsatisfiableError, parse_ranges
-from ustack.cli.httpd.exchange import IDLE_TIMEOUT_S, PIECE_TIMEOUT_S, SMALL, BodyError, Exchange
+from ustack.cli.httpd.exchange import GRACE_S, IDLE_TIMEOUT_S, SLOWEST, SMALL, BodyError, Exchange, kind_of
 from ustack.cli.text import size_text
 
 
@@ -31,25 +34,34 @@ class Downloads(Exchange):
         if target is None:
             self.refuse(HTTPStatus.FORBIDDEN, "that is outside of what is served here")
             return
-        if target.is_dir():
-            if not urllib.parse.urlsplit(self.path).path.endswith("/"):
-                location = urllib.parse.urlsplit(self.path).path.lstrip("/") + "/"
+        kind = kind_of(target)
+        if stat.S_ISDIR(kind):
+            if not self._path().endswith("/"):
+                location = self._path().lstrip("/") + "/"
                 self.refuse(HTTPStatus.MOVED_PERMANENTLY, "it is a folder", ("Location", "/" + location))
                 return
             index = target / "index.html"
-            if not index.is_file():
+            kind = kind_of(index)
+            if not stat.S_ISREG(kind) or not self._is_inside(index):
                 self._answer_listing(target)
                 return
             target = index
+        if kind and not stat.S_ISREG(kind):  # to open a FIFO or a device may block, or do something
+            self.refuse(HTTPStatus.FORBIDDEN, "that is no file")
+            return
         try:
-            file = open(target, "rb", buffering=0)  # noqa: SIM115 (closed below)
-        except (FileNotFoundError, NotADirectoryError):
-            self.refuse(HTTPStatus.NOT_FOUND, "there is no such file")
+            file = open(target, "rb", buffering=0, opener=_open)  # noqa: SIM115 (closed below)
         except OSError as error:
-            self.refuse(HTTPStatus.FORBIDDEN, str(error.strerror))
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+                self.refuse(HTTPStatus.NOT_FOUND, "there is no such file")
+            else:
+                self.refuse(HTTPStatus.FORBIDDEN, str(error.strerror))
         else:
             with file:
-                self._answer_open_file(target, file)
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    self._answer_open_file(target, file)
+                else:
+                    self.refuse(HTTPStatus.FORBIDDEN, "that is no file")
 
     def _answer_open_file(self, target: Path, file: io.FileIO) -> None:
         facts = os.fstat(file.fileno())
@@ -121,16 +133,18 @@ class Downloads(Exchange):
             self._check_length(len(body), end - start)
             return
         self.wfile.flush()
-        piece = self._buffer(end - start)
         left = end - start
-        self.connection.settimeout(PIECE_TIMEOUT_S)
         while left:
+            piece = self._buffer(left)
+            begun = time.monotonic()
             count = file.readinto(piece[: min(left, len(piece))]) or 0
             if not count:
                 break
+            self.connection.settimeout(GRACE_S + count / SLOWEST)
             self.connection.sendall(piece[:count])
             self._moved += count
             left -= count
+            self._pace(begun)
         self.connection.settimeout(IDLE_TIMEOUT_S)
         self._check_length(end - start - left, end - start)
 
@@ -144,7 +158,7 @@ class Downloads(Exchange):
         except OSError as error:
             self.refuse(HTTPStatus.FORBIDDEN, str(error.strerror))
             return
-        here = html.escape(urllib.parse.unquote(urllib.parse.urlsplit(self.path).path, errors="replace"))
+        here = html.escape(urllib.parse.unquote(self._path(), errors="replace"))
         lines = ["<!DOCTYPE html>", '<html lang="en"><head><meta charset="utf-8">', f"<title>{here}</title></head>"]
         lines.append(f"<body><h1>{here}</h1><table>")
         if folder != self.settings.directory:
@@ -158,6 +172,11 @@ class Downloads(Exchange):
         if self.command == "GET":
             self.wfile.write(body)
             self._moved += len(body)
+
+
+def _open(path: str, flags: int) -> int:
+    """What has become a FIFO since it was looked at is not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _listing_row(entry: os.DirEntry[str]) -> str:

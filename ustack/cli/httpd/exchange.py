@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import http.server
+import io
+import os
+import stat
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -12,18 +16,30 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
 
+from ustack.cli.httpd.intake import Head, Intake, content_length, head_fault
 from ustack.cli.text import host_text, rate_text, size_text, time_text
 
 PIECE = 1 << 20
 """Bytes handed to the socket at once: large enough that Python's cost per call does not count."""
 SMALL = 1 << 16
 """A body up to this size goes into the same buffer as the head, and leaves in one call."""
+QUICK_S = 0.1
+"""A client that takes a piece within this (s) may have a large one."""
+LARGE_PIECES = 16
+"""Large buffers of a server, for its quick clients."""
 IDLE_TIMEOUT_S = 75.0
 """A connection that brings nothing for so long is closed (nginx's keepalive_timeout)."""
-PIECE_TIMEOUT_S = 600.0
-"""So long a client may take for one PIECE: 14 kbit/s."""
+HEAD_TIMEOUT_S = 30.0
+"""So long a client may take for the head of a request, from its first byte to the last."""
+GRACE_S = 60.0
+SLOWEST = 1750
+"""A body that moves at fewer bytes in a second than this, after a pause of GRACE_S, is given up: 14 kbit/s."""
 GONE = (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH)
 """What a connection's end looks like when the client, or the network, made it."""
+
+
+class BadBodyError(Exception):
+    """What a client sends is no body, or not all of it: it is told so, as far as it still listens."""
 
 
 class BodyError(Exception):
@@ -37,6 +53,7 @@ class Settings(Protocol):
     read_only: bool
     umask: int
     most_requests: int
+    large_pieces: threading.BoundedSemaphore
 
     def log(self, line: str) -> None: ...
 
@@ -54,8 +71,12 @@ class Exchange(http.server.BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self.rfile.close()
+        self._intake = Intake(self.connection)
+        self.rfile = io.BufferedReader(self._intake)
         self.settings = self.server  # type: ignore[assignment]
         self._piece = bytearray()
+        self._is_lent = False
         self._requests = 0
         self._begun = 0
         self._status = 0
@@ -63,15 +84,53 @@ class Exchange(http.server.BaseHTTPRequestHandler):
 
     # The life of one request
 
+    def handle_one_request(self) -> None:
+        self._allow(IDLE_TIMEOUT_S)
+        try:
+            if not self.rfile.peek(1):  # type: ignore[attr-defined]
+                self.close_connection = True
+                return
+        except TimeoutError:
+            self.close_connection = True
+            return
+        self._allow(HEAD_TIMEOUT_S)
+        super().handle_one_request()
+
+    def _allow(self, seconds: float) -> None:
+        """So long from now on something may take to come in."""
+        self._intake.deadline = time.monotonic() + seconds
+
     def parse_request(self) -> bool:
         self._begun = time.monotonic_ns()
         self._status = 0
         self._moved = 0
         self._requests += 1
-        understood = super().parse_request()
+        body, self.rfile = self.rfile, Head(self.rfile)  # type: ignore[assignment]
+        try:
+            understood = self._parse_head()
+        finally:
+            self.rfile = body
         if self._requests == self.settings.most_requests:
             self.close_connection = True
         return understood
+
+    def _parse_head(self) -> bool:
+        if not super().parse_request():
+            return False
+        fault = head_fault(self.headers, self.request_version)
+        if not fault and not self._path():
+            fault = "the target is no path"
+        if fault:
+            self.send_error(HTTPStatus.BAD_REQUEST, fault)
+        return not fault
+
+    def _path(self) -> str:
+        """The path of the request's target, as it came; "" when there is none."""
+        try:
+            path = urllib.parse.urlsplit(self.path).path
+        except ValueError:
+            return ""
+        return path if path.startswith("/") else ""
 
     def send_response(self, code: int, message: str | None = None) -> None:
         self._status = code
@@ -91,18 +150,24 @@ class Exchange(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True  # a body nobody reads would be taken for the next request
             answer()
             self.wfile.flush()
-        except BodyError as error:
-            note = str(error)
+        except Exception as error:
             self.close_connection = True
-        except TimeoutError:
-            note = "timed out"
-            self.close_connection = True
-        except OSError as error:
-            if error.errno not in GONE:
-                raise
-            note = "the client went away"
-            self.close_connection = True
+            note = self._why(error)
         self.settings.log(self._line(note))
+
+    def _why(self, error: Exception) -> str:
+        """What ended an exchange too early, for the log. The client is told where it can still understand it."""
+        if isinstance(error, BodyError):
+            return str(error)
+        if isinstance(error, TimeoutError):
+            return "timed out"
+        if isinstance(error, OSError) and error.errno in GONE:
+            return "the client went away"
+        if not self._status:
+            with contextlib.suppress(Exception):
+                self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "this request cannot be answered")
+                self.wfile.flush()
+        return f"{type(error).__name__}: {error}"
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What http.server refuses by itself: bad request lines, headers without end, methods unknown here."""
@@ -123,7 +188,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         return f"{head} in {time_text(elapsed)}{rate}{' - ' if note else ''}{note}"
 
     def _has_body(self) -> bool:
-        return "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0").strip() not in ("", "0")
+        return "Transfer-Encoding" in self.headers or content_length(self.headers) > 0
 
     def refuse(self, status: HTTPStatus, reason: str, *headers: tuple[str, str]) -> None:
         """A short answer in plain text."""
@@ -148,22 +213,52 @@ class Exchange(http.server.BaseHTTPRequestHandler):
 
     def _target(self) -> Path | None:
         """The file or folder that the request names; None when that lies outside the served folder."""
-        path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path, errors="surrogateescape")
+        path = urllib.parse.unquote(self._path(), errors="surrogateescape")
         if "\0" in path:
             return None
         target = self.settings.directory.joinpath(*(part for part in path.split("/") if part not in ("", ".")))
         if ".." in path.split("/"):
             return None
-        with contextlib.suppress(OSError, RuntimeError):
-            if target.resolve().is_relative_to(self.settings.directory):
-                return target
-        return None
+        return target if self._is_inside(target) else None
+
+    def _is_inside(self, target: Path) -> bool:
+        """Whether the served folder holds it, wherever links may lead."""
+        try:
+            return target.resolve().is_relative_to(self.settings.directory)
+        except (OSError, RuntimeError):
+            return False
 
     # Bodies
 
     def _buffer(self, length: int) -> memoryview:
-        """Room for a piece, kept for the connection's next request."""
-        wanted = min(length, PIECE)
+        """Room for a piece, kept for the connection's next request: little for a client that is slow."""
+        wanted = min(length, PIECE if self._is_lent else SMALL)
         if len(self._piece) < wanted:
             self._piece = bytearray(wanted)
         return memoryview(self._piece)
+
+    def _pace(self, begun: float) -> None:
+        """A client that took the last piece quickly is lent a large buffer, while there is one; a slow one is not."""
+        if time.monotonic() - begun >= QUICK_S:
+            self._give_back()
+        elif not self._is_lent and self.settings.large_pieces.acquire(blocking=False):
+            self._is_lent = True
+
+    def _give_back(self) -> None:
+        """The large buffer is somebody else's."""
+        if self._is_lent:
+            self._is_lent = False
+            self._piece = bytearray()
+            self.settings.large_pieces.release()
+
+    def finish(self) -> None:
+        self._give_back()
+        super().finish()
+
+
+def kind_of(target: Path) -> int:
+    """The type bits of a file's mode (``stat.S_IFMT``), links followed; 0 where there is nothing or no way to it."""
+    try:
+        return stat.S_IFMT(os.stat(target).st_mode)
+    except (OSError, ValueError):
+        return 0

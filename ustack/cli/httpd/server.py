@@ -18,10 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from ustack.cli.httpd.download import Downloads
-from ustack.cli.httpd.exchange import GONE
+from ustack.cli.httpd.exchange import GONE, LARGE_PIECES
 from ustack.cli.httpd.upload import Uploads
+from ustack.cli.text import host_text
 
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+MOST_CONNECTIONS = 512
+"""Connections at the same time, a thread each."""
+
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 10\r\nConnection: close\r\n\r\n"
 
 
 class Request(Downloads, Uploads):
@@ -46,6 +53,7 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
         *,
         read_only: bool = False,
         most_requests: int = 0,
+        most_connections: int = MOST_CONNECTIONS,
     ) -> None:
         super().__init__(listener.getsockname(), Request)
         self.socket = listener
@@ -54,6 +62,9 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
         self.most_requests = most_requests
         self.umask = os.umask(0o022)
         os.umask(self.umask)
+        self.most_connections = most_connections
+        self.large_pieces = threading.BoundedSemaphore(LARGE_PIECES)
+        self._places = threading.BoundedSemaphore(most_connections)
         self._log = log
         self._log_lock = threading.Lock()
         self._stopping = threading.Event()
@@ -77,7 +88,29 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
                 elif error.errno != errno.ECONNABORTED:
                     raise
                 continue
-            self.process_request(connection, address)
+            if not self._places.acquire(blocking=False):
+                self._turn_away(connection, address)
+                continue
+            try:
+                self.process_request(connection, address)
+            except RuntimeError as error:  # no more threads
+                self._places.release()
+                self.log(f"a connection is refused: {error}")
+                connection.close()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def _turn_away(self, connection: Any, address: Any) -> None:
+        """One connection too many: it is told so without waiting, and costs nothing more."""
+        self.log(f"{host_text(*address[:2])} is refused: {self.most_connections} connections are open")
+        with contextlib.suppress(OSError):
+            connection.setblocking(False)
+            connection.send(_BUSY)
+        self.shutdown_request(connection)
 
     def stop(self) -> None:
         """No more connections."""
@@ -91,10 +124,10 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
         request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that ends in an exception: one line for the network's faults, a traceback for ours."""
+        """A connection that ends in an exception: nothing for the network's faults, a line for others."""
         error = sys.exc_info()[1]
         if isinstance(error, OSError) and (
             self._stopping.is_set() or error.errno in GONE or isinstance(error, TimeoutError)
         ):
             return
-        super().handle_error(request, client_address)
+        self.log(f"{host_text(*client_address[:2])} - {type(error).__name__}: {error}")

@@ -6,12 +6,19 @@ import contextlib
 import errno
 import io
 import os
+import stat
 import tempfile
+import time
 from http import HTTPStatus
 from pathlib import Path
 
-from ustack.cli.httpd.exchange import BodyError, Exchange
+from ustack.cli.httpd.exchange import GRACE_S, SLOWEST, BadBodyError, BodyError, Exchange, kind_of
+from ustack.cli.httpd.intake import chunk_size, content_length
 from ustack.cli.text import size_text
+
+CHUNK_LINE = 1024
+TRAILERS, TRAILER_LINE = 100, 8192
+"""Lines after the last chunk, and bytes of each."""
 
 
 class Uploads(Exchange):
@@ -39,14 +46,17 @@ class Uploads(Exchange):
             return HTTPStatus.METHOD_NOT_ALLOWED, "uploads are switched off (--read-only)"
         if target is None:
             return HTTPStatus.FORBIDDEN, "that is outside of what is served here"
-        if target.is_dir() or self.path.endswith("/"):
+        kind = kind_of(target)
+        if stat.S_ISDIR(kind) or self._path().endswith("/"):
             return HTTPStatus.CONFLICT, "that is a folder; name a file: curl -T FILE http://HOST/NAME"
+        if kind and not stat.S_ISREG(kind):
+            return HTTPStatus.CONFLICT, "that is no file"
         if "Content-Range" in self.headers:
             return HTTPStatus.BAD_REQUEST, "a part of a file cannot be stored (RFC 9110 section 14.5)"
-        coding = self.headers.get("Transfer-Encoding", "").strip().lower()
+        coding = ", ".join(self.headers.get_all("Transfer-Encoding", [])).strip().lower()
         if coding not in ("", "chunked"):
             return HTTPStatus.NOT_IMPLEMENTED, f"the transfer coding {coding} is unknown here"
-        if not coding and not self.headers.get("Content-Length", "").strip().isdecimal():
+        if not coding and content_length(self.headers) < 0:
             return HTTPStatus.LENGTH_REQUIRED, "say how long the file is"
         return None
 
@@ -59,12 +69,18 @@ class Uploads(Exchange):
             allow = [("Allow", "GET, HEAD")] if status is HTTPStatus.METHOD_NOT_ALLOWED else []
             self.refuse(status, reason, *allow)
             return
-        is_new = not target.exists()
+        is_new = not kind_of(target)
         try:
             self._store(target)
-        except BodyError:
-            raise
-        except (TimeoutError, ConnectionError):
+        except BadBodyError as error:
+            self.close_connection = True
+            self.refuse(HTTPStatus.BAD_REQUEST, f"{error}: nothing was stored")
+            return
+        except TimeoutError:
+            self.close_connection = True
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, "the upload is too slow: nothing was stored")
+            return
+        except ConnectionError:
             raise BodyError("the upload broke off: nothing was stored") from None
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -84,7 +100,7 @@ class Uploads(Exchange):
                 if "Transfer-Encoding" in self.headers:
                     self._receive_chunks(file)
                 else:
-                    self._receive(file, int(self.headers["Content-Length"]))
+                    self._receive(file, content_length(self.headers))
             os.replace(name, target)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -92,33 +108,40 @@ class Uploads(Exchange):
             raise
 
     def _receive(self, file: io.FileIO, length: int) -> None:
-        piece = self._buffer(max(length, 1))
         left = length
         while left:
+            piece = self._buffer(left)
+            begun = time.monotonic()
+            self._allow(GRACE_S + min(left, len(piece)) / SLOWEST)
             count = self.rfile.readinto1(piece[: min(left, len(piece))])
             if not count:
-                raise BodyError(f"the upload broke off after {size_text(self._moved)}: nothing was stored")
+                raise BadBodyError(f"the upload broke off after {size_text(self._moved)}")
             _write_all(file, piece[:count])
             self._moved += count
             left -= count
+            if count == len(piece):
+                self._pace(begun)
 
     def _receive_chunks(self, file: io.FileIO) -> None:
         """The chunked coding of RFC 9112 section 7.1."""
+        self._allow(GRACE_S)
         while True:
-            line = self.rfile.readline(1024)
             try:
-                length = int(line.partition(b";")[0].strip() or b"x", 16)
-            except ValueError:
-                raise BodyError("a chunk without a length") from None
-            if length <= 0:
+                length = chunk_size(self.rfile.readline(CHUNK_LINE))
+            except ValueError as error:
+                raise BadBodyError(str(error)) from None
+            if not length:
                 break
             self._receive(file, length)
-            if self.rfile.readline(3).strip():
-                raise BodyError("a chunk longer than it says")
-        for _ in range(100):  # trailers
-            if self.rfile.readline(65537).strip() == b"":
+            if self.rfile.readline(3) not in (b"\r\n", b"\n"):
+                raise BadBodyError("a chunk longer than it says")
+        for _ in range(TRAILERS):
+            line = self.rfile.readline(TRAILER_LINE)
+            if line in (b"\r\n", b"\n"):
                 return
-        raise BodyError("too many trailers")
+            if not line.endswith(b"\n"):
+                break
+        raise BadBodyError("the trailers do not end")
 
 
 def _write_all(file: io.FileIO, data: memoryview) -> None:
