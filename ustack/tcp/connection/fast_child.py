@@ -230,7 +230,8 @@ def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
     leave_queue(tcb, False, now)
     if was_opening:
         _settle(tcb, segment, ack, now)
-    opening.early_is_over(sender, now)
+    ts_ecr = segment.ts_ecr if segment.has_ts and tcb.agreed.ts_on and segment.ts_ecr else -1
+    opening.early_is_over(sender, ts_ecr, now)
     if record.ends_after_handshake and was_opening:
         sender.fin_queued = True
         tcb.move(Input.FIN_SENT, now)

@@ -243,7 +243,7 @@ def _undo_partial(sender: Sender, news: AckNews, now: int) -> bool:
     return False
 
 
-def _recovered(sender: Sender, now: int, ts_ecr: int) -> bool:
+def recovered(sender: Sender, now: int, ts_ecr: int) -> bool:
     """All that was out when the episode began is acknowledged (Linux's tcp_try_undo_recovery).
 
     False: without SACK the episode is held until something *above* its end is acknowledged: duplicate ACKs at its end
@@ -329,7 +329,7 @@ def _end_episode(sender: Sender, news: AckNews, now: int) -> bool:
     elif sender.ca_state == CA_RECOVERY and sender.snd_una >= sender.high_seq:
         if not sender.scoreboard.enable_sack:
             sender.scoreboard.forget_duplicates()
-        if not _recovered(sender, now, news.ts_ecr):
+        if not recovered(sender, now, news.ts_ecr):
             return False
         _end_reduction(sender, now)
     return True
@@ -420,7 +420,7 @@ def _process_loss(sender: Sender, result: AckResult, news: AckNews, now: int) ->
     if step is LossStep.SPURIOUS:
         _spurious_timeout(sender, by_frto, now)
     elif step is LossStep.RECOVERED:
-        _recovered(sender, now, news.ts_ecr)
+        recovered(sender, now, news.ts_ecr)
     elif step is LossStep.SEND_NEW:
         sender.high_seq = undo.high_seq
         if sender.unsent() > 0 and sender.snd_una + sender.snd_wnd > sender.snd_nxt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ustack.recovery.scoreboard import Scoreboard
 from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.sender import buffer, bursts, control, loss, mss
-from ustack.tcp.sender.state import CA_LOSS, CA_OPEN, Sender
+from ustack.tcp.sender.state import CA_LOSS, Sender
 from ustack.wire.frame import Segment, Transmit
 
 
@@ -125,11 +125,10 @@ def third_ack(sender: Sender, now: int) -> None:
     sender.last_sent_at = now
 
 
-def early_is_over(sender: Sender, now: int) -> None:
-    """A child's timer belongs to its text from now on (Linux's tcp_rcv_synrecv_state_fastopen)."""
+def early_is_over(sender: Sender, ts_ecr: int, now: int) -> None:
+    """A child's timer belongs to its text from now on (Linux's tcp_rcv_synrecv_state_fastopen). ``ts_ecr``: -1 none."""
     if sender.ca_state == CA_LOSS and sender.scoreboard.is_empty:
-        sender.ca_state = CA_OPEN
-        sender.scoreboard.in_recovery = sender.scoreboard.in_loss = False
+        loss.recovered(sender, now, ts_ecr)
     sender.retransmits = 0
     sender.retrans_since = 0
     loss.rearm_rto(sender, now)

@@ -53,6 +53,8 @@ def count_timeout(sender: Sender, now: int) -> None:
     """The SYN-ACK of a Fast Open child was not answered in time."""
     _count(sender, now)
     sender.retransmits += 1
+    # An echo from before shows that the first one had arrived (RFC 3522).
+    sender.undo.retrans_stamp = sender.host.timestamp(sender.agreed.ts_offset, sender.retrans_since)
 
 
 def _count(sender: Sender, now: int) -> None:
