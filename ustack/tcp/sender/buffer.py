@@ -13,7 +13,6 @@ from bisect import bisect_left, bisect_right
 from typing import Final
 
 from ustack.errors import from_errno
-from ustack.ring import SendRing
 from ustack.tcp.constants import DEFAULT_MSS_V4, GSO_MAX
 from ustack.tcp.sender import bursts, chrono, idle
 from ustack.tcp.sender.state import Sender
@@ -49,7 +48,7 @@ def write(sender: Sender, data: object, how: int, now: int) -> int:
     is_whole = size <= most
     taken = 0
     if most:
-        taken = _take(ring, view if is_whole else view.cast("B")[:most])
+        taken = _take(sender, view if is_whole else view.cast("B")[:most])
         _fill(sender, before, first, goal)
     if taken < size:
         is_whole = False
@@ -65,12 +64,14 @@ def write(sender: Sender, data: object, how: int, now: int) -> int:
     return taken
 
 
-def _take(ring: SendRing, data: memoryview) -> int:
+def _take(sender: Sender, data: memoryview) -> int:
     """Into the ring. Without memory: 0 while an ACK will ask again, else ENOBUFS."""
+    ring = sender.send_ring
     try:
         return ring.write(data)
     except MemoryError:
         if ring.end > ring.start:
+            sender.lacks_memory = True
             return 0
         raise from_errno(errno.ENOBUFS) from None
 
@@ -97,7 +98,7 @@ def _room(sender: Sender) -> tuple[int, int, int]:
     first = 0
     if chunks and chunks[-1] > sent and (not sender.records or sender.records[-1] != sender.iss + 1 + ring.end):
         first = max(goal - (chunks[-1] - max(chunks[-2] if len(chunks) > 1 else 0, ring.start, sent)), 0)
-    elif _may_begin(sender, used, ring.end - sent):
+    if first == 0 and _may_begin(sender, used, ring.end - sent):
         first = goal
         used += OVERHEAD
     if first == 0:
@@ -171,6 +172,7 @@ def cut(sender: Sender, at: int) -> None:
 def release(sender: Sender, upto: int) -> None:
     """What lies below offset ``upto`` was acknowledged."""
     sender.send_ring.release(upto)
+    sender.lacks_memory = False
     chunks = sender.chunks
     if chunks and chunks[0] <= upto:
         if chunks[-1] <= upto:
@@ -211,6 +213,6 @@ def has_room(sender: Sender) -> bool:
     """A write would be taken, by Linux's measure: a third of the buffer is free (sk_stream_is_writeable), and not too
     much waits unsent (TCP_NOTSENT_LOWAT)."""
     used = queued(sender)
-    if sender.sndbuf - used < used >> 1:
+    if sender.sndbuf - used < used >> 1 or sender.lacks_memory:
         return False
     return (sender.iss + 1 + sender.send_ring.end - sender.snd_nxt) << 1 < sender.notsent_lowat()

@@ -114,6 +114,8 @@ class Sender:
         self.fin_joins: bool = False
         """Text still waited then, and the FIN shares its PSH, even where a small window parts them."""
         self.writer_waits: bool = False
+        self.lacks_memory: bool = False
+        """The host had no memory for the last write: the next ACK lets the writer try again."""
         self.may_have_room: bool = False
         """An ACK came while a writer waits: once the sender has sent what it let go, the writer may go on."""
         self.more: bool = False
