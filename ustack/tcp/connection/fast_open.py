@@ -32,7 +32,12 @@ def begin_later(tcb: Tcb, now: int) -> None:
 
 
 def begin(tcb: Tcb, data: memoryview, now: int) -> int:
-    """MSG_FASTOPEN, or the first write after ``begin_later``: the SYN leaves, with so much of ``data``."""
+    """MSG_FASTOPEN, or the first write after ``begin_later``: the SYN leaves, with so much of ``data``.
+
+    None of it when the peer's SYN came first and was answered: text waits for the end of the handshake then."""
+    if tcb.state is not State.SYN_SENT or tcb.sender.snd_nxt != tcb.sender.iss:
+        end_wait(tcb)
+        return 0
     record = tcb.fast_open or FastOpen()
     tcb.fast_open = record
     if record.is_deferred:
@@ -43,6 +48,12 @@ def begin(tcb: Tcb, data: memoryview, now: int) -> int:
         record.text_sent = tcb.sender.send_ring.write(data[: max(_room(tcb), 0)])
     tcb.touch()
     return record.text_sent
+
+
+def end_wait(tcb: Tcb) -> None:
+    """A SYN or SYN-ACK leaves, whoever asked for it: the first write is like any other from now on."""
+    if tcb.fast_open is not None:
+        tcb.fast_open.is_deferred = False
 
 
 def _may_send_text(tcb: Tcb, record: FastOpen, now: int) -> bool:

@@ -47,9 +47,8 @@ def in_syn_sent(tcb: Tcb, segment: Segment, now: int) -> bool:
         ack = unwrap(segment.ack, tcb.sender.snd_una)
         is_wrong = ack <= tcb.sender.iss or ack > tcb.sender.snd_nxt
         if is_wrong or not _echo_is_ours(tcb, segment, now):
-            if (
-                is_wrong and tcb.sender.retransmits == 0
-            ):  # our RST ends what the peer still remembers: try again (Linux)
+            if is_wrong and tcb.sender.retransmits == 0 and not tcb.waits_for_write():
+                # our RST ends what the peer still remembers: try again (Linux)
                 tcb.timers.arm_loss(LossTimer.RTO, now + 2 * JIFFY)
             tcb.host.counters.drop(Drop.SYN_SENT_ACK)
             return not segment.flags & RST

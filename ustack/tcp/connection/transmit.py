@@ -78,6 +78,7 @@ def _acknowledge(tcb: Tcb, now: int) -> Transmit:
 def _syn(tcb: Tcb, now: int) -> Transmit:
     """A SYN or a SYN-ACK, the first one or again; its sequence number is always ISS."""
     tcb.owed.drop(OWE_SYN)
+    fast_open.end_wait(tcb)
     is_answer = tcb.state is State.SYN_RECEIVED
     first = tcb.sender.snd_nxt == tcb.sender.iss
     settings, resends = tcb.host.settings, tcb.sender.retransmits
