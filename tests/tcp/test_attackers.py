@@ -11,6 +11,8 @@ from tests.tcp.peer import Peer
 from tests.tcp.world import MS, OURS, SECOND, THEIRS, VirtualHost, pattern
 from ustack.sockopts import SocketOptions
 from ustack.tcp.connection.connection import Connection
+from ustack.tcp.sender.buffer import MORE_FOLLOWS
+from ustack.tcp.sender.state import CA_CWR
 from ustack.wire.address import parse_address
 
 # Nothing of a segment is kept before every check on it has passed
@@ -56,6 +58,65 @@ def test_a_refused_ack_leaves_no_trace(make: MakePeer, ack: str, flags: str) -> 
     assert peer.refused("P. 11:21 ack 1") == []
     assert call.read(100) == pattern(1, 21)
     peer.heard()
+
+
+def test_a_fin_behind_text_that_is_refused_marks_no_end(either: Peer) -> None:
+    """Text at the right edge is acceptable by its number and refused for want of room: the peer's true text goes on."""
+    call = either.opens()
+    either.send("F. w:w+10 ack 1")
+    either.expect(". 1 ack 1")  # no block: nothing is held
+    either.send("P. 1:1001 ack 1")
+    either.expect(". 1 ack 1001")
+    assert call.read(2000) == pattern(1, 1001)
+    either.heard()
+
+
+def test_nothing_is_urgent_behind_the_fin(make: MakePeer) -> None:
+    """RFC 9293 section 3.10.7.4, sixth: "This should not occur ... Ignore the URG"."""
+    peer = make()
+    call = peer.opens()
+    peer.send("F. 1 ack 1")
+    peer.heard()
+    peer.send("U. 2 ack 1 urg 5")
+    peer.heard()
+    assert call.tcb.receiver.rcv_up < 0
+    assert "URGENT" not in call.events()
+
+
+def test_a_forged_ack_lets_nothing_go_that_waits_for_more(make: MakePeer) -> None:
+    """MSG_MORE holds text back until the next ACK: one for what never left is none."""
+    peer = make()
+    call = peer.opens()
+    call.tcb.write(pattern(1, 11), peer.host.now, MORE_FOLLOWS)
+    peer.host.flush()
+    peer.expect()
+    peer.send(". 1 ack 999999", ". 1 ack 2147483000")
+    peer.expect(". 1 ack 1")
+    assert call.tcb.sender.more
+    peer.send(". 1 ack 1")
+    peer.expect(". 1:11 ack 1")
+
+
+@pytest.mark.parametrize("ecn", [1, 3])
+def test_an_old_ack_tells_nothing_of_marks(make: MakePeer, ecn: int) -> None:
+    """Its SACK blocks may be news, its ECN flags are of the past: an old count looked like seven marks."""
+    peer = make(tcp_ecn=ecn)
+    listener = peer.host.listen(80)
+    peer.send("SEW 0 <mss 1000,sackOK>" if ecn == 1 else "SAEW 0 <mss 1000,sackOK>")
+    peer.heard()
+    peer.send(". 1 ack 1" if ecn == 1 else ".W 1 ack 1")
+    call = peer.host.accept(listener)
+    assert call is not None
+    assert call.tcb.ecn.on if ecn == 1 else call.tcb.ecn.accurate
+    call.write(1, 8001)
+    peer.send(".EA 1 ack 3001" if ecn == 3 else ". 1 ack 3001")
+    peer.heard()
+    control = call.tcb.sender.congestion
+    assert control is not None
+    before = control.cwnd, call.tcb.ecn.delivered_ce, call.tcb.sender.ca_state
+    peer.send(".E 1 ack 1001 <sack 3001:4001>" if ecn == 1 else ".A 1 ack 1001 <sack 7001:8001>")
+    peer.heard()
+    assert (call.tcb.ecn.delivered_ce, call.tcb.sender.ca_state != CA_CWR) == (before[1], True)
 
 
 def test_an_old_ack_with_text_does_not_move_the_timestamp(either: Peer) -> None:

@@ -126,13 +126,13 @@ def _take_contents(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
         _take_cwr(tcb, segment)
     if tcb.ecn.accurate:
         _take_marks(tcb, segment)
-    if segment.flags & URG and urgent.take_urgent(tcb.receiver, segment, seq):
+    is_open = not tcb.receiver.fin_received  # behind the FIN nothing is urgent (RFC 9293 section 3.10.7.4, sixth)
+    if segment.flags & URG and is_open and urgent.take_urgent(tcb.receiver, segment, seq):
         tcb.host.tell(EventKind.URGENT, tcb)
     if tcb.reads_no_more and _is_unwanted(tcb, segment, seq, now):
         return True
-    if segment.payload_length:
-        check_text(tcb, segment, seq, now)
-    if segment.flags & FIN:
+    is_taken = not segment.payload_length or check_text(tcb, segment, seq, now)
+    if segment.flags & FIN and is_taken:
         contents.take_fin(tcb, seq + segment.payload_length, now)
     elif tcb.receiver.rcv_fin >= 0:
         contents.fin_if_due(tcb, now)
@@ -324,12 +324,12 @@ def _is_unwanted(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     return True
 
 
-def check_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
-    """Seventh: take the text where the state allows."""
+def check_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """Seventh: take the text where the state allows. False: it is refused, and the FIN behind it with it."""
     if may_receive_text(tcb.state) or seq + segment.payload_length <= tcb.receiver.rcv_nxt:  # before the FIN, once more
-        contents.take_text(tcb, segment, seq, now)
-    else:
-        tcb.host.counters.drop(Drop.BEYOND_FIN)
+        return contents.take_text(tcb, segment, seq, now)
+    tcb.host.counters.drop(Drop.BEYOND_FIN)
+    return False
 
 
 def _take_cwr(tcb: Tcb, segment: Segment) -> None:

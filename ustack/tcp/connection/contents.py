@@ -10,12 +10,13 @@ from ustack.tcp.state import Input, State
 from ustack.wire.frame import Segment
 
 
-def take_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> None:
-    """The text of a segment whose first byte has sequence number ``seq``."""
+def take_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
+    """The text of a segment whose first byte has sequence number ``seq``. False: it was refused."""
     before = tcb.receiver.rcv_nxt
-    segments.take_text(tcb.receiver, segment, seq, now)
+    taken = segments.take_text(tcb.receiver, segment, seq, now)
     if tcb.receiver.rcv_nxt != before:
         tcb.host.tell(EventKind.READABLE, tcb)
+    return taken
 
 
 def take_fin(tcb: Tcb, fin_seq: int, now: int) -> None:

@@ -38,10 +38,11 @@ def take_early(receiver: Receiver, segment: Segment) -> None:
         receiver.totals.data_segs_in = segment.segs
 
 
-def take_text(receiver: Receiver, segment: Segment, seq: int, now: int) -> None:
+def take_text(receiver: Receiver, segment: Segment, seq: int, now: int) -> bool:
     """Take the text of a segment whose first byte has sequence number ``seq`` (step seven).
 
-    What goes beyond the window has been judged with the sequence number: here it is taken as far as the buffer goes."""
+    What goes beyond the window has been judged with the sequence number: here it is taken as far as the buffer goes.
+    False: nothing of it was taken, so a FIN behind it counts for nothing either."""
     receiver.dsack = None  # one that still waits is of the past (Linux's tcp_data_queue)
     length = segment.payload_length
     end = seq + length
@@ -50,7 +51,7 @@ def take_text(receiver: Receiver, segment: Segment, seq: int, now: int) -> None:
         end = receiver.rcv_fin
         if seq >= end:
             receiver.acks.scheduled = True
-            return
+            return False
     right = receiver.rcv_nxt + receiver.receive_window()
     if end <= receiver.rcv_nxt:
         receiver.host.counters.add("DelayedACKLost")
@@ -63,10 +64,12 @@ def take_text(receiver: Receiver, segment: Segment, seq: int, now: int) -> None:
         if zero:
             receiver.host.counters.add("TCPZeroWindowDrop")
         _refuse(receiver, Drop.ZERO_WINDOW if zero else Drop.BEYOND_WINDOW)
+        return False
     elif seq <= receiver.rcv_nxt:
-        _take_in_order(receiver, segment, seq, end, now)
+        return _take_in_order(receiver, segment, seq, end, now)
     else:
-        _take_out_of_order(receiver, segment, seq, end)
+        return _take_out_of_order(receiver, segment, seq, end)
+    return True
 
 
 def _refuse(receiver: Receiver, reason: Drop) -> None:
@@ -75,7 +78,7 @@ def _refuse(receiver: Receiver, reason: Drop) -> None:
     receiver.acks.scheduled = True
 
 
-def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now: int) -> None:
+def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now: int) -> bool:
     start = receiver.rcv_nxt
     had_gap = receiver.receive_ring.has_gap()
     if had_gap:
@@ -93,7 +96,7 @@ def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now
         advanced = receiver.receive_ring.place(at, segment.payload, start - seq, end - start)
     if advanced <= 0:
         _run_out(receiver, advanced == REFUSED)
-        return
+        return False
     receiver.rcv_nxt = start + advanced
     receiver.totals.bytes_received += advanced
     if held is not None:
@@ -101,16 +104,17 @@ def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now
     if had_gap and not receiver.receive_ring.has_gap():
         receiver.owed.add(OWE_ACK)  # RFC 5681 section 4.2: a filled gap is acknowledged at once
     event_data_received(receiver, segment, now)
+    return True
 
 
-def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int) -> None:
+def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int) -> bool:
     receiver.dsack = None
     held = sack.held_of(receiver, seq, end)
     if receiver.receive_ring.place(seq - receiver.irs - 1, segment.payload, 0, end - seq) == REFUSED:
         receiver.host.counters.add("PruneCalled")
         receiver.host.counters.add("TCPOFODrop")
         _refuse(receiver, Drop.NO_MEMORY)
-        return
+        return False
     if held is not None:
         sack.extend_dsack(receiver, held[0], held[1])
     _take_ecn(receiver, segment)
@@ -124,6 +128,7 @@ def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int)
     if segment.payload_length >= 128 and receiver.agreed.sack_on:
         # Only with SACK: else the window must stand, or the ACK is no duplicate (RFC 5681 section 2).
         window.grow(receiver, segment.payload_length)
+    return True
 
 
 def _prune(receiver: Receiver) -> None:

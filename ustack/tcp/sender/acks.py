@@ -23,16 +23,16 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
     """Take the ACK of an acceptable segment. False: the segment is dropped, and challenged (RFC 5961 section 5)."""
     ack = unwrap(segment.ack, sender.snd_una)
     prior_una = sender.snd_una
-    sender.may_have_room = sender.writer_waits
-    if ack != prior_una or not segment.payload_length:
-        sender.more = False  # what MSG_MORE held back leaves with the next ACK, as Linux's tcp_data_snd_check lets it
     if ack > sender.snd_nxt:
         sender.host.counters.drop(Drop.ACK_UNSENT)
         return False
+    if ack < prior_una - max(min(sender.max_window, sender.totals.bytes_acked), 0):
+        sender.host.counters.drop(Drop.ACK_TOO_OLD)
+        return False
+    sender.may_have_room = sender.writer_waits
+    if ack != prior_una or not segment.payload_length:
+        sender.more = False  # what MSG_MORE held back leaves with the next ACK, as Linux's tcp_data_snd_check lets it
     if ack < prior_una:
-        if ack < prior_una - min(sender.max_window, sender.totals.bytes_acked):
-            sender.host.counters.drop(Drop.ACK_TOO_OLD)
-            return False
         if offered.sack and sender.agreed.sack_on:
             sender.news.is_old = True  # its SACK blocks may be news, and what they let resend is paid for
             _account(sender, segment, prior_una, offered, now)
@@ -101,7 +101,7 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
     news = sender.news
     news.prior_una = sender.snd_una
     news.ts_ecr = segment.ts_ecr if segment.has_ts and sender.agreed.ts_on and segment.ts_ecr else -1
-    news.ece = sender.ecn.on and segment.flags & (ECE | SYN) == ECE  # on a SYN-ACK it only agrees to ECN
+    news.ece = not news.is_old and sender.ecn.on and segment.flags & (ECE | SYN) == ECE  # on a SYN-ACK it only agrees
     news.lost = 0
     delivered_segs = board.delivered_segs
     blocks: list[tuple[int, int]] = []
@@ -110,7 +110,7 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
             start = unwrap(left, sender.snd_una)
             blocks.append((start, unwrap(right, start)))
     result = board.acked(ack, blocks, now, _echo_instant(sender, news.ts_ecr, now))
-    if sender.ecn.accurate and result.delivered:
+    if sender.ecn.accurate and result.delivered and not news.is_old:  # an old count would look like seven new marks
         news.ece = _take_marks(sender, segment.flags, board.delivered_segs - delivered_segs, result.delivered, offered)
     if ack > sender.snd_una:
         _release(sender, ack)
