@@ -143,3 +143,24 @@ def test_keepalive_leaves_no_trail_in_the_heap_of_deadlines() -> None:
     play.run()
     for host in play.hosts:
         assert host.stack.next_deadline() is None
+
+
+@pytest.mark.parametrize("first", ["peer", "timer"])
+def test_a_syn_that_waits_for_text_when_the_peer_s_comes(first: str) -> None:
+    """TCP_FASTOPEN_CONNECT: the peer's SYN was answered, then the first write sent a second SYN amid the connection."""
+    options = (("fastopen_connect", True), ("fastopen_no_cookie", True))
+    world = World(Setup())
+    world.do(("connect", 4, CONNECT_PORT, 40001, options))
+    wrong = 0 if first == "peer" else 5
+    if wrong:
+        world.do(segments(CALLED, Forged(ACK, 1, wrong)))
+        world.do(("wait", SECOND))
+        assert world.segments_sent == 1  # the RST: a SYN that waits for text is not sent by a wrong ACK
+    world.do(segments(CALLED, Forged(SYN, options=SYN_OPTIONS)))
+    world.do(("open_with", 0, 100))
+    world.do(segments(CALLED, Forged(ACK, 1, 1, length=10)))
+    world.do(("write", 0, 100, False))
+    connection = world.held[0]
+    assert not connection.waits_for_write()
+    assert connection.sender.totals.bytes_sent == 100
+    world.finish()

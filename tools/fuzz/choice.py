@@ -5,23 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from tools.fuzz import early
 from tools.fuzz.flows import CONNECT_PORT, LISTEN_PORT, OURS, THEIRS, Flow, Forged, ForgedError
 from tools.fuzz.hostile import START, Operation, Setup, World
 from ustack.tcp.connection.connection import Connection
 from ustack.wire import ipv4, ipv6
-from ustack.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
+from ustack.wire.tcp import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG
 
 MS = 1_000_000
 SECOND = 1_000_000_000
-SYN_OPTIONS = (
-    b"\x02\x04\x05\xb4",
-    b"\x02\x04\x05\xb4\x04\x02\x01\x03\x03\x07",
-    b"\x02\x04\x05\xb4\x04\x02",
-    b"\x02\x04\x00\x01\x04\x02",
-    b"\x02\x04\x00\x40\x04\x02\x01\x03\x03\x0e",
-    b"\x02\x04\xff\xff\x04\x02\x01\x03\x03\x00",
-    b"",
-)
 OPTION_CHANGES: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("nodelay", (True, False)),
     ("cork", (True, False)),
@@ -49,7 +41,13 @@ SETTINGS: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("tcp_timestamps", (0, 1, 2)),
     ("tcp_sack", (0, 1)),
     ("tcp_window_scaling", (0, 1)),
-    ("tcp_ecn", (0, 1, 2)),
+    ("tcp_ecn", (0, 1, 2, 3, 3, 4, 5)),
+    ("tcp_ecn_option", (0, 1, 2, 3)),
+    ("tcp_ecn_option_beacon", (0, 1, 3)),
+    ("tcp_ecn_fallback", (0, 1)),
+    ("tcp_fastopen", (0, 1, 3, 7, 0x603, 0x603)),
+    ("tcp_fastopen_key", (early.FAST_OPEN_KEY,)),
+    ("tcp_fastopen_blackhole_timeout_sec", (0, 3600)),
     ("tcp_syncookies", (0, 1, 2)),
     ("tcp_congestion_control", ("reno", "cubic", "bbr")),
     ("tcp_rmem", ((4096, 4096, 4096), (4096, 131072, 33554432), (4096, 16384, 65536))),
@@ -72,6 +70,10 @@ def random_setup(rng: random.Random, *, with_native: bool = True) -> Setup:
     """Settings away from their defaults, a few at a time."""
     settings = tuple((name, rng.choice(values)) for name, values in SETTINGS if rng.random() < 0.3)
     listener = tuple((name, rng.choice(values)) for name, values in OPTION_CHANGES if rng.random() < 0.05)
+    if rng.random() < 0.3:
+        settings += early.ALL_ON
+    if rng.random() < 0.6:
+        listener += (("fastopen_qlen", rng.choice((1, 5, 100))),)
     if rng.random() < 0.1:
         listener += (("defer_accept_s", 3),)
     backlog = rng.choice((0, 1, 4, 128))
@@ -96,6 +98,10 @@ class Chooser:
         """What comes more often than elsewhere."""
         self.is_steady = rng.random() < 0.5
         """Windows stay, so that duplicate ACKs are duplicates; much is lost."""
+        self.early_calls = rng.choice((0.0, 0.0, 0.5))
+        """How often a connect() uses Fast Open."""
+        self.asks_ecn = rng.choice(early.ASKS_ECN)
+        """The ECN flags of a peer's SYN."""
 
     def operation(self, world: World) -> Operation:
         """The next one."""
@@ -137,10 +143,12 @@ class Chooser:
         if not world.held or rng.random() < 0.1:
             if rng.random() < 0.6:
                 return ("accept",)
-            return ("connect", 4, CONNECT_PORT, rng.choice(self.own_ports))
+            return self._connect()
         lot = rng.random()
         if lot < 0.40:
             size = rng.choice((1, 1, 100, 1000, 1448, 5000, 70_000))
+            if rng.random() < self.early_calls:
+                return ("open_with", index, size)
             return ("write", index, size, rng.random() < 0.03)
         if lot < 0.74:
             return ("read", index, rng.choice((1, 100, 2000, 1 << 20)))
@@ -148,14 +156,19 @@ class Chooser:
             return (rng.choice(("look", "skip", "urgent")), index, rng.choice((1, 100)))
         if lot < 0.83:
             return ("shutdown", index, rng.choice((0, 1, 1, 2)))
-        if lot < 0.86:
-            return ("close", index)
         if lot < 0.87:
-            return ("abort", index)
+            return ("close" if lot < 0.86 else "abort", index)
         if lot < 0.872:
             return ("unlisten",)
         name, values = rng.choice(OPTION_CHANGES)
         return ("set", index, name, rng.choice(values))
+
+    def _connect(self) -> Operation:
+        rng = self.rng
+        options = tuple(
+            (name, True) for name in ("fastopen_connect", "fastopen_no_cookie") if rng.random() < self.early_calls
+        )
+        return ("connect", 4, CONNECT_PORT, rng.choice(self.own_ports), options)
 
     # Segments
 
@@ -203,12 +216,12 @@ class Chooser:
                 length = rng.choice((0, 0, 100))
                 return Forged(ACK, 1, 1, rng.choice((65535, 500, 0)), length, ts=now)
             if rng.random() < 0.7:
-                return Forged(SYN, window=rng.choice((65535, 1000, 0)), options=rng.choice(SYN_OPTIONS), ts=now)
+                return early.syn(rng, world, flow, now, self.asks_ecn)
             return Forged(rng.choice((ACK, ACK | FIN, RST)), 1, 1, ts=now)
         if connection.receiver.irs == 0 and connection.receiver.rcv_nxt == 0:  # SYN-SENT
             if rng.random() < 0.15:
-                return Forged(SYN, options=rng.choice(SYN_OPTIONS), ts=now)
-            return Forged(SYN | ACK, 0, 1, rng.choice((65535, 1000)), options=rng.choice(SYN_OPTIONS), ts=now)
+                return Forged(SYN, options=rng.choice(early.SYN_OPTIONS), ts=now)
+            return early.syn_ack(rng, world, flow, now, self.asks_ecn)
         return self._established(connection, flow, now)
 
     def _established(self, connection: Connection, flow: Flow, ts: tuple[int, int] | None) -> Forged:
@@ -233,12 +246,22 @@ class Chooser:
                 ack = una
         elif rng.random() < 0.2:
             seq += rng.choice((1, 1448, 2896, 5000))
-        return Forged(flags, seq, ack, window, length, ts=ts, sack=sack, tos=rng.choice((0, 0, 0, 2, 3)))
+        options = b""
+        if connection.ecn.accurate:
+            flags |= rng.choice((early.ACE[connection.ecn.delivered_ce + 5 & 7], *early.ACE))
+            options = early.accecn_option(rng) if rng.random() < 0.3 else b""
+        tos = rng.choice((0, 0, 0, 1, 2, 3))
+        return Forged(flags, seq, ack, window, length, ts=ts, sack=sack, options=options, tos=tos)
 
     # Mutations
 
     def _mutated(self, world: World, flow: Flow, forged: Forged) -> Forged:
         """One field goes to an edge, or anywhere."""
+        if self.rng.random() < 0.2:
+            return _changed(forged, **early.changes(self.rng, world, flow, forged))
+        return self._with_field(world, flow, forged)
+
+    def _with_field(self, world: World, flow: Flow, forged: Forged) -> Forged:
         rng = self.rng
         connection = flow.connection(world.stack)
         kind = rng.randrange(9)
@@ -247,7 +270,7 @@ class Chooser:
         if kind == 1:
             return _changed(forged, ack=rng.choice(_ack_edges(connection, forged)) + rng.choice((-1, 0, 0, 1)))
         if kind == 2:
-            flag = rng.choice((FIN, SYN, RST, PSH, ACK, URG, ECE, CWR))
+            flag = rng.choice((FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE))
             return _changed(forged, flags=forged.flags ^ flag if rng.random() < 0.9 else rng.randrange(512))
         if kind == 3:
             return _changed(forged, window=rng.choice((0, 1, 2, 10, 100, 535, 1448, 65535)))
@@ -263,7 +286,7 @@ class Chooser:
         if kind == 7:
             return _changed(forged, sack=self._sack_lies(connection))
         bombs = (rng.randbytes(rng.randrange(41)), bytes(40), b"\x01" * 40)
-        return _changed(forged, options=rng.choice((*SYN_OPTIONS, *bombs)))
+        return _changed(forged, options=rng.choice((*early.SYN_OPTIONS, *bombs)))
 
     def _sack_lies(self, connection: Connection | None) -> tuple[tuple[int, int], ...]:
         rng = self.rng

@@ -117,7 +117,10 @@ class Person:
         now, manners = self.host.now, self.manners
         while self.written < manners.length and now >= self.may_write_at and not self.has_shut:
             size = min(manners.write_size, manners.length - self.written)
-            taken = connection.write(text(self.written, size), now)
+            if connection.waits_for_write():
+                taken = connection.open_with(memoryview(text(self.written, size)), now)
+            else:
+                taken = connection.write(text(self.written, size), now)
             if not taken:
                 return
             self.written += taken
@@ -172,7 +175,10 @@ class Waiter:
         self.host = host
         self.manners = manners
         self.people: list[Person] = []
-        self.listener: Listener = host.stack.listen(ANY, PORT, backlog, SocketOptions(), host.now)
+        own = SocketOptions()
+        own.fastopen_qlen = 3
+        host.stack.env.fast_open.make_key()
+        self.listener: Listener = host.stack.listen(ANY, PORT, backlog, own, host.now)
         self.listener.owner = self
 
     def on_event(self, event: Event) -> None:
@@ -227,6 +233,8 @@ class Case:
     native: bool = False
     backlog: int = 8
     clients: int = 1
+    fast_open: bool = False
+    """The clients' first text leaves with the SYN, where a cookie is at hand or none is asked for."""
     partitions: tuple[tuple[int, int], ...] = ()
     """(begin, end) ns after the start; end 0: it never heals."""
 
@@ -261,6 +269,7 @@ class Play:
         for _ in range(case.clients):
             person = Person(self.hosts[0], case.manners[0])
             own = SocketOptions()
+            own.fastopen_connect = case.fast_open and case.manners[0].length > 0  # else nobody sends the SYN
             person.own(self.hosts[0].stack.connect(ANY, 0, remote, PORT, own, network.now))
             self.clients.append(person)
         self.steps = 0
@@ -362,7 +371,9 @@ class Play:
         if not self.case.there.rate and not self.case.back.rate:  # a queue that grows looks like a loss to any TCP
             names += ["TCPTimeouts", "TcpOutRsts"]
             if not slow:  # a slow reader's delayed ACK may look like a tail loss
-                names += ["TCPLossProbes", "TcpRetransSegs", "TCPWinProbe"]
+                names += ["TCPLossProbes", "TCPWinProbe"]
+                refused = any(host.stack.counters["TCPFastOpenActiveFail"] for host in self.hosts)
+                names += [] if refused else ["TcpRetransSegs"]  # a SYN's text that is not taken leaves again
         for name in names:
             got = [host.stack.counters[name] for host in self.hosts]
             require(not any(got), f"{name} on a clean link", got)
@@ -380,7 +391,8 @@ class Play:
 
 def _settings(rng: random.Random) -> tuple[tuple[str, Any], ...]:
     names = {"tcp_timewait_length", "tcp_max_orphans", "tcp_abort_on_overflow", "tcp_retries2", "tcp_max_tw_buckets"}
-    return tuple((name, rng.choice(values)) for name, values in SETTINGS if name not in names and rng.random() < 0.3)
+    some = tuple((name, rng.choice(values)) for name, values in SETTINGS if name not in names and rng.random() < 0.3)
+    return (*some, ("tcp_fastopen", 0x607), ("tcp_ecn", 3)) if rng.random() < 0.5 else some
 
 
 def _manners(rng: random.Random, rude: float) -> Manners:
@@ -424,6 +436,8 @@ def random_case(seed: int) -> Case:
         elif kind == "wild":
             model = _wild(rng, model)
         links.append(model)
+    settings = (_settings(rng), _settings(rng))
+    has_cookies = dict(settings[1]).get("tcp_syncookies") == 2  # one does not survive the loss of the first text
     rude = 0.3 if kind == "wild" else 0.0
     partitions: tuple[tuple[int, int], ...] = ()
     if kind == "wild" and rng.random() < 0.3:
@@ -433,13 +447,14 @@ def random_case(seed: int) -> Case:
         kind,
         links[0],
         links[1],
-        (_settings(rng), _settings(rng)),
+        settings,
         (_manners(rng, rude), _manners(rng, rude)),
         rng.choice((4, 4, 6)),
         rng.choice(((1500, 1500), (1500, 1500), (1280, 9000), (9000, 9000), (1400, 1400))),
         rng.random() < 0.5,
         rng.choice((8, 8, 1)) if kind == "wild" else 8,
         rng.choice((1, 1, 1, 4)),
+        rng.random() < 0.5 and not has_cookies,
         partitions,
     )
 

@@ -77,9 +77,10 @@ class World:
         self.stack.set_mtu(setup.mtu)
         self.mtu = setup.mtu
         self.now = self.start = setup.start
-        own = SocketOptions()
+        own = self.options = SocketOptions()
         for name, value in setup.listener:
             setattr(own, name, value)
+        self.stack.env.fast_open.make_key()
         self.listener: Listener | None = self.stack.listen(ANY, LISTEN_PORT, setup.backlog, own, self.now)
         self.held: list[Connection] = []
         """What the application holds; closed ones stay until they are dead."""
@@ -157,6 +158,13 @@ class World:
             return
         self.held.append(made)
 
+    def _do_open_with(self, index: int, size: int) -> None:
+        """The text that a SYN waits for (TCP_FASTOPEN_CONNECT)."""
+        connection = self._held(index)
+        if connection is not None and connection.fast_open is not None and connection.fast_open.is_deferred:
+            taken = connection.open_with(memoryview(text(0, size)), self.now)
+            require(0 <= taken <= size, "a SYN took more than it was given", taken)
+
     def _do_read(self, index: int, size: int) -> None:
         connection = self._held(index)
         if connection is None:
@@ -187,7 +195,9 @@ class World:
         if connection is not None:
             connection.info(self.now)
             readable, unread = connection.readable(), connection.unread()
-            require(len(connection.peek(size)) == min(size, unread), "peek", unread)
+            seen = len(connection.peek(size))
+            most = min(size, unread)
+            require(seen == most or (seen < most and connection.receiver.rcv_up >= 0), "peek", unread)
             require(readable or not unread, "unread text, and not readable")
             connection.writable()
             connection.unacknowledged()
@@ -319,13 +329,18 @@ class World:
             return  # the answer to a SYN that came in the same batch, before the ACK of an older cookie
         watch = self._watch(connection)
         seq = unwrap(segment.seq, connection.sender.snd_una)
-        end = seq + segment.payload_length + (1 if segment.flags & FIN else 0)
+        start = seq + (1 if segment.flags & SYN else 0)
+        end = start + segment.payload_length + (1 if segment.flags & FIN else 0)
         if not segment.flags & RST:
             require(end <= connection.sender.snd_nxt, "sends what is not counted as sent", (connection, segment.flags))
         if segment.payload_length:
-            wanted = text(seq - connection.sender.iss - 1, segment.payload_length)
+            wanted = text(start - connection.sender.iss - 1, segment.payload_length)
             require(segment.payload == wanted, "wrong bytes sent", connection)
-            require(end <= watch.right, "beyond the peer's window", (connection, end - watch.right))
+            if segment.flags & SYN:  # nobody knows the peer's window and MSS yet
+                watch.right = max(watch.right, end)
+                return
+            text_end = start + segment.payload_length  # the FIN takes no window
+            require(text_end <= watch.right, "beyond the peer's window", (connection, text_end - watch.right))
             require(
                 segment.payload_length <= max(connection.agreed.peer_mss, 48), "a segment longer than the peer's MSS"
             )
