@@ -27,18 +27,44 @@ _HIGHEST: Final = {
         1,
     ),
     **dict.fromkeys(("tcp_timestamps", "tcp_syncookies", "tcp_frto", "tcp_tw_reuse"), 2),
-    **dict.fromkeys(("ip_no_pmtu_disc",), 3),
+    **dict.fromkeys(("ip_no_pmtu_disc", "tcp_ecn_option", "tcp_ecn_option_beacon"), 3),
     **dict.fromkeys(("tcp_early_retrans",), 4),
     **dict.fromkeys(("tcp_ecn",), 5),
-    **dict.fromkeys(("tcp_syn_retries", "tcp_keepalive_probes"), 127),
-    **dict.fromkeys(("tcp_synack_retries", "tcp_retries1", "tcp_retries2", "tcp_orphan_retries"), 255),
-    "ip_default_ttl": 255,
+    "tcp_ecn_fallback": 1,
+    **dict.fromkeys(("tcp_syn_retries", "tcp_syn_linear_timeouts", "tcp_keepalive_probes"), 127),
+    **dict.fromkeys(
+        (
+            "tcp_synack_retries", "tcp_retries1", "tcp_retries2", "tcp_orphan_retries", "ip_default_ttl",
+            "tcp_recovery", "tcp_min_tso_segs", "tcp_tso_rtt_log", "tcp_tso_win_divisor", "tcp_pingpong_thresh",
+        ),
+        255,
+    ),
+    "tcp_reordering": 300,
+    **dict.fromkeys(("tcp_pacing_ss_ratio", "tcp_pacing_ca_ratio"), 1000),
     **dict.fromkeys(("tcp_keepalive_time", "tcp_keepalive_intvl"), 32767),
+    "tcp_tw_reuse_delay": 60_000,
+    "tcp_min_snd_mss": 65535,
+    "tcp_min_rtt_wlen": 86_400,
+    "tcp_rto_max_ms": 120_000,
+    "tcp_notsent_lowat": 0xFFFF_FFFF,
 }  # fmt: skip
-"""The largest value that makes sense; of what is not here it is what 32 bits hold."""
+"""The largest value: that of Linux's handler (net/ipv4/sysctl_net_ipv4.c), or the largest that has a meaning where
+that is less. Of what is not here it is what a C int holds."""
 
-_LOWEST: Final = dict.fromkeys(("tcp_syn_retries", "ip_default_ttl", "tcp_init_cwnd", "tcp_rto_min_us", "somaxconn"), 1)
-"""The smallest value that makes sense, where that is not 0."""
+_LOWEST: Final = {
+    **dict.fromkeys(
+        (
+            "tcp_syn_retries", "ip_default_ttl", "tcp_init_cwnd", "tcp_rto_min_us", "tcp_reordering",
+            "tcp_max_reordering", "tcp_min_tso_segs", "tcp_pingpong_thresh", "tcp_tw_reuse_delay",
+        ),
+        1,
+    ),
+    "tcp_min_snd_mss": 48,
+    "tcp_rto_max_ms": 1000,
+    **dict.fromkeys(("rmem_max", "rmem_default"), 2304),
+    **dict.fromkeys(("wmem_max", "wmem_default"), 4608),
+}  # fmt: skip
+"""The smallest value, likewise, where that is not 0."""
 
 
 def parse_fastopen_keys(text: str) -> list[bytes]:
@@ -207,7 +233,7 @@ def _check(name: str, default: object, value: object) -> None:
     if len(numbers) != wanted or not all(isinstance(number, int) for number in numbers):
         raise ValueError(f"{name} is {wanted} whole number{'s' if wanted > 1 else ''}, not {value!r}")
     low = 1 if wanted > 1 else _LOWEST.get(name, 0)
-    high = _HIGHEST.get(name, 0xFFFF if name == "ip_local_port_range" else 0xFFFF_FFFF)
+    high = _HIGHEST.get(name, 0xFFFF if name == "ip_local_port_range" else 0x7FFF_FFFF)
     if not all(low <= number <= high for number in numbers):
         raise ValueError(f"{name} is between {low} and {high}, not {value!r}")
     if list(numbers) != sorted(numbers):

@@ -78,7 +78,7 @@ def test_wrong_addresses(capsys: pytest.CaptureFixture[str], text: str, sentence
     [
         ("--impair", "loss=lots", "loss"),
         ("--impair", "magic=3", "is no impairment"),
-        ("--mtu", "100", "100 is no MTU; it is between 1280 and 65535"),
+        ("--mtu", "67", "67 is no MTU; it is between 68 and 65535"),
         ("--port", "0", "0 is no port; it is between 1 and 65535"),
         ("--sysctl", "tcp_magic=1", "no such knob; write NAME=VALUE, like tcp_sack=0"),
         ("--sysctl", "tcp_sack=yes", "the value is of another kind"),
@@ -104,8 +104,16 @@ def test_right_values() -> None:
     assert [str(one) for one in network.wanted_addresses(options)] == ["10.255.1.2/24"]
 
 
+def test_a_small_mtu_leaves_ipv6_out() -> None:
+    for words in ("serve . --mtu 576 --address 10.255.1.2/24", "serve . --mtu 68"):
+        found = network.wanted_addresses(parser().parse_args(words.split()))
+        assert [one.version for one in found] == [4]
+    with pytest.raises(Complaint, match="IPv6 needs 1280"):
+        network.wanted_addresses(parser().parse_args(["serve", ".", "--mtu", "1279", "--address", "fd00::2/64"]))
+
+
 def test_an_address_twice() -> None:
-    options = argparse.Namespace(address=[network.address("10.255.1.2/24")] * 2)
+    options = argparse.Namespace(address=[network.address("10.255.1.2/24")] * 2, mtu=1500)
     with pytest.raises(Complaint, match="is given twice"):
         network.wanted_addresses(options)
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from ustack.cli.complaint import Complaint
 from ustack.cli.values import shown, whole
-from ustack.congestion import ALGORITHMS
+from ustack.congestion import check_name
 from ustack.device.impairment import Impairment, parse_impairment
 from ustack.device.link import Interface, kernel_side
 from ustack.device.tun import IFNAMSIZ
 from ustack.settings import Settings
-from ustack.wire.ipv6 import MINIMUM_MTU
+from ustack.wire import ipv4, ipv6
 
 DEFAULT_TUN = "ustack0"
 DEFAULT_ADDRESSES = ("198.18.0.2/24", "fd00::2/64")
@@ -74,8 +74,8 @@ def address(text: str) -> Interface:
 
 
 def mtu(text: str) -> int:
-    """Bytes; at least what IPv6 needs (RFC 8200 section 5)."""
-    return whole(MINIMUM_MTU, 65535, "MTU")(text)
+    """Bytes; at least what IPv4 needs (RFC 791). What IPv6 needs is asked of the addresses."""
+    return whole(ipv4.MINIMUM_MTU, 65535, "MTU")(text)
 
 
 def device_name(text: str) -> str:
@@ -114,8 +114,8 @@ def sysctl(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{shown(text)}: the value is of another kind, like {default!r}") from None
     try:
         Settings().replace(**{name: wanted})
-        if name == "tcp_congestion_control" and wanted not in ALGORITHMS:
-            raise ValueError(f"there is no such congestion control; there are {', '.join(sorted(ALGORITHMS))}")
+        if name == "tcp_congestion_control":
+            check_name(wanted)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{shown(text)}: {error}") from None
     return name, wanted
@@ -149,9 +149,11 @@ def check_kernel(options: argparse.Namespace) -> None:
 
 
 def wanted_addresses(options: argparse.Namespace) -> list[Interface]:
-    """The addresses asked for; without any, those of the defaults that are free. Raises Complaint."""
+    """The addresses asked for; without any, those of the defaults that are free and fit the MTU. Raises Complaint."""
+    takes_ipv6 = options.mtu >= ipv6.MINIMUM_MTU
     if not options.address:
         defaults = [address(text) for text in DEFAULT_ADDRESSES]
+        defaults = [interface for interface in defaults if interface.version == 4 or takes_ipv6]
         free = [interface for interface in defaults if not _taken(interface)]
         if free:
             return free
@@ -161,6 +163,8 @@ def wanted_addresses(options: argparse.Namespace) -> list[Interface]:
         if interface.ip in seen:
             raise Complaint(f"--address {interface} is given twice.", 2)
         seen.add(interface.ip)
+        if interface.version == 6 and not takes_ipv6:
+            raise Complaint(f"--mtu {options.mtu} is too small for {interface}: IPv6 needs {ipv6.MINIMUM_MTU}.", 2)
         if _taken(interface):
             raise _complaint(interface)
     return list(options.address)

@@ -17,6 +17,7 @@ __all__ = [
     "Cubic",
     "Fixed",
     "Reno",
+    "check_name",
     "create",
 ]
 
@@ -27,6 +28,12 @@ ALGORITHMS: dict[str, type[CongestionControl]] = {
     "fixed": Fixed,
 }
 """By name. A user's own class may be added under its own name."""
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError with a sentence where ``name`` is no algorithm's."""
+    if name not in ALGORITHMS:
+        raise ValueError(f"tcp_congestion_control is one of {', '.join(sorted(ALGORITHMS))}, not {name!r}")
 
 
 def create(name: str, mss: int, initial_cwnd: int) -> CongestionControl:

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import Final
 
+from ustack.congestion import check_name
 from ustack.packetdrill.errors import Unsupported
 from ustack.packetdrill.shell import SUITE_DEFAULTS, Effects
 from ustack.settings import Settings
@@ -72,9 +73,10 @@ def changes(settings: Settings, sysctls: list[tuple[str, str]]) -> dict[str, obj
         if short in _FIELDS:
             try:
                 found[short] = _convert(getattr(settings, short), value)
-                settings.replace(**{short: found[short]})
-            except ValueError:
-                raise Unsupported(f"sysctl {name}='{value}'") from None
+                check_name(settings.replace(**{short: found[short]}).tcp_congestion_control)
+            except ValueError as error:
+                reason = f": {error}" if error.args else ""
+                raise Unsupported(f"sysctl {name}='{value}'{reason}") from None
     return found
 
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from ipaddress import ip_interface
 
 from ustack import native
-from ustack.congestion import ALGORITHMS
 from ustack.device.base import Device
 from ustack.device.link import configure as configure_link
 from ustack.device.tun import TunDevice
@@ -31,11 +30,8 @@ def open_device(device: Device, *addresses: str, settings: Settings | None = Non
 
     An address without a prefix is a network of its own. The driver runs the stack whenever a thread of the application
     waits in a call, and in a thread of its own otherwise. Closing the host closes the device. Raises
-    ValueError for what is no address."""
+    ValueError for what is no address, and for a setting that is none."""
     settings = settings or Settings()
-    if settings.tcp_congestion_control not in ALGORITHMS:
-        names = ", ".join(sorted(ALGORITHMS))
-        raise ValueError(f"tcp_congestion_control={settings.tcp_congestion_control!r}: there are {names}")
     stack = Stack(settings, entropy=os.urandom(ENTROPY), rings=native.NativeRings())
     for text in addresses:
         interface = ip_interface(text)

@@ -12,6 +12,7 @@ import errno
 from hashlib import blake2s
 from typing import Final
 
+from ustack.congestion import check_name
 from ustack.counters import Counters
 from ustack.drops import Drop
 from ustack.errors import from_errno
@@ -48,6 +49,7 @@ class Stack:
         if len(entropy) < 32:
             raise ValueError("a Stack needs at least 32 bytes of entropy")
         self.counters = Counters()
+        check_name(settings.tcp_congestion_control)
         self.env = Environment(settings, rings or RingMaker(), IsnGenerator(_secret(entropy, b"isn")), self.counters)
         self.deadlines = Deadlines()
         self.ip = Ip(self.env)
@@ -62,6 +64,7 @@ class Stack:
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
+        check_name(settings.tcp_congestion_control)
         self.env.settings = settings
         self.env.memory.limit(settings.tcp_mem)
 
