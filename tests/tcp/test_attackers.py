@@ -160,6 +160,20 @@ def test_ce_on_text_that_is_refused_is_not_echoed(make: MakePeer) -> None:
     peer.expect(". 1 ack 11 <sack 1:11>")
 
 
+def test_a_cookie_that_was_used_opens_nothing_once_more(make: MakePeer) -> None:
+    """As many bytes went each way, so both numbers are as far apart as in the cookie: a late segment of the connection
+    that is over opened another, whose first bytes came from the middle of the stream."""
+    peer = make(tcp_syncookies=2)
+    call = peer.opens()
+    peer.send("P. 1:11 ack 1")
+    call.write(1, 11)
+    peer.send("R 11")
+    peer.heard()
+    assert peer.refused("P. 11:21 ack 11") == ["COOKIE_FAILED"]
+    peer.expect("R 11")
+    assert peer.state() == "LISTEN"
+
+
 # Every resend is paid for
 
 

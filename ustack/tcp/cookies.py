@@ -2,7 +2,9 @@
 
 The ISN of the SYN-ACK carries the time in minutes, the index of an MSS, and a keyed hash of the four-tuple and the
 client's ISN; its timestamp carries window scale, SACK and ECN in its low six bits. Layout and MSS tables are Linux's
-(``net/ipv4/syncookies.c``), the hash is BLAKE2s under the Stack's secret.
+(``net/ipv4/syncookies.c``), the hash is BLAKE2s under the Stack's secret. One thing is stricter: both hashes know the
+client's ISN. In Linux a cookie stays good when both numbers move on by as much, so a late ACK of a connection on which
+as many bytes went each way opens it once more.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ _BITS: Final = 6
 _LOW24: Final = (1 << 24) - 1
 
 
-def _hash(secret: bytes, key: bytes, count: int, purpose: bytes) -> int:
-    digest = blake2s(key + count.to_bytes(8, "big"), digest_size=4, key=secret, person=purpose)
+def _hash(secret: bytes, key: bytes, irs: int, count: int, purpose: bytes) -> int:
+    known = key + irs.to_bytes(4, "big") + count.to_bytes(8, "big")
+    digest = blake2s(known, digest_size=4, key=secret, person=purpose)
     return int.from_bytes(digest.digest(), "big")
 
 
@@ -41,18 +44,18 @@ def make(secret: bytes, key: bytes, irs: int, mss: int, now: int) -> int:
         if mss >= size:
             index = place
     count = now // MINUTE
-    lead = _hash(secret, key, 0, b"cookie0") + irs + (count << 24)
-    return (lead + ((_hash(secret, key, count, b"cookie1") + index) & _LOW24)) & 0xFFFFFFFF
+    lead = _hash(secret, key, irs, 0, b"cookie0") + irs + (count << 24)
+    return (lead + ((_hash(secret, key, irs, count, b"cookie1") + index) & _LOW24)) & 0xFFFFFFFF
 
 
 def check(secret: bytes, key: bytes, cookie: int, irs: int, now: int) -> int:
     """The MSS in a cookie; 0 when it is none of ours or too old."""
     count = now // MINUTE
-    rest = (cookie - _hash(secret, key, 0, b"cookie0") - irs) & 0xFFFFFFFF
+    rest = (cookie - _hash(secret, key, irs, 0, b"cookie0") - irs) & 0xFFFFFFFF
     age = (count - (rest >> 24)) & 0xFF
     if age >= MAX_AGE or age > count:  # the clock may begin at zero
         return 0
-    index = (rest - _hash(secret, key, count - age, b"cookie1")) & _LOW24
+    index = (rest - _hash(secret, key, irs, count - age, b"cookie1")) & _LOW24
     table = MSS_V4 if is_v4(key[:16]) else MSS_V6
     return table[index] if index < len(table) else 0
 
