@@ -78,7 +78,7 @@ test: test-compiled test-pure
 
 test-compiled: $(VENV)/.extras compiled-tree
 	@echo "== the suite, compiled"
-	cd $(BUILD)/compiled && $(RUN) -m pytest -q -n $(JOBS) -m "not kernel" --ignore=tests/kernel $(PYTEST_ARGS)
+	cd $(BUILD)/compiled && $(RUN) -m pytest -q -n $(JOBS) -m "not kernel and not interpreted" --ignore=tests/kernel $(PYTEST_ARGS)
 	@echo "== beside the kernel's own TCP"
 	cd $(BUILD)/compiled && $(RUN) -m pytest -q -n $(JOBS) -m kernel --reruns 2 --ignore=tests/kernel --ignore=tests/packetdrill $(PYTEST_ARGS)
 	@echo "== scripts live on the kernel, in real time: one at a time, and again when the machine was too busy"

@@ -208,7 +208,10 @@ class Settings:
             parse_fastopen_keys(self.tcp_fastopen_key)
 
     def replace(self, **changes: Any) -> Settings:
-        """A copy with some knobs changed. Raises TypeError for a name that is no knob."""
+        """A copy with some knobs changed. Raises TypeError for a name that is no knob, ValueError for a wrong value."""
+        for field in dataclasses.fields(self):
+            if field.name in changes:  # before the compiled constructor, which only knows types
+                _check(field.name, field.default, changes[field.name])
         return dataclasses.replace(self, **changes)
 
     @property

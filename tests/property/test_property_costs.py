@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from tools.bench.subjects.hostile_work import ATTACKS
-from ustack.cli.version import is_compiled
 
-pytestmark = pytest.mark.skipif(is_compiled(), reason="bytecodes are counted; `make costs` counts instructions")
+pytestmark = pytest.mark.interpreted  # bytecodes are counted; `make costs` counts instructions
 
 STEPS = 20
 

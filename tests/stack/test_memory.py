@@ -11,7 +11,6 @@ import pytest
 
 from tools.bench.subjects.hostile_work import MS, OURS, SYN_OPTIONS, THEIRS, Target, established, fragment, tcp
 from ustack import native
-from ustack.cli.version import is_compiled
 from ustack.drops import Drop
 from ustack.memory import PAGE
 from ustack.ring import RingMaker
@@ -307,7 +306,7 @@ def arrivals(target: Target, bystander: Connection) -> None:
         target.take([])
 
 
-@pytest.mark.skipif(is_compiled(), reason="a tracer sees interpreted functions only")
+@pytest.mark.interpreted  # a tracer sees interpreted functions only
 def test_a_memory_error_in_any_function_is_a_drop() -> None:
     """The stack goes on, and so does somebody else's connection, whichever function found no memory."""
     number = 1

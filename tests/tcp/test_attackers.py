@@ -136,7 +136,7 @@ def test_segments_outside_the_window_do_not_keep_a_connection_alive(make: MakePe
     """Keepalive asks for a sign of life that only the peer can give."""
     peer = make(tcp_keepalive_time=10, tcp_keepalive_intvl=1, tcp_keepalive_probes=2)
     call = peer.opens()
-    call.set("keepalive", 1)
+    call.set("keepalive", True)
     probes = []
     for _ in range(14):
         peer.send("R 90000000", "P. 11:21 ack 999999")

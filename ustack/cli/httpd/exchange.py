@@ -85,7 +85,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
     # The life of one request
 
     def handle_one_request(self) -> None:
-        self._allow(IDLE_TIMEOUT_S)
+        self._allow(self.timeout)
         try:
             if not self.rfile.peek(1):  # type: ignore[attr-defined]
                 self.close_connection = True
