@@ -73,6 +73,7 @@ def in_syn_sent(tcb: Tcb, segment: Segment, now: int) -> bool:
         tcb.ecn.take_syn(segment.flags, segment.tos)
         tcb.move(Input.SYN_RECEIVED, now)
         opening.take_first_window(tcb.sender, segment.window)
+        tcb.answers_syn = True
         tcb.owed.add(OWE_SYN)
     return False
 
@@ -146,7 +147,9 @@ def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
         tcb.host.counters.drop(Drop.REQUEST_WRONG_ACK)
         return False
     tcb.move(Input.SYN_ACKED, now)
-    if tcb.ecn.accurate and not tcb.simultaneous:
+    if tcb.simultaneous:
+        tcb.sender.scoreboard.delivered_segs += 1  # Linux counts the SYN-ACK and its SYN
+    elif tcb.ecn.accurate:
         tcb.ecn.take_third_ack(segment.flags, segment.payload_length == 0)
     acks.expect_window_of(tcb.sender, unwrap(segment.seq, tcb.receiver.rcv_nxt) - 1)
     establish(tcb, now)

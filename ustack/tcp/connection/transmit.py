@@ -9,7 +9,7 @@ from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_ACK, OWE_KEEPALIVE, OWE_RST, OWE_SYN, OWE_WINDOW_PROBE
 from ustack.tcp.receiver import ack_policy
-from ustack.tcp.sender import buffer, chrono, output
+from ustack.tcp.sender import buffer, chrono, opening, output
 from ustack.tcp.state import State
 from ustack.tcp.timers import LossTimer, Timer
 from ustack.wire.frame import Transmit
@@ -83,14 +83,18 @@ def _syn(tcb: Tcb, now: int) -> Transmit:
     first = tcb.sender.snd_nxt == tcb.sender.iss
     settings, resends = tcb.host.settings, tcb.sender.retransmits
     flags = SYN | (ACK | tcb.ecn.syn_ack_flags(resends) if is_answer else tcb.ecn.syn_flags(settings, resends))
-    output.syn_sent(tcb.sender, now)
-    if not first:
+    if tcb.answers_syn:
+        opening.answer_crossing_syn(tcb.sender, now)
+    else:
+        output.syn_sent(tcb.sender, now)
+    if not first and not tcb.answers_syn:
         tcb.syn_resends += 1
     offer = tcb.agreed if is_answer and not tcb.simultaneous else tcb.offer
     with_ecn = is_answer and tcb.ecn.accurate and resends < 2 and settings.tcp_ecn_option != 0
     transmit = tcb.emitter.syn(tcb.sender.iss, flags, offer, with_ecn, now)
     if first and not is_answer and tcb.fast_open is not None:
         fast_open.fill_syn(tcb, transmit, now)
+    tcb.answers_syn = False
     if not tcb.timers.is_armed(Timer.RETRANSMIT):
         tcb.timers.arm_loss(LossTimer.RTO, now + tcb.sender.rtt.rto)
     return transmit

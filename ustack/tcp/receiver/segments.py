@@ -243,6 +243,9 @@ def take_end(receiver: Receiver, may_wait: bool) -> bool:
     receiver.totals.bytes_received += 1  # as Linux counts
     receiver.fin_received = True
     receiver.dsack = None  # as in Linux's tcp_fin
+    if receiver.receive_ring.has_gap():  # text beyond the end of the stream is none
+        receiver.receive_ring.prune()
+        receiver.recent_blocks.clear()
     receiver.acks.scheduled = True
     if may_wait:
         receiver.acks.pingpong = receiver.host.settings.tcp_pingpong_thresh

@@ -31,6 +31,13 @@ def take_first_window(sender: Sender, window: int) -> None:
     sender.max_window = max(sender.max_window, window)
 
 
+def answer_crossing_syn(sender: Sender, now: int) -> None:
+    """The SYN-ACK of a simultaneous open leaves: no resend of the SYN, but the round trip counts from here (Linux)."""
+    record = sender.scoreboard.sent_list.first()
+    if record is not None:
+        record.sent_at = now
+
+
 def syn_was_answered(sender: Sender, at: int, again: int, is_ambiguous: bool) -> None:
     """A listener sent our SYN-ACK at instant ``at``, and ``again`` times more; the ACK is processed next.
 
