@@ -266,7 +266,7 @@ class StreamCore(TextCore):
         if connection is None or connection.state in (State.CLOSED, State.TIME_WAIT):
             self.shut |= how + 1
             raise failure(errno.ENOTCONN)
-        if is_opening(connection):
+        if is_opening(connection) and not connection.simultaneous:
             connection.abort(self.now())
             connection.error = 0
             self.connecting = False
@@ -315,7 +315,7 @@ class StreamCore(TextCore):
         self.listener = self.reservation = None
 
     def _close_connection(self, connection: Connection, now: int) -> None:
-        if self.options.linger_s == 0 or is_opening(connection):
+        if self.options.linger_s == 0 or (is_opening(connection) and not connection.simultaneous):
             connection.abort(now)
         else:
             connection.close(now)
