@@ -153,7 +153,7 @@ def test_windows_and_buffers_do_not_grow_under_pressure(maker: type[RingMaker]) 
     window = connection.receiver.rcv_ssthresh
     capacity = connection.sender.send_ring.capacity
     speaks(target, connection, 5000, 0, 3)
-    assert connection.receiver.rcv_ssthresh == window
+    assert connection.receiver.rcv_ssthresh <= window
     connection.write(TEXT, target.now)
     target.flush()
     target.say(tcp(5000, 3001, connection.sender.snd_nxt, ACK))

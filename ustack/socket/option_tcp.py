@@ -83,8 +83,9 @@ class WindowClamp(Number):
 
     def get(self, core: Core) -> bytes:
         assert isinstance(core, StreamCore)
-        chosen = core.options.window_clamp
-        return pack_int(chosen or (core.connection.receiver.window_clamp if core.connection is not None else 0))
+        if core.connection is not None:
+            return pack_int(core.connection.receiver.window_clamp)
+        return pack_int(core.options.window_clamp)
 
 
 class Congestion(Option):

@@ -17,7 +17,7 @@ from ustack.tcp.connection import arrival, closing, fast_open, keepalive, timeou
 from ustack.tcp.connection.info import TcpInfo
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.owed import OWE_ACK
-from ustack.tcp.receiver import ack_policy, urgent
+from ustack.tcp.receiver import ack_policy, urgent, window
 from ustack.tcp.sender import buffer, bursts, control, loss
 from ustack.tcp.state import State, may_send_text
 from ustack.tcp.timers import Timer
@@ -266,11 +266,9 @@ class Connection(Tcb):
             buffer.grow(self.sender)
             self.sender.may_have_room = self.sender.writer_waits
         elif name == "rcvbuf":
-            self.receiver.rcv_buffer = own.rcvbuf
-            self.receiver.receive_ring.resize(own.rcvbuf)
-        else:
-            self.receiver.window_clamp = own.window_clamp or 65535 << self.agreed.rcv_wscale
-            self.receiver.rcv_ssthresh = min(self.receiver.rcv_ssthresh, self.receiver.window_clamp)
+            window.resize(self.receiver, own.rcvbuf)
+        elif own.window_clamp:
+            window.set_clamp(self.receiver, own.window_clamp)
 
     def change_congestion(self) -> None:
         """Another algorithm takes over where the window stands."""

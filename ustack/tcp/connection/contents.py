@@ -5,7 +5,7 @@ from __future__ import annotations
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_ACK
-from ustack.tcp.receiver import segments
+from ustack.tcp.receiver import segments, window
 from ustack.tcp.state import Input, State
 from ustack.wire.frame import Segment
 
@@ -14,7 +14,10 @@ def take_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
     """The text of a segment whose first byte has sequence number ``seq``. False: it was refused."""
     before = tcb.receiver.rcv_nxt
     taken = segments.take_text(tcb.receiver, segment, seq, now)
-    if tcb.receiver.rcv_nxt != before:
+    if tcb.receiver.rcv_nxt == before:
+        if taken and seq > before and not tcb.in_accept_queue and not tcb.orphan:
+            window.make_room_beyond(tcb.receiver)
+    else:
         tcb.host.tell(EventKind.READABLE, tcb)
     return taken
 

@@ -85,7 +85,7 @@ def open_child(tcb: Tcb, segment: Segment, queue: FastOpenQueue, judgement: Judg
     tcb.fast_open = record
     queue.enter()
     opening.open_early(tcb.sender, segment.window)
-    window.establish(tcb.receiver)
+    window.establish(tcb.receiver, now)
     keepalive.restart(tcb, now)
     record.syn_window = min(tcb.receiver.rcv_wnd, 65535)
     take_syn_text(tcb, segment)

@@ -161,7 +161,7 @@ def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
 def establish(tcb: Tcb, now: int) -> None:
     """Both SYNs are acknowledged: buffers, congestion control and keepalive begin (Linux's tcp_init_transfer)."""
     opening.establish(tcb.sender, tcb.syn_resends > 1)
-    window.establish(tcb.receiver)
+    window.establish(tcb.receiver, now)
     window.guess_rcv_mss(tcb.receiver, tcb.sender.snd_mss)
     keepalive.restart(tcb, now)
     tcb.host.tell(EventKind.ESTABLISHED, tcb)

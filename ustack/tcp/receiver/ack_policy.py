@@ -96,6 +96,7 @@ def ack_sent(receiver: Receiver) -> None:
 
 def after_read(receiver: Receiver, copied: int, now: int) -> None:
     """The application took ``copied`` bytes: is it time for an ACK or a window update (Linux's tcp_cleanup_rbuf)?"""
+    receiver.queue.release(receiver.receive_ring.start)
     window.adjust_to_reader(receiver, now)
     if receiver.acks.scheduled:
         drained = copied > 0 and receiver.receive_ring.readable() == 0

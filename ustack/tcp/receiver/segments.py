@@ -12,6 +12,7 @@ from ustack.ring import REFUSED
 from ustack.tcp.constants import ATO_MIN, DEFAULT_MSS_V4, MAX_QUICKACKS, MIN_MSS
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, sack, window
+from ustack.tcp.receiver.memory import truesize
 from ustack.tcp.receiver.state import Receiver
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import FIN, PSH, URG
@@ -32,6 +33,7 @@ def take_early(receiver: Receiver, segment: Segment) -> None:
     """Text that came with the peer's SYN or SYN-ACK is taken as it is; what answers next acknowledges it (RFC 7413)."""
     taken = receiver.receive_ring.place(0, segment.payload, 0, segment.payload_length)
     if taken > 0:
+        receiver.queue.add(taken, taken, receiver.packet_length(segment), segment.segs, _charge(receiver, segment))
         receiver.rcv_nxt += taken
         receiver.rcv_wup = receiver.rcv_nxt
         receiver.totals.bytes_received += taken
@@ -80,6 +82,10 @@ def _refuse(receiver: Receiver, reason: Drop) -> None:
 
 def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now: int) -> bool:
     start = receiver.rcv_nxt
+    may_hold = _make_room(receiver)
+    if not may_hold and receiver.receive_ring.readable():
+        _run_out(receiver, True)
+        return False
     had_gap = receiver.receive_ring.has_gap()
     if had_gap:
         receiver.dsack = None  # it died with the next segment that Linux's tcp_data_queue takes
@@ -90,25 +96,46 @@ def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now
     at = start - receiver.irs - 1
     advanced = receiver.receive_ring.place(at, segment.payload, start - seq, end - start)
     if advanced == REFUSED and had_gap:
+        receiver.host.counters.add("PruneCalled")
         _prune(receiver)
         had_gap = False
         held = None
         advanced = receiver.receive_ring.place(at, segment.payload, start - seq, end - start)
     if advanced <= 0:
+        receiver.host.counters.add("PruneCalled")
+        receiver.host.counters.add("RcvPruned")
         _run_out(receiver, advanced == REFUSED)
         return False
     receiver.rcv_nxt = start + advanced
+    charge = _charge(receiver, segment)
+    queue = receiver.queue
+    queue.add(
+        min(at + end - start, receiver.receive_ring.end),
+        end - start,
+        receiver.packet_length(segment),
+        segment.segs,
+        charge,
+    )
+    if had_gap:
+        queue.close_gap(receiver.receive_ring.end)
+    if not may_hold:
+        receiver.acks.no_memory = True  # taken all the same, since nothing else waits
+        receiver.owed.add(OWE_ACK)
     receiver.totals.bytes_received += advanced
     if held is not None:
         sack.extend_dsack(receiver, held[0], held[1])
     if had_gap and not receiver.receive_ring.has_gap():
         receiver.owed.add(OWE_ACK)  # RFC 5681 section 4.2: a filled gap is acknowledged at once
-    event_data_received(receiver, segment, now)
+    event_data_received(receiver, segment, charge, now)
     return True
 
 
 def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int) -> bool:
     receiver.dsack = None
+    if not _make_room(receiver):
+        receiver.host.counters.add("TCPOFODrop")
+        receiver.host.counters.drop(Drop.NO_MEMORY)
+        return False
     held = sack.held_of(receiver, seq, end)
     if receiver.receive_ring.place(seq - receiver.irs - 1, segment.payload, 0, end - seq) == REFUSED:
         receiver.host.counters.add("PruneCalled")
@@ -124,20 +151,48 @@ def _take_out_of_order(receiver: Receiver, segment: Segment, seq: int, end: int)
     if not receiver.agreed.sack_on:
         receiver.acks.duplicates += segment.segs
     receiver.acks.scheduled = True
-    _measure_rcv_mss(receiver, segment)
-    if segment.payload_length >= 128 and receiver.agreed.sack_on:
+    charge = _charge(receiver, segment)
+    _measure_rcv_mss(receiver, segment, charge)
+    if held is not None and held[0] == seq and held[1] == end:
+        return True
+    if receiver.agreed.sack_on:
         # Only with SACK: else the window must stand, or the ACK is no duplicate (RFC 5681 section 2).
-        window.grow(receiver, segment.payload_length)
+        window.grow(receiver, segment, charge)
+    receiver.queue.add_beyond(end - receiver.irs - 1, charge)
     return True
+
+
+def _charge(receiver: Receiver, segment: Segment) -> int:
+    """What the text of ``segment`` takes of the receive buffer."""
+    return segment.segs * truesize(receiver.packet_length(segment))
+
+
+def _make_room(receiver: Receiver) -> bool:
+    """Whether the buffer bears a segment more, if need be after tidying up (Linux's tcp_prune_queue).
+
+    It does while it is not overdrawn: the last segment may go beyond."""
+    queue = receiver.queue
+    if queue.charged <= receiver.rcv_buffer:
+        return True
+    receiver.host.counters.add("PruneCalled")
+    window.overrun(receiver)
+    if queue.charged > receiver.rcv_buffer:
+        queue.collapse(receiver.receive_ring.start, receiver.scaling_ratio)
+    if queue.charged > receiver.rcv_buffer and receiver.receive_ring.has_gap():
+        _prune(receiver)
+    if queue.charged <= receiver.rcv_buffer:
+        return True
+    receiver.host.counters.add("RcvPruned")
+    return False
 
 
 def _prune(receiver: Receiver) -> None:
     """Memory is short: what came out of order makes room for what is in order (Linux's tcp_prune_ofo_queue).
 
     The peer learns of it as it learns of any loss: no block tells of that text any more (RFC 2018 section 8)."""
-    receiver.host.counters.add("PruneCalled")
     receiver.host.counters.add("OfoPruned")
     receiver.receive_ring.prune()
+    receiver.queue.forget_beyond()
     receiver.recent_blocks.clear()
     if receiver.rcv_fin > receiver.rcv_nxt:
         sack.remember_block(receiver, receiver.rcv_fin)
@@ -147,23 +202,20 @@ def _run_out(receiver: Receiver, is_refused: bool) -> None:
     """Text in order that there is no room for, since the buffer was made smaller, or no memory (``is_refused``).
 
     Without memory the peer hears of a shut window, and its probes ask again later (Linux's ICSK_ACK_NOMEM)."""
-    for name in ("PruneCalled", "RcvPruned", "TCPRcvQDrop"):
-        receiver.host.counters.add(name)
+    receiver.host.counters.add("TCPRcvQDrop")
     _refuse(receiver, Drop.NO_MEMORY)
     receiver.acks.no_memory = is_refused
     receiver.owed.add(OWE_ACK)
 
 
-def event_data_received(receiver: Receiver, segment: Segment, now: int) -> None:
-    """Text arrived in order: steer the delayed-ACK engine (Linux's tcp_event_data_recv)."""
+def event_data_received(receiver: Receiver, segment: Segment, charge: int, now: int) -> None:
+    """Text arrived in order, whose buffer takes ``charge`` bytes: steer the delayed-ACK engine, the window
+    (Linux's tcp_event_data_recv)."""
     receiver.acks.scheduled = True
-    _measure_rcv_mss(receiver, segment)
-    if segment.has_ts and segment.ts_ecr and segment.segment_size >= receiver.rcv_mss:
-        elapsed = (receiver.host.timestamp(receiver.agreed.ts_offset, now) - segment.ts_ecr) & 0xFFFFFFFF
-        if elapsed < 0x7FFFFFFF:
-            window.measure_rtt_by_timestamp(receiver, elapsed * 1_000_000)
-    elif not receiver.agreed.ts_on:
-        window.measure_rtt(receiver, now)
+    if segment.has_ts:
+        window.measure_rtt_by_timestamp(receiver, segment, now)
+    _measure_rcv_mss(receiver, segment, charge)
+    window.measure_rtt(receiver, now)
     if receiver.acks.ato == 0:
         receiver.add_quickacks(MAX_QUICKACKS)
         receiver.acks.ato = ATO_MIN
@@ -178,7 +230,7 @@ def event_data_received(receiver: Receiver, segment: Segment, now: int) -> None:
     receiver.last_text_at = now
     _take_ecn(receiver, segment)
     if segment.payload_length >= 128:
-        window.grow(receiver, segment.payload_length)
+        window.grow(receiver, segment, charge)
 
 
 def _take_ecn(receiver: Receiver, segment: Segment) -> None:
@@ -200,7 +252,7 @@ def _take_ecn(receiver: Receiver, segment: Segment) -> None:
         receiver.enter_quickack(2)
 
 
-def _measure_rcv_mss(receiver: Receiver, segment: Segment) -> None:
+def _measure_rcv_mss(receiver: Receiver, segment: Segment, charge: int) -> None:
     """Estimate the peer's full segment; remember that a short one came (Linux's tcp_measure_rcv_mss).
 
     Where two in a row are as long as each other, that is its length now."""
@@ -208,7 +260,9 @@ def _measure_rcv_mss(receiver: Receiver, segment: Segment) -> None:
     last = receiver.last_size
     receiver.last_size = 0
     if size >= receiver.rcv_mss:
-        receiver.rcv_mss = min(size, receiver.agreed.advertised_mss)
+        if size != receiver.rcv_mss:
+            window.measure_ratio(receiver, segment.payload_length, charge)
+        receiver.rcv_mss = min(size, receiver.text_of_segment())
         if segment.payload_length % size and segment.flags & PSH:
             receiver.acks.pushed = 1
     else:
@@ -245,6 +299,7 @@ def take_end(receiver: Receiver, may_wait: bool) -> bool:
     receiver.dsack = None  # as in Linux's tcp_fin
     if receiver.receive_ring.has_gap():  # text beyond the end of the stream is none
         receiver.receive_ring.prune()
+        receiver.queue.forget_beyond()
         receiver.recent_blocks.clear()
     receiver.acks.scheduled = True
     if may_wait:

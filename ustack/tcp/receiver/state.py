@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from ustack.ring import ReceiveRing
 from ustack.tcp.common import Common
-from ustack.tcp.constants import ATO_MIN, DEFAULT_MSS_V4
+from ustack.tcp.constants import ATO_MIN, DEFAULT_MSS_V4, TIMESTAMP_SPACE
+from ustack.tcp.receiver.memory import DEFAULT_RATIO, ReceiveQueue
+from ustack.wire.frame import Segment
 
 
 class AckPolicy:
@@ -41,6 +43,8 @@ class RightSizing:
         self.rtt: int = 0
         self.rtt_seq: int = 0
         self.rtt_at: int = 0
+        self.ts_ecr: int = 0
+        """The echo that was measured last: each counts once."""
 
 
 class ReceiveTotals:
@@ -73,11 +77,16 @@ class Receiver:
         self.rcv_ssthresh: int = 0
         """The window grows no further than this until the peer has shown its pace (Linux)."""
         self.window_clamp: int = 0
+        self.scaling_ratio: int = DEFAULT_RATIO
+        """Text per 256 bytes of buffer, as the peer's full segments have it."""
         self.rcv_mss: int = DEFAULT_MSS_V4
+        """Estimate of the peer's full segment (delayed ACKs count in it)."""
         self.last_size: int = 0
         """Bytes of text in the last segment, if it was shorter than rcv_mss and may yet have been a full one."""
-        """Estimate of the peer's full segment (delayed ACKs count in it)."""
         self.receive_ring: ReceiveRing = self.host.rings.receive_ring(self.rcv_buffer)
+        self.queue = ReceiveQueue()
+        self.headers: int = common.flow.header_bytes()
+        """Bytes of IP and TCP header without options."""
         self.rcv_fin: int = -1
         """Sequence number of the peer's FIN once it was seen, in order or not; -1 before."""
         self.fin_received: bool = False
@@ -113,9 +122,28 @@ class Receiver:
         """The next ACK leaves at once."""
         return self.acks.quick > 0 and not self.in_pingpong()
 
-    def buffer_space(self) -> int:
-        """The part of the receive buffer that may be window: half, as Linux's tcp_adv_win_scale = 1."""
-        return self.rcv_buffer >> 1
+    def window_from(self, space: int) -> int:
+        """The text that ``space`` bytes of buffer hold (Linux's tcp_win_from_space)."""
+        return space * self.scaling_ratio >> 8
+
+    def full_space(self) -> int:
+        """The window that an empty buffer would bear (Linux's tcp_full_space)."""
+        return self.window_from(self.rcv_buffer)
+
+    def free_space(self) -> int:
+        """The same of what is free of the buffer; below zero when it is overdrawn (Linux's tcp_space)."""
+        return self.window_from(self.rcv_buffer - self.queue.charged)
+
+    def text_of_segment(self) -> int:
+        """Text of the peer's that fits beside its timestamps: Linux's advmss."""
+        mss = self.agreed.advertised_mss
+        return mss - TIMESTAMP_SPACE if self.agreed.ts_on else mss
+
+    def packet_length(self, segment: Segment) -> int:
+        """Bytes of one packet of ``segment``, which may be a run, with its headers."""
+        options = len(segment.options) or (TIMESTAMP_SPACE if segment.has_ts else 0)
+        text = segment.segment_size if segment.segs > 1 else segment.payload_length
+        return self.headers + options + text
 
     # Changes
 
