@@ -24,7 +24,11 @@ class RangeSet:
         last = bisect_right(starts, end)  # one past the last range that begins at or before end
         if first == last:
             starts.insert(first, start)
-            ends.insert(first, end)
+            try:
+                ends.insert(first, end)
+            except MemoryError:
+                del starts[first]  # else the next look at the ranges would fail
+                raise
             self.total += end - start
             return end - start
         before = 0

@@ -337,5 +337,58 @@ def test_a_memory_error_in_any_function_is_a_drop() -> None:
     assert OURS != THEIRS
 
 
+def goodbye(target: Target) -> None:
+    """The peer says its last segments again, as peers do; the application closes what it has; time passes."""
+    for connection in list(target.stack.tcp.connections.values()):
+        sender, port = connection.sender, connection.flow.remote_port
+        for _ in range(2):
+            target.say(tcp(port, 1, sender.iss + 1, ACK | PSH, b"", TEXT))
+            target.say(tcp(port, 1001, sender.snd_nxt, ACK | FIN))
+            target.now += 1000 * MS
+            target.take([])
+        connection.skip(1 << 20, target.now)
+        connection.close(target.now)
+        target.flush()
+        target.say(tcp(port, 1002, sender.snd_nxt, ACK))
+    target.listener.close(target.now)
+    target.flush()
+    for _ in range(2000):
+        deadline = target.stack.next_deadline()
+        if deadline is None:
+            return
+        target.now = max(target.now, deadline)
+        target.take([])
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.interpreted  # a tracer sees interpreted functions only
+def test_a_memory_error_in_any_function_leaves_nothing_behind() -> None:
+    """Who was amid a step looks at itself again: all ends as it would have, sooner or later."""
+    number = 1
+    while True:
+        target = Target()
+        failing = Failing(number)
+        sys.settrace(failing)  # type: ignore[arg-type]
+        try:
+            target.say(tcp(5000, 0, 0, SYN, SYN_OPTIONS))
+            iss = target.sent[-1].seq if target.sent else 0
+            target.say(tcp(5000, 1, iss + 1, ACK | PSH, b"", TEXT))
+            taken = target.listener.accept(target.now)
+            if taken is not None:
+                taken.skip(1 << 20, target.now)
+                taken.close(target.now)
+            target.flush()
+            target.say(tcp(5000, 1001, iss + 2, ACK | FIN))
+        finally:
+            sys.settrace(None)
+        if not failing.has_failed:
+            break
+        goodbye(target)
+        assert not target.stack.tcp.connections, number
+        assert not target.stack.tcp.time_waits, number
+        number += 1
+    assert number > 100
+
+
 def test_pages_are_linuxs() -> None:
     assert PAGE == 4096

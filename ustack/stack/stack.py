@@ -91,7 +91,22 @@ class Stack:
             try:
                 self._on_frame(frame, now)
             except MemoryError:
-                self.counters.drop(Drop.NO_MEMORY)
+                self._without_memory(frame, now)
+
+    def _without_memory(self, frame: Frame, now: int) -> None:
+        """The frame is dropped, perhaps amid a step: its connection looks at itself once more, its listener too."""
+        try:
+            self.counters.drop(Drop.NO_MEMORY)
+            if not isinstance(frame, Segment):
+                return
+            connection = self.tcp.connections.get(frame.key)
+            if connection is not None:
+                connection.finish_step(now)
+                self.deadlines.watch(connection, now + RETRY)
+            else:
+                self.tcp.watch_listener(frame)
+        except MemoryError:
+            pass  # it is dropped, and nothing more can be done
 
     def _on_frame(self, frame: Frame, now: int) -> None:
         if isinstance(frame, Segment):
@@ -257,9 +272,9 @@ class Stack:
                 if len(touched) > 1:
                     touched.rotate(-1)
                 return transmit
+            self.tcp.settle(connection, now)  # without memory for that it stays first in the queue
             touched.popleft()
             connection.is_touched = False
-            self.tcp.settle(connection, now)
         return None
 
     def next_deadline(self) -> int | None:

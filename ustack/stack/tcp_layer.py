@@ -84,6 +84,13 @@ class TcpLayer:
         if wants_reset:
             self.refuse(segment)
 
+    def watch_listener(self, segment: Segment) -> None:
+        """What ``segment`` asked of its listener ended halfway: the listener's requests are due as they were."""
+        listener = self.find_listener(segment)
+        if listener is not None:
+            listener.settle_deadline()
+            self.deadlines.watch(listener, listener.deadline)
+
     def _in_time_wait(self, waiting: TimeWait, segment: Segment, now: int) -> None:
         verdict = waiting.judge(segment, self.env, now)
         self.deadlines.watch(waiting, waiting.deadline)
@@ -321,9 +328,9 @@ class TcpLayer:
             return
         waiting = TimeWait(connection, now)
         waiting.restart(self.env, now)
+        self.deadlines.watch(waiting, waiting.deadline)  # before it can be found: nothing stays without an end
         self.time_waits[connection.flow.key] = waiting
         waiting.holds_port = self.ports.use(connection.flow.local_port, connection.options)
-        self.deadlines.watch(waiting, waiting.deadline)
 
     def _time_wait(self, key: bytes, now: int) -> TimeWait | None:
         """The record with this key, unless its time has come."""

@@ -140,7 +140,11 @@ class Listener(Waiter):
             self.env.tell(EventKind.ACCEPTABLE, self)
             return
         self.requests[segment.key] = request
-        self._times.watch(request)
+        try:
+            self._times.watch(request)
+        except MemoryError:
+            self._remove(request)  # nobody would ever look at it
+            raise
         self.deadline = self._times.earliest()
         self._send_syn_ack(request, now, -1, judgement)
 
@@ -341,6 +345,10 @@ class Listener(Waiter):
         while (1 << count) - 1 < self.options.defer_accept_s:
             count += 1
         return count
+
+    def settle_deadline(self) -> None:
+        """When the first request is due, whatever happened amid a step."""
+        self.deadline = self._times.earliest()
 
     def forget(self, request: Request) -> None:
         """ICMP says that the host of ``request`` cannot be reached."""

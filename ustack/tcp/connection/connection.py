@@ -17,8 +17,7 @@ from ustack.tcp.connection import arrival, closing, fast_open, keepalive, timeou
 from ustack.tcp.connection.info import TcpInfo
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.owed import OWE_ACK
-from ustack.tcp.receiver import ack_policy, urgent, window
-from ustack.tcp.sender import buffer, bursts, control, loss
+from ustack.tcp.sender import ack_policy, urgent, window
 from ustack.tcp.state import State, may_send_text
 from ustack.tcp.timers import Timer
 from ustack.wire.frame import Segment, Transmit
@@ -61,6 +60,20 @@ class Connection(Tcb):
         if not self.sender.scoreboard.is_empty and not self.timers.is_armed(Timer.RETRANSMIT):
             loss.rearm_rto(self.sender, now)
         self.timers.arm(Timer.PACING, now + RETRY)
+
+    def finish_step(self, now: int) -> None:
+        """A segment found no memory amid its step: what an ACK of it moved moves the rest, too, and nothing waits for
+        an answer that the peer has no reason to give."""
+        sender = self.sender
+        if self.state is not State.CLOSED and not self.is_opening():
+            if sender.scoreboard.una > sender.snd_una:
+                acks.release(sender, sender.scoreboard.una)
+            closing.after_ack(self, now)
+            if self.receiver.acks.scheduled:
+                self.owed.add(OWE_ACK)
+        if not sender.scoreboard.is_empty and not self.timers.is_armed(Timer.RETRANSMIT):
+            loss.rearm_rto(sender, now)
+        self.touch()
 
     # Names
 

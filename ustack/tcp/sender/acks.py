@@ -113,7 +113,7 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
     if sender.ecn.accurate and result.delivered and not news.is_old:  # an old count would look like seven new marks
         news.ece = _take_marks(sender, segment.flags, board.delivered_segs - delivered_segs, result.delivered, offered)
     if ack > sender.snd_una:
-        _release(sender, ack)
+        release(sender, ack)
         sender.totals.bytes_acked += result.acked
         sender.retransmits = 0
         sender.retrans_since = 0
@@ -150,7 +150,7 @@ def _echo_instant(sender: Sender, ts_ecr: int, now: int) -> int:
     return (now // MILLISECOND - elapsed + 1) * MILLISECOND - 1
 
 
-def _release(sender: Sender, ack: int) -> None:
+def release(sender: Sender, ack: int) -> None:
     """What is acknowledged leaves the send ring; a writer may have room now."""
     sender.snd_una = ack
     ring = sender.send_ring
