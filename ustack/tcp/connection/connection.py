@@ -17,7 +17,8 @@ from ustack.tcp.connection import arrival, closing, fast_open, keepalive, timeou
 from ustack.tcp.connection.info import TcpInfo
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.owed import OWE_ACK
-from ustack.tcp.sender import ack_policy, urgent, window
+from ustack.tcp.receiver import ack_policy, urgent, window
+from ustack.tcp.sender import acks, buffer, bursts, control, loss
 from ustack.tcp.state import State, may_send_text
 from ustack.tcp.timers import Timer
 from ustack.wire.frame import Segment, Transmit
