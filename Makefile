@@ -9,6 +9,9 @@ VENV   ?= .venv
 BUILD  ?= .build
 JOBS   ?= 2
 
+# A test that hangs fails, and is tried once more: some put the same call to the kernel, which a busy machine can upset.
+PATIENCE := --timeout 200 --reruns 1 --only-rerun "Timeout >"
+
 override VENV  := $(abspath $(VENV))
 override BUILD := $(abspath $(BUILD))
 BIN := $(VENV)/bin
@@ -78,7 +81,7 @@ test: test-compiled test-pure
 
 test-compiled: $(VENV)/.extras compiled-tree
 	@echo "== the suite, compiled"
-	cd $(BUILD)/compiled && $(RUN) -m pytest -q -n $(JOBS) -m "not kernel and not interpreted" --ignore=tests/kernel $(PYTEST_ARGS)
+	cd $(BUILD)/compiled && $(RUN) -m pytest -q -n $(JOBS) -m "not kernel and not interpreted" $(PATIENCE) --ignore=tests/kernel $(PYTEST_ARGS)
 	@echo "== beside the kernel's own TCP"
 	cd $(BUILD)/compiled && $(RUN) -m pytest -q -n $(JOBS) -m kernel --reruns 2 --ignore=tests/kernel --ignore=tests/packetdrill $(PYTEST_ARGS)
 	@echo "== scripts live on the kernel, in real time: one at a time, and again when the machine was too busy"
@@ -88,7 +91,7 @@ test-compiled: $(VENV)/.extras compiled-tree
 
 test-pure: $(VENV)/.extras pure-tree
 	@echo "== the suite, interpreted (the end-to-end tests ran above)"
-	cd $(BUILD)/pure && $(RUN) -m pytest -q -n $(JOBS) -m "not kernel" --ignore=tests/kernel $(PYTEST_ARGS)
+	cd $(BUILD)/pure && $(RUN) -m pytest -q -n $(JOBS) -m "not kernel" $(PATIENCE) --ignore=tests/kernel $(PYTEST_ARGS)
 
 test-kernel: $(VENV)/.extras compiled-tree
 	cd $(BUILD)/compiled && $(RUN) -m pytest -q -m kernel --reruns 2 --ignore=tests/kernel $(PYTEST_ARGS)

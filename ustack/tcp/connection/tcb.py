@@ -42,9 +42,9 @@ class Tcb(Waiter):
         self.offer = Agreed()
         """What our SYN says, however often it leaves, with an ACK or without (RFC 9293 figure 8)."""
         self.simultaneous: bool = False
+        """SYN-RECEIVED came from SYN-SENT (RFC 9293 MUST-11: it remembers)."""
         self.answers_syn: bool = False
         """The SYN-ACK that the peer's SYN asks for in a simultaneous open has not left yet: it is no resend."""
-        """SYN-RECEIVED came from SYN-SENT (RFC 9293 MUST-11: it remembers)."""
         self.syn_resends: int = 0
         self.fast_open: FastOpen | None = None
         """Only of a connection that tried it (RFC 7413)."""

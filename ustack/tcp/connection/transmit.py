@@ -83,7 +83,7 @@ def _syn(tcb: Tcb, now: int) -> Transmit:
     first = tcb.sender.snd_nxt == tcb.sender.iss
     settings, resends = tcb.host.settings, tcb.sender.retransmits
     flags = SYN | (ACK | tcb.ecn.syn_ack_flags(resends) if is_answer else tcb.ecn.syn_flags(settings, resends))
-    if tcb.answers_syn:
+    if tcb.answers_syn and not first:
         opening.answer_crossing_syn(tcb.sender, now)
     else:
         output.syn_sent(tcb.sender, now)

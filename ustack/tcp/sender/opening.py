@@ -32,9 +32,11 @@ def take_first_window(sender: Sender, window: int) -> None:
 
 
 def answer_crossing_syn(sender: Sender, now: int) -> None:
-    """The SYN-ACK of a simultaneous open leaves: no resend of the SYN, but the round trip counts from here (Linux)."""
+    """The SYN-ACK of a simultaneous open leaves: no resend of the SYN, but the round trip counts from here (Linux).
+
+    Text that left with the SYN (Fast Open) keeps its time, by which what is in flight is ordered."""
     record = sender.scoreboard.sent_list.first()
-    if record is not None:
+    if record is not None and sender.snd_nxt == sender.iss + 1:
         record.sent_at = now
 
 
