@@ -22,3 +22,12 @@ def ustack_world() -> Iterator[World]:
     made = World()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[tuple[World, World]]:
+    """The kernel and ustack, for whoever puts the same questions to both."""
+    worlds = KernelWorld(), World()
+    yield worlds
+    for world in worlds:
+        world.close()

@@ -7,6 +7,7 @@ jumps to the next deadline. A call that nothing can ever wake raises Deadlock.
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections import deque
@@ -24,6 +25,16 @@ from ustack.wire.address import parse_address
 AF_INET = socket.AF_INET
 SOCK_STREAM = socket.SOCK_STREAM
 START = 1_000_000_000_000
+V4, V6 = socket.AF_INET, socket.AF_INET6
+STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+
+
+def answer(call: Any, *arguments: Any) -> Any:
+    """What a call returns, or the name of its errno."""
+    try:
+        return call(*arguments)
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
 
 
 class Deadlock(AssertionError):  # noqa: N818 - named as what it is

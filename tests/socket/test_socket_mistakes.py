@@ -14,10 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.socket.socket_world import KernelWorld, World
-
-V4, V6 = socket.AF_INET, socket.AF_INET6
-STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+from tests.socket.socket_world import DGRAM, STREAM, V4, V6, KernelWorld, World
 
 
 class Indexed:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.socket.socket_world import KernelWorld, World
+from tests.socket.socket_world import World, answer
 from ustack.socket.tcpinfo import LAYOUT, unpack_tcp_info
 
 INT_MAX = 2**31 - 1
@@ -34,14 +34,6 @@ ALL = [
 ]
 
 
-def answer(call: Any, *arguments: Any) -> Any:
-    """What a call returns, or the name of its errno."""
-    try:
-        return call(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-
-
 def questions(world: World, kind: str, level: int, number: int) -> dict[str, Any]:
     """Everything that may be asked of one option, and the answers."""
     found: dict[str, Any] = {}
@@ -61,14 +53,6 @@ def questions(world: World, kind: str, level: int, number: int) -> dict[str, Any
     with world.socket(*KINDS[kind]) as fresh:
         found["set None"] = answer(fresh.setsockopt, level, number, None, 4)
     return found
-
-
-@pytest.fixture(scope="module")
-def both() -> Any:
-    worlds = KernelWorld(), World()
-    yield worlds
-    for world in worlds:
-        world.close()
 
 
 TCP_INFO = (6, 11)  # of a closed TCP socket it is compared field by field below

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.socket.socket_world import KernelWorld, World
+from tests.socket.socket_world import DGRAM, STREAM, V4, V6, World, answer
 from tests.socket.test_socket_mistakes import at_eof, bound, connected, connected_udp, fresh, shut, was_reset
 
-V4, V6 = socket.AF_INET, socket.AF_INET6
-STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
 OTHERWISE: dict[tuple[str, int, int], str] = {
     ("accepted", 0, 33): "Linux lets the TTL of the SYN be the TTL of multicasts, which a stream has not",
     ("at eof", 6, 12): "whether an even value leaves the mode depends on an ACK being scheduled at this moment",
@@ -81,14 +78,6 @@ STATES: dict[str, Callable[[World], Any]] = {
 }
 
 
-def answer(call: Any, *arguments: Any) -> Any:
-    """What a call returns, or the name of its errno."""
-    try:
-        return call(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-
-
 def is_told(level: int, number: int) -> bool:
     """A value of the moment."""
     return (level, number) in MOMENTARY
@@ -114,14 +103,6 @@ def questions(world: World, state: str, level: int, number: int) -> dict[str, An
         opened.close()
     world.opened.clear()
     return found
-
-
-@pytest.fixture(scope="module")
-def both() -> Any:
-    worlds = KernelWorld(), World()
-    yield worlds
-    for world in worlds:
-        world.close()
 
 
 @pytest.mark.parametrize("level", LEVELS)

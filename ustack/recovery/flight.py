@@ -51,7 +51,6 @@ class Flight:
         self.total_lost: int = 0
         self.total_retrans: int = 0
         """Segments (tcpi_total_retrans)."""
-        self.total_retrans_bytes: int = 0
         self.delivered_segs: int = 0
         """SYN, FIN and each short segment are one (tcpi_delivered)."""
         self.dsack_segs: int = 0
@@ -218,7 +217,6 @@ class Flight:
         self.rate.mark_sent(record, now, False)
         self.sent_list.link_newest(record)
         self.total_retrans += -(-length // record.segment_size)
-        self.total_retrans_bytes += length
 
     def next_lost(self) -> tuple[int, int] | None:
         """The lowest range that is lost and not yet resent; None: nothing is. Amortised O(log n)."""

@@ -11,7 +11,6 @@ from ustack.errors import from_errno
 from ustack.sockopts import SocketOptions
 from ustack.wire.address import ANY, ANY_V4, is_v4
 
-MAX_PORT: Final = 65535
 PERTURB_BUCKETS: Final = 65536
 """Linux's INET_TABLE_PERTURB_SIZE."""
 

@@ -148,7 +148,7 @@ class Ecn:
         """The peer's SYN crosses ours (Linux's tcp_ecn_rcv_syn)."""
         ace = ace_of(flags)
         if self.asked_accurate and ace not in (0, 3):
-            self._begin(ACCURATE, tos)
+            self._begin_accurate(tos)
         elif self.asked and flags & _CLASSIC_SETUP == _CLASSIC_SETUP:
             self.on = True
 
@@ -161,7 +161,7 @@ class Ecn:
         if ace in (1, 5):
             self.on = True
         elif ace not in (0, 7):
-            self._begin(ACCURATE, tos)
+            self._begin_accurate(tos)
             self.reflects = True
             self.option_demand = 2
             if tos & CE == CE:
@@ -172,10 +172,10 @@ class Ecn:
         """A listener agreed upon ``mode`` with a SYN that came with ``syn_ect``."""
         self.on = mode == CLASSIC
         if mode == ACCURATE:
-            self._begin(ACCURATE, syn_ect)
+            self._begin_accurate(syn_ect)
 
-    def _begin(self, mode: int, tos: int) -> None:
-        self.accurate = mode == ACCURATE
+    def _begin_accurate(self, tos: int) -> None:
+        self.accurate = True
         self.syn_ect = tos & CE
 
     def take_third_ack(self, flags: int, is_bare: bool) -> None:

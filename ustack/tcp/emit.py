@@ -65,11 +65,10 @@ def reset_for(segment: Segment, settings: Settings) -> Transmit | None:
     flow = Flow(segment.key, NO_SOCKET)
     if segment.flags & ACK:
         transmit = header(flow, settings, segment.ack, RST)
-        transmit.tos = segment.tos & 0xFC
-        return transmit
-    length = segment.payload_length + (1 if segment.flags & SYN else 0) + (1 if segment.flags & FIN else 0)
-    transmit = header(flow, settings, 0, RST | ACK)
-    transmit.ack = wrap(segment.seq + length)
+    else:
+        length = segment.payload_length + (1 if segment.flags & SYN else 0) + (1 if segment.flags & FIN else 0)
+        transmit = header(flow, settings, 0, RST | ACK)
+        transmit.ack = wrap(segment.seq + length)
     transmit.tos = segment.tos & 0xFC
     return transmit
 

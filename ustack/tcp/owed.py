@@ -34,13 +34,6 @@ class Owed:
         """``what`` has left, or need not leave any more."""
         self.bits &= ~what
 
-    def put(self, what: int, is_owed: bool) -> None:
-        """Add or drop."""
-        if is_owed:
-            self.bits |= what
-        else:
-            self.bits &= ~what
-
     def has(self, what: int) -> bool:
         """Any of ``what`` is to leave."""
         return (self.bits & what) != 0

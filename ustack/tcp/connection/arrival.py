@@ -24,8 +24,8 @@ from ustack.wire.frame import Segment
 from ustack.wire.tcp import ACK, CWR, FIN, PSH, RST, SYN, URG, TcpOptions, parse_options
 
 _EXPECTED: Final = ~PSH
-
 _NO_OPTIONS: Final = TcpOptions()
+_AFTER_FIN: Final = frozenset({State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING})
 
 
 def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
@@ -83,7 +83,7 @@ def _take_step_by_step(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
         return False
     if closing.after_ack(tcb, now):
         return True
-    if tcb.state is State.CLOSED or tcb.state is State.TIME_WAIT:
+    if tcb.is_over():
         return False
     return _take_contents(tcb, segment, seq, now)
 
@@ -182,7 +182,7 @@ def _is_disordered_ack(tcb: Tcb, segment: Segment, seq: int, behind: int) -> boo
     return (
         seq == tcb.receiver.rcv_nxt
         and ack == tcb.sender.snd_una
-        and not acks.may_update_window(tcb.sender, segment, seq, ack)
+        and not acks.may_update_window(tcb.sender, segment.window << tcb.agreed.snd_wscale, seq, ack)
         and behind * MILLISECOND * 10 <= tcb.sender.rtt.rto * 12
     )
 
@@ -249,9 +249,6 @@ def _cut_run(tcb: Tcb, segment: Segment, room: int) -> bool:
 def _rst_after_fin(tcb: Tcb, seq: int) -> bool:
     """A RST one behind rcv_nxt after the peer's FIN: some stacks count it so (Linux's tcp_reset_check)."""
     return tcb.receiver.fin_received and seq == tcb.receiver.rcv_nxt - 1 and tcb.state in _AFTER_FIN
-
-
-_AFTER_FIN: Final = frozenset({State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING})
 
 
 def _answer_unacceptable(tcb: Tcb, segment: Segment, seq: int, skipped: str, now: int) -> None:

@@ -18,7 +18,6 @@ SOCK_MIN_SNDBUF: Final = 4608
 _NEEDS_RST: Final = frozenset(
     {State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSE_WAIT, State.SYN_RECEIVED}
 )
-
 """An abort tells the peer in these states (RFC 9293 section 3.10.5; Linux's tcp_need_reset)."""
 
 
@@ -203,7 +202,7 @@ def abort_for_memory(tcb: Tcb, tell: bool, now: int) -> None:
 def abort(tcb: Tcb, now: int) -> None:
     """ABORT (RFC 9293 section 3.10.5): a RST where the peer must know, and CLOSED at once."""
     tcb.orphan = tcb.reads_no_more = True
-    if tcb.state is State.CLOSED or tcb.state is State.TIME_WAIT:
+    if tcb.is_over():
         return
     if tcb.state in _NEEDS_RST:
         owe_reset(tcb)

@@ -25,10 +25,9 @@ from ustack.wire.frame import Segment, Transmit
 
 RETRY: Final = 10_000_000
 """What found no memory is tried again after this many ns."""
+
 SHUT_RD: Final = 0
-
 SHUT_WR: Final = 1
-
 SHUT_RDWR: Final = 2
 
 
@@ -226,7 +225,7 @@ class Connection(Tcb):
 
     def close(self, now: int) -> None:
         """The application lets go: FIN, or RST where text was unread or SO_LINGER is 0."""
-        if not self.orphan and self.state is not State.CLOSED and self.state is not State.TIME_WAIT:
+        if not self.orphan and not self.is_over():
             self.host.orphans += 1
             self.is_counted_orphan = True
         closing.close(self, now)

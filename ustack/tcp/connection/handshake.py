@@ -72,7 +72,7 @@ def in_syn_sent(tcb: Tcb, segment: Segment, now: int) -> bool:
         tcb.simultaneous = True
         tcb.ecn.take_syn(segment.flags, segment.tos)
         tcb.move(Input.SYN_RECEIVED, now)
-        opening.take_first_window(tcb.sender, segment.window)
+        acks.take_first_window(tcb.sender, segment.window)
         tcb.answers_syn = True
         tcb.owed.add(OWE_SYN)
     return False

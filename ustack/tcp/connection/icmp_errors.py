@@ -22,9 +22,7 @@ from ustack.tcp.state import State
 from ustack.wire.address import is_v4
 
 MIN_PMTU_V4: Final = 552
-
 """Linux's ip_rt_min_pmtu: a smaller one is an attack."""
-
 MIN_PMTU_V6: Final = 1280
 
 

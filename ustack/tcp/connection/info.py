@@ -15,17 +15,11 @@ from ustack.tcp.sender import bursts
 from ustack.tcp.state import State
 
 OPT_TIMESTAMPS: Final = 1
-
 OPT_SACK: Final = 2
-
 OPT_WSCALE: Final = 4
-
 OPT_ECN: Final = 8
-
 OPT_ECN_SEEN: Final = 16
-
 OPT_SYN_DATA: Final = 32
-
 OPT_TFO_CHILD: Final = 128
 
 

@@ -38,9 +38,10 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
             _account(sender, segment, prior_una, offered, now)
             sender.news.is_old = False
         return True
-    says_window = may_update_window(sender, segment, seq, ack)
+    window = segment.window << sender.agreed.snd_wscale
+    says_window = may_update_window(sender, window, seq, ack)
     if says_window:
-        _update_window(sender, segment, seq, now)
+        _update_window(sender, window, seq, now)
     sender.ack_at = now
     sender.probes_out = 0
     sender.soft_error = 0  # something came through
@@ -59,12 +60,17 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
 
 
 def take_syn_ack(sender: Sender, segment: Segment, now: int) -> None:
-    """The ACK in the SYN-ACK: our SYN is acknowledged; its window is never scaled (RFC 7323 section 2.2)."""
-    sender.snd_wnd = segment.window
-    sender.max_window = max(sender.max_window, sender.snd_wnd)
+    """The ACK in the SYN-ACK: our SYN is acknowledged."""
+    take_first_window(sender, segment.window)
     sender.ack_at = now
     sender.news.is_duplicate = False
     _account(sender, segment, unwrap(segment.ack, sender.snd_una), TcpOptions(), now)
+
+
+def take_first_window(sender: Sender, window: int) -> None:
+    """The window of the peer's SYN, which is never scaled (RFC 7323 section 2.2)."""
+    sender.snd_wnd = window
+    sender.max_window = max(sender.max_window, window)
 
 
 def expect_window_of(sender: Sender, seq: int) -> None:
@@ -72,18 +78,17 @@ def expect_window_of(sender: Sender, seq: int) -> None:
     sender.snd_wl1 = seq
 
 
-def may_update_window(sender: Sender, segment: Segment, seq: int, ack: int) -> bool:
-    """SND.WND is of the newest segment (RFC 9293 section 3.10.7.4; Linux's tcp_may_update_window).
+def may_update_window(sender: Sender, window: int, seq: int, ack: int) -> bool:
+    """Whether ``window``, bytes, counts: SND.WND is of the newest segment (RFC 9293 section 3.10.7.4).
 
+    Linux's tcp_may_update_window.
     A smaller window of the same age is no news: a peer without SACK whose buffer fills still sends duplicate ACKs."""
     if ack > sender.snd_una or seq > sender.snd_wl1:
         return True
-    window = segment.window << sender.agreed.snd_wscale
     return seq == sender.snd_wl1 and (window > sender.snd_wnd or window == 0)
 
 
-def _update_window(sender: Sender, segment: Segment, seq: int, now: int) -> None:
-    window = segment.window << sender.agreed.snd_wscale
+def _update_window(sender: Sender, window: int, seq: int, now: int) -> None:
     sender.snd_wl1 = seq
     if window == sender.snd_wnd:
         return

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from ustack.tcp.constants import DEFAULT_MSS_V4, TIMESTAMP_SPACE
 from ustack.tcp.sender.state import Sender
-from ustack.wire.address import is_v4
-
-
-def header_bytes(sender: Sender) -> int:
-    """IP and TCP header of a segment without options."""
-    return 40 if is_v4(sender.flow.remote_address) else 60
 
 
 def own_mss(sender: Sender) -> int:
     """The MSS that our SYN announces: what one packet of the interface carries (RFC 9293 section 3.7.1, MUST-67)."""
-    mss = sender.path_mtu - header_bytes(sender)
+    mss = sender.path_mtu - sender.flow.header_bytes()
     if sender.options.maxseg:
         mss = min(mss, sender.options.maxseg)
     return min(mss, 65535)
@@ -32,12 +26,12 @@ def settle_mss(sender: Sender) -> None:
     The lesser of the peer's and the path's, less the options on every segment, at most half the largest window seen
     (RFC 1122 section 4.2.3.4). TCP_MAXSEG counts where the MSS is agreed upon, and not later (``bound_peer_mss``)."""
     floor = sender.host.settings.tcp_min_snd_mss
-    mss = max(min(sender.agreed.peer_mss, sender.path_mtu - header_bytes(sender)), floor)
+    mss = max(min(sender.agreed.peer_mss, sender.path_mtu - sender.flow.header_bytes()), floor)
     if sender.agreed.ts_on:
         mss -= TIMESTAMP_SPACE
     cutoff = sender.max_window >> 1 if sender.max_window > DEFAULT_MSS_V4 else sender.max_window
     if cutoff and mss > cutoff:
-        mss = max(cutoff, 68 - header_bytes(sender) + 20)
+        mss = max(cutoff, 68 - sender.flow.header_bytes() + 20)
     mss = max(mss, 1)
     sender.scoreboard.mss = mss
     sender.prr.mss = mss

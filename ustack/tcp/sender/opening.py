@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ustack.recovery.scoreboard import Scoreboard
 from ustack.tcp.constants import MILLISECOND
-from ustack.tcp.sender import buffer, bursts, control, loss, mss
+from ustack.tcp.sender import acks, buffer, bursts, control, loss, mss
 from ustack.tcp.sender.state import CA_LOSS, Sender
 from ustack.wire.frame import Segment, Transmit
 
@@ -23,12 +23,6 @@ def take_syn(sender: Sender, irs: int) -> None:
     mss.bound_peer_mss(sender)
     mss.settle_mss(sender)
     sender.snd_wl1 = irs
-
-
-def take_first_window(sender: Sender, window: int) -> None:
-    """The window of the peer's SYN, which is never scaled (RFC 7323 section 2.2)."""
-    sender.snd_wnd = window
-    sender.max_window = max(sender.max_window, window)
 
 
 def answer_crossing_syn(sender: Sender, now: int) -> None:
@@ -106,7 +100,7 @@ def open_early(sender: Sender, window: int) -> None:
     sender.totals.bytes_acked = 0
     sender.scoreboard = Scoreboard(sender.iss + 1)
     sender.scoreboard.enable_sack = sender.agreed.sack_on
-    take_first_window(sender, window)
+    acks.take_first_window(sender, window)
     establish(sender, False)
 
 

@@ -21,7 +21,7 @@ def next_text(sender: Sender, now: int) -> Transmit | None:
     """What was lost before what is new; but for F-RTO, which tries new data once (RFC 5682, step 2b)."""
     sender.emitter.look_at_options(now)
     if sender.send_new_first:
-        transmit = _send_new(sender, now)
+        transmit = new_text(sender, now)
         if transmit is not None:
             return transmit
         sender.send_new_first = False
@@ -29,13 +29,8 @@ def next_text(sender: Sender, now: int) -> Transmit | None:
             return None
         sender.undo.frto_off()
     if sender.resends_wait:
-        return _send_new(sender, now)
-    return _resend(sender, now) or _send_new(sender, now)
-
-
-def new_text(sender: Sender, now: int) -> Transmit | None:
-    """Only what is new: nothing is sent again before our SYN-ACK was answered (Linux)."""
-    return _send_new(sender, now)
+        return new_text(sender, now)
+    return _resend(sender, now) or new_text(sender, now)
 
 
 def segment_size(sender: Sender) -> int:
@@ -201,7 +196,8 @@ def _last_again(sender: Sender, now: int) -> Transmit | None:
 # What is new
 
 
-def _send_new(sender: Sender, now: int) -> Transmit | None:
+def new_text(sender: Sender, now: int) -> Transmit | None:
+    """What was never sent. Nothing else leaves before our SYN-ACK was answered (Linux)."""
     waiting = sender.unsent()
     if waiting <= 0:
         kind = chrono.IDLE if sender.scoreboard.is_empty else chrono.BUSY

@@ -14,7 +14,6 @@ from ustack.tcp.sender.state import Sender
 from ustack.tcp.timers import LossTimer
 
 THIN_LINEAR_RETRIES: Final = 6
-
 """Linux's TCP_THIN_LINEAR_RETRIES."""
 
 
