@@ -31,6 +31,8 @@ COMPILED_FILES = (
     "settings.py",
     "counters.py",
     "network.py",
+    "events.py",
+    "hoststate.py",
     "entropy.py",
     "udp.py",
     "icmp.py",

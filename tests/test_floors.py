@@ -30,6 +30,8 @@ FLOOR_0 = (
     "counters",
     "sockopts",
     "network",
+    "events",
+    "hoststate",
 )
 """Floor 0 has no packages: a module there may import those that stand before it."""
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from ustack.drops import Drop
 from ustack.errors import from_errno
+from ustack.events import Endpoint
 from ustack.network import Network, Outgoing
 from ustack.settings import MILLISECOND, SECOND, Settings
 from ustack.sockopts import PMTUDISC_DONT
@@ -49,17 +50,17 @@ class EchoFailure:
         self.at = at
 
 
-class IcmpEndpoint:
+class IcmpEndpoint(Endpoint):
     """One ``ping``: sends echo requests with its identifier and keeps the replies. Made by :meth:`Icmp.open`.
 
     ``failures`` are ICMP errors about its requests. ``owner`` is the caller's own.
     """
 
     def __init__(self, icmp_layer: Icmp, address: bytes, identifier: int) -> None:
+        super().__init__()
         self.icmp = icmp_layer
         self.address = address
         self.identifier = identifier
-        self.owner: object = None
         self.ttl = -1
         self.tos = 0
         self.mtu_discover = PMTUDISC_DONT

@@ -13,6 +13,10 @@ from ustack.sockopts import PMTUDISC_WANT
 DEFAULTS: Final = Settings()
 
 
+class Leaving:
+    """What leaves through the device: a run of TCP or a ready packet (``wire/records.py``)."""
+
+
 class Outgoing:
     """A datagram on its way down. ``payload`` begins with the transport's header; addresses are 16 bytes.
 

@@ -14,6 +14,7 @@ from typing import Final
 from ustack.drops import Drop
 from ustack.entropy import Entropy
 from ustack.errors import from_errno
+from ustack.events import Endpoint
 from ustack.network import Network, Outgoing
 from ustack.sockopts import PMTUDISC_DONT, SocketOptions
 from ustack.wire import udp
@@ -37,7 +38,7 @@ class Received:
         self.at = now
 
 
-class UdpEndpoint:
+class UdpEndpoint(Endpoint):
     """One UDP socket. Made by :meth:`UdpTable.open`; ``owner`` is the socket layer's own.
 
     ``error`` is the pending errno (0 none): an ICMP error about a datagram of a connected endpoint, or of any
@@ -46,9 +47,9 @@ class UdpEndpoint:
     """
 
     def __init__(self, table: UdpTable, address: bytes, port: int, options: SocketOptions) -> None:
+        super().__init__()
         self.table = table
         self.options = options
-        self.owner: object = None
         self.error = 0
         self.address = address
         self.port = port

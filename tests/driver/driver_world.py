@@ -14,7 +14,8 @@ from ustack.device.base import Device
 from ustack.device.memory import MemoryPair
 from ustack.driver.loop import Loop
 from ustack.driver.thread import ThreadDriver
-from ustack.tcp.events import Event, EventKind
+from ustack.events import Endpoint as Place
+from ustack.events import Event, EventKind, Owner
 from ustack.wire import ipv4, udp
 from ustack.wire.address import parse_address
 from ustack.wire.frame import Datagram, Frame, RawTransmit
@@ -29,13 +30,14 @@ def datagram(source: bytes, destination: bytes, port: int, payload: bytes) -> by
     return ipv4.build(source, destination, 17, udp.build(source, destination, port, port, payload))
 
 
-class Endpoint:
+class Endpoint(Owner):
     """A port of a TinyStack, and its owner at the same time."""
 
     def __init__(self, stack: TinyStack, port: int) -> None:
         self.stack = stack
         self.port = port
-        self.owner = self
+        self.place = Place()
+        self.place.owner = self
         self.inbox: deque[bytes] = deque()
         self.events: list[Event] = []
 
@@ -81,7 +83,7 @@ class TinyStack:
                 self.outbox.append(RawTransmit(answer))
             elif endpoint is not None:
                 endpoint.inbox.append(frame.payload)
-                self.pending.append(Event(EventKind.READABLE, endpoint))
+                self.pending.append(Event(EventKind.READABLE, endpoint.place))
 
     def on_deadline(self, now: int) -> None:
         if self.deadline is not None and self.deadline <= now:
@@ -89,7 +91,7 @@ class TinyStack:
             self.deadlines_met.append(now)
             for endpoint in self.ports.values():
                 endpoint.inbox.append(b"deadline")
-                self.pending.append(Event(EventKind.READABLE, endpoint))
+                self.pending.append(Event(EventKind.READABLE, endpoint.place))
 
     def has_work(self) -> bool:
         return True

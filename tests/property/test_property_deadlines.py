@@ -8,21 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ustack.counters import Counters
 from ustack.ring import RingMaker
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.deadlines import MOST_STALE, Deadlines
-from ustack.tcp.environment import Environment
-from ustack.tcp.isn import IsnGenerator
-from ustack.tcp.listener import Listener
+from ustack.tcp.listener import ConnectionTable, Listener
+from ustack.tcp.tcphost import TcpHost
 from ustack.wire.address import ANY
 
 
 def sleeper(number: int) -> Listener:
     """Somebody who can wait; ``port`` is its number."""
-    env = Environment(Settings(), RingMaker(), IsnGenerator(bytes(32)), Counters())
-    return Listener(env, ANY, number, 1, SocketOptions())
+    host = TcpHost(Settings(), RingMaker(), bytes(32))
+    return Listener(host, ConnectionTable(), ANY, number, 1, SocketOptions())
 
 
 STEPS = st.lists(

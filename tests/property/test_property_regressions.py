@@ -56,7 +56,7 @@ def test_an_application_that_closes_after_time_wait_began_does_not_begin_it_anew
         world.do(operation)
     assert len(world.stack.tcp.time_waits) == 1
     world.do(("close", 0))
-    assert world.stack.env.orphans == 0
+    assert world.stack.host.orphans == 0
     assert list(world.stack.ports.users.values()) == [1]
     world.do(("wait", 31 * SECOND))
     assert not world.stack.tcp.time_waits
@@ -83,7 +83,7 @@ def test_an_aborted_connection_was_no_orphan() -> None:
     world = World(Setup())
     for operation in [*opened(), *opened(Flow(4, 1001, LISTEN_PORT)), ("close", 0), ("abort", 0)]:
         world.do(operation)
-    assert world.stack.env.orphans == 1
+    assert world.stack.host.orphans == 1
     world.finish()
 
 

@@ -8,15 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ustack.counters import Counters
 from ustack.drops import Drop
+from ustack.hoststate import MOST_WAITING, HostState
 from ustack.network import Outgoing
 from ustack.ring import RingMaker
 from ustack.settings import Settings
 from ustack.sockopts import PMTUDISC_DO, PMTUDISC_DONT, PMTUDISC_INTERFACE, PMTUDISC_PROBE, PMTUDISC_WANT
-from ustack.stack.ip import OUTBOX_LIMIT, Ip
-from ustack.tcp.environment import Environment
-from ustack.tcp.isn import IsnGenerator
+from ustack.stack.ip import Ip
 from ustack.wire import icmp, ipv4, ipv6, udp
 from ustack.wire.address import ANY, ANY_V4, BROADCAST, LOOPBACK, is_v4, parse_address
 from ustack.wire.describe import describe
@@ -32,7 +30,7 @@ ENDS = pytest.mark.parametrize(("ours", "peer"), [(OURS, PEER), (OURS6, PEER6)],
 
 
 def host(**knobs: int) -> Ip:
-    env = Environment(Settings().replace(**knobs), RingMaker(), IsnGenerator(b"s" * 32), Counters())
+    env = HostState(Settings().replace(**knobs), RingMaker(), b"s" * 32)
     ip = Ip(env)
     ip.add_address(OURS, 24)
     ip.add_address(OURS6, 64)
@@ -51,8 +49,8 @@ def packet_of(source: bytes, destination: bytes, protocol: int = 17, text: bytes
 
 
 def sent(ip: Ip) -> list[bytes]:
-    packets = [transmit.packet for transmit in ip.outbox]
-    ip.outbox.clear()
+    packets = [transmit.packet for transmit in ip.host.outbox]
+    ip.host.outbox.clear()
     return packets
 
 
@@ -114,7 +112,7 @@ def test_where_packets_leave_from(ip: Ip, destination: str, source: str) -> None
 
 
 def test_no_address_of_the_family() -> None:
-    env = Environment(Settings(), RingMaker(), IsnGenerator(b"s" * 32), Counters())
+    env = HostState(Settings(), RingMaker(), b"s" * 32)
     ip = Ip(env)
     assert ip.source_for(PEER) is None
     ip.add_address(OURS6, 64)
@@ -136,7 +134,7 @@ def test_what_is_for_us(ip: Ip, ours: bytes, peer: bytes) -> None:
     frame = parse_packet(packet_of(peer, ours, 6, syn))
     assert isinstance(frame, Segment)
     assert ip.accept(frame, 0) is frame
-    assert ip.env.counters.drops == {}
+    assert ip.host.counters.drops == {}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +161,7 @@ def test_what_is_not(ip: Ip, source: str, destination: str, reason: Drop) -> Non
     frame = parse_packet(packet_of(parse_address(source), parse_address(destination)))
     assert isinstance(frame, Datagram)
     assert ip.accept(frame, 0) is None
-    assert ip.env.counters.drops == {reason: 1}
+    assert ip.host.counters.drops == {reason: 1}
     assert sent(ip) == []
 
 
@@ -172,8 +170,8 @@ def test_an_ipv6_packet_with_a_mapped_address_is_a_forgery(ip: Ip) -> None:
     frame = parse_packet(packet, vouched=True)
     assert isinstance(frame, Refused)
     assert ip.accept(frame, 0) is None
-    assert ip.env.counters.drops == {Drop.IPV6_MAPPED: 1}
-    assert ip.env.counters["Ip6InHdrErrors"] == 1
+    assert ip.host.counters.drops == {Drop.IPV6_MAPPED: 1}
+    assert ip.host.counters["Ip6InHdrErrors"] == 1
 
 
 def test_what_loops_back_may_have_own_addresses(ip: Ip) -> None:
@@ -190,21 +188,23 @@ def test_broadcasts_are_for_udp(ip: Ip, destination: str) -> None:
     syn = parse_packet(packet_of(PEER, to, 6, build_segment(PEER, to, TcpHeader(1, 2, 3, 0, SYN, 1))))
     assert isinstance(syn, Segment)
     assert ip.accept(syn, 0) is None
-    assert ip.env.counters.drops == {Drop.BROADCAST: 1}
+    assert ip.host.counters.drops == {Drop.BROADCAST: 1}
 
 
 def test_refused_packets_are_counted(ip: Ip) -> None:
     assert ip.accept(parse_packet(b"\x45"), 0) is None
     assert ip.accept(parse_packet(packet_of(PEER, OURS, 6, b"short")), 0) is None
-    assert ip.env.counters.drops == {Drop.IP_TRUNCATED: 1, Drop.TCP_TRUNCATED: 1}
-    assert ip.env.counters["IpInHdrErrors"] == 1
+    assert ip.host.counters.drops == {Drop.IP_TRUNCATED: 1, Drop.TCP_TRUNCATED: 1}
+    assert ip.host.counters["IpInHdrErrors"] == 1
     assert sent(ip) == []
 
 
 def test_a_refused_packet_may_be_answered(ip: Ip) -> None:
     text = b"\x11\x00\x9e\x04\x00\x00\x00\x00" + udp.build(PEER6, OURS6, 1, 2, b"")
     assert ip.accept(parse_packet(packet_of(PEER6, OURS6, 60, text)), 0) is None
-    assert [line.split(" (")[0] for line in map(describe, ip.outbox)] == ["fd00::2 > fd00::1 icmp6 parameter_problem 2"]
+    assert [line.split(" (")[0] for line in map(describe, ip.host.outbox)] == [
+        "fd00::2 > fd00::1 icmp6 parameter_problem 2"
+    ]
     sent(ip)
     ip.accept(parse_packet(packet_of(PEER6, parse_address("fd00::3"), 60, text)), 0)
     ip.accept(parse_packet(packet_of(OURS6, OURS6, 60, text)), 0)
@@ -215,8 +215,8 @@ def test_an_unknown_protocol(ip: Ip) -> None:
     frame = parse_packet(packet_of(PEER, OURS, 47, b"x" * 20))
     assert isinstance(frame, OtherPacket)
     assert ip.accept(frame, 0) is None
-    assert ip.env.counters["IpInUnknownProtos"] == 1
-    (line,) = map(describe, ip.outbox)
+    assert ip.host.counters["IpInUnknownProtos"] == 1
+    (line,) = map(describe, ip.host.outbox)
     assert line == "(tos 0xc0) 10.0.0.2 > 10.0.0.1 icmp unreachable protocol_unreachable (40)"
 
 
@@ -318,7 +318,7 @@ def test_to_itself_nothing_is_cut(ip: Ip) -> None:
 def test_send_fills_the_outbox_and_counts(ip: Ip) -> None:
     ip.send(Outgoing(OURS, PEER, 17, bytes(4000)), 0)
     assert [len(packet) for packet in sent(ip)] == [1500, 1500, 1060]
-    counters = ip.env.counters
+    counters = ip.host.counters
     assert (counters["IpOutRequests"], counters["IpFragOKs"], counters["IpFragCreates"]) == (1, 1, 3)
     with pytest.raises(OSError, match="Message too long"):
         ip.send(Outgoing(OURS, PEER, 17, bytes(4000), mtu_discover=PMTUDISC_DO), 0)
@@ -326,10 +326,10 @@ def test_send_fills_the_outbox_and_counts(ip: Ip) -> None:
 
 
 def test_the_outbox_is_bounded(ip: Ip) -> None:
-    for _ in range(OUTBOX_LIMIT + 5):
+    for _ in range(MOST_WAITING + 5):
         ip.send(Outgoing(OURS, PEER, 17, b""), 0)
-    assert len(ip.outbox) == OUTBOX_LIMIT
-    assert ip.env.counters["IpOutDiscards"] == 5
+    assert len(ip.host.outbox) == MOST_WAITING
+    assert ip.host.counters["IpOutDiscards"] == 5
 
 
 def test_an_mtu_below_68(ip: Ip) -> None:

@@ -57,7 +57,7 @@ def test_any_order_and_any_repeats(ours: bytes, peer: bytes, data: st.DataObject
     assert whole.payload == TEXT[: len(whole.payload)]
     assert ip.next_deadline() is None
     assert ip._v4.memory == ip._v6.memory == 0
-    assert ip.env.counters.drops == {}
+    assert ip.host.counters.drops == {}
 
 
 @ENDS
@@ -105,8 +105,8 @@ def test_an_overlap_costs_the_packet(ours: bytes, peer: bytes) -> None:
     assert ip.accept(piece(peer, ours, 192, bytes(16), True), 0) is None
     assert ip.accept(second, 0) is None
     assert ip.accept(third, 0) is None
-    assert ip.env.counters.dropped(Drop.IP_REASSEMBLY) == 1
-    assert ip.env.counters["IpExtReasmOverlaps"] == 1
+    assert ip.host.counters.dropped(Drop.IP_REASSEMBLY) == 1
+    assert ip.host.counters["IpExtReasmOverlaps"] == 1
 
 
 def test_packets_do_not_mix() -> None:
@@ -142,7 +142,7 @@ def test_ecn_of_the_whole(fields: tuple[int, int], joint: int) -> None:
         whole = ip.accept(piece(peer, ours, 64, text[64:], False, tos=fields[1]), 0)
         if joint < 0:
             assert whole is None
-            assert ip.env.counters.dropped(Drop.IP_REASSEMBLY) == 1
+            assert ip.host.counters.dropped(Drop.IP_REASSEMBLY) == 1
         else:
             assert isinstance(whole, Datagram)
             assert whole.ecn == joint
@@ -154,7 +154,7 @@ def test_the_whole_is_checked_like_any_packet() -> None:
     last.payload = bytes(len(last.payload))
     assert ip.accept(first, 0) is None
     assert ip.accept(last, 0) is None
-    assert ip.env.counters.drops == {Drop.UDP_CHECKSUM: 1}
+    assert ip.host.counters.drops == {Drop.UDP_CHECKSUM: 1}
 
 
 def test_an_atomic_fragment_is_whole_at_once() -> None:
@@ -179,7 +179,7 @@ def test_an_atomic_fragment_does_not_join_what_waits() -> None:
     whole = ip.accept(waiting[2], 0)
     assert isinstance(whole, Datagram)
     assert len(whole.payload) == 592
-    counters = ip.env.counters
+    counters = ip.host.counters
     assert (counters["Ip6ReasmReqds"], counters["Ip6ReasmOKs"], counters["Ip6ReasmFails"]) == (4, 2, 0)
     assert counters.drops == {}
 
@@ -196,7 +196,7 @@ def test_the_longest_datagram_is_put_together(ours: bytes, peer: bytes) -> None:
         whole = ip.accept(piece(peer, ours, at, text[at : at + 1400], at + 1400 < len(text)), 0)
     assert isinstance(whole, Datagram)
     assert len(whole.payload) == most
-    assert ip.env.counters.drops == {}
+    assert ip.host.counters.drops == {}
 
 
 @ENDS
@@ -210,7 +210,7 @@ def test_a_first_header_that_makes_the_whole_too_long(ours: bytes, peer: bytes) 
     for at in range(8, end // 8 * 8, 1400):
         upto = min(at + 1400, end)
         assert ip.accept(piece(peer, ours, at, bytes(upto - at), upto < end), 0) is None
-    assert ip.env.counters.drops == {Drop.IP_REASSEMBLY: 1}
+    assert ip.host.counters.drops == {Drop.IP_REASSEMBLY: 1}
     assert ip.next_deadline() is None
 
 
@@ -220,7 +220,7 @@ def test_a_fragment_within_a_fragment() -> None:
     outer = piece(PEER6, OURS6, 0, inner, False, 8)
     outer.header = outer.header[:6] + b"\x2c" + outer.header[7:]
     assert ip.accept(outer, 0) is None
-    assert ip.env.counters.drops == {Drop.IP_REASSEMBLY: 1}
+    assert ip.host.counters.drops == {Drop.IP_REASSEMBLY: 1}
     assert ip.next_deadline() is None
 
 
@@ -237,13 +237,13 @@ def test_time_is_up(ours: bytes, peer: bytes) -> None:
     assert sent(ip) == []
     ip.on_deadline(5 + patience)
     assert ip.next_deadline() is None
-    (answer,) = ip.outbox
+    (answer,) = ip.host.outbox
     line = describe(answer).removeprefix("(tos 0xc0) ")
     size = 220 if ours is OURS else 248
     name = "icmp" if ours is OURS else "icmp6"
     assert line.endswith(f" {name} time_exceeded 1 ({size})")
     prefix = "Ip" if ours is OURS else "Ip6"
-    counters = ip.env.counters
+    counters = ip.host.counters
     assert (counters[prefix + "ReasmTimeout"], counters[prefix + "ReasmFails"]) == (1, 1)
     ip.accept(pieces[1], 6 + patience)
     assert ip.next_deadline() == 6 + 2 * patience
@@ -255,7 +255,7 @@ def test_nobody_is_told_without_the_first_fragment() -> None:
     ip.accept(pieces_of(PEER, OURS, 592, 200)[1], 0)
     ip.on_deadline(100 * SECOND)
     assert sent(ip) == []
-    assert ip.env.counters["IpReasmTimeout"] == 1
+    assert ip.host.counters["IpReasmTimeout"] == 1
 
 
 def test_the_oldest_goes_first() -> None:
@@ -264,10 +264,10 @@ def test_the_oldest_goes_first() -> None:
     for number in range(5):
         ip.accept(pieces_of(PEER, OURS, 300, 200, number)[1], number * SECOND)
     ip.on_deadline(32 * SECOND)
-    assert ip.env.counters["IpReasmTimeout"] == 3
+    assert ip.host.counters["IpReasmTimeout"] == 3
     assert ip.next_deadline() == 33 * SECOND
     ip.on_deadline(60 * SECOND)
-    assert ip.env.counters["Ip6ReasmTimeout"] == 1
+    assert ip.host.counters["Ip6ReasmTimeout"] == 1
     assert ip.next_deadline() is None
 
 
@@ -277,7 +277,7 @@ def test_a_bomb_of_fragments_stays_within_ipfrag_high_thresh() -> None:
         ip.accept(piece(PEER, OURS, 8, bytes(8), True, number), 0)
     most = 100_000 + 8 + FRAGMENT_OVERHEAD
     assert 100_000 < ip._v4.memory <= most
-    assert ip.env.counters["IpReasmFails"] == 1000 - len(ip._v4)
+    assert ip.host.counters["IpReasmFails"] == 1000 - len(ip._v4)
     ip.on_deadline(30 * SECOND)
     assert ip._v4.memory == 0
     first, last = pieces_of(PEER, OURS, 300, 200)
@@ -289,4 +289,4 @@ def test_fragments_for_others_are_not_kept() -> None:
     ip: Ip = host()
     ip.accept(piece(PEER, PEER, 8, bytes(8), True), 0)
     assert ip.next_deadline() is None
-    assert ip.env.counters.drops == {Drop.NOT_OURS: 1}
+    assert ip.host.counters.drops == {Drop.NOT_OURS: 1}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ustack.counters import Counters
 from ustack.drops import Drop
+from ustack.hoststate import HostState
 from ustack.ring import RingMaker
 from ustack.settings import MILLISECOND, Settings
 from ustack.stack.ip import Ip
-from ustack.tcp.environment import Environment
-from ustack.tcp.isn import IsnGenerator
 from ustack.wire import icmp, ipv4
 from ustack.wire.address import parse_address
 from ustack.wire.frame import IcmpMessage
@@ -58,7 +56,7 @@ WRONG = {
 
 def asked(options: str) -> tuple[Ip, list[bytes]]:
     """An echo request with these options; the host, and what it sent."""
-    env = Environment(Settings(), RingMaker(), IsnGenerator(b"s" * 32), Counters())
+    env = HostState(Settings(), RingMaker(), b"s" * 32)
     ip = Ip(env)
     ip.add_address(OURS, 24)
     text = icmp.build_echo_request(PEER, OURS, 3, 4, b"data")
@@ -66,7 +64,7 @@ def asked(options: str) -> tuple[Ip, list[bytes]]:
     frame = parse_packet(ipv4.with_options(ipv4.build(PEER, OURS, 1, text), padded))
     assert isinstance(frame, IcmpMessage)
     ip.icmp.take(frame, NOW)
-    return ip, [transmit.packet for transmit in ip.outbox]
+    return ip, [transmit.packet for transmit in ip.host.outbox]
 
 
 @pytest.mark.parametrize("case", [*ROUTES, *TIMES, *OTHERS])
@@ -88,11 +86,11 @@ def test_a_malformed_option_is_a_parameter_problem(case: str) -> None:
     message = parse_packet(answer)
     assert isinstance(message, IcmpMessage)
     assert (message.type, message.code, message.rest >> 24) == (icmp.PARAMETER_PROBLEM, 0, pointer)
-    assert ip.env.counters.dropped(Drop.IP_OPTIONS) == 1
-    assert ip.env.counters["IpInHdrErrors"] == 1
+    assert ip.host.counters.dropped(Drop.IP_OPTIONS) == 1
+    assert ip.host.counters["IpInHdrErrors"] == 1
 
 
 def test_a_slot_that_is_cut_off_leaves_no_answer() -> None:
     ip, answers = asked("07090400000000" + "0000")
     assert answers == []
-    assert ip.env.counters["IcmpOutEchoReps"] == 0
+    assert ip.host.counters["IcmpOutEchoReps"] == 0

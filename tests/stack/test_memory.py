@@ -12,12 +12,12 @@ import pytest
 from tools.bench.subjects.hostile_work import MS, OURS, SYN_OPTIONS, THEIRS, Target, established, fragment, tcp
 from ustack import native
 from ustack.drops import Drop
+from ustack.hoststate import MOST_WAITING
 from ustack.memory import PAGE
 from ustack.ring import RingMaker
 from ustack.sockopts import SocketOptions
 from ustack.stack.listing import sockstat
 from ustack.tcp.connection.connection import Connection
-from ustack.tcp.environment import MOST_REPLIES
 from ustack.tcp.state import State
 from ustack.wire.frame import Transmit
 from ustack.wire.tcp import ACK, FIN, PSH, SYN
@@ -36,7 +36,7 @@ def speaks(target: Target, connection: Connection, port: int, start: int, count:
 @MAKERS
 def test_unread_text_of_many_connections_stays_below_the_limit(maker: type[RingMaker]) -> None:
     target = Target(rings=maker(), tcp_mem=(50, 75, 100))
-    memory = target.stack.env.memory
+    memory = target.stack.host.memory
     most = 0
     for number in range(60):
         port = 5000 + number
@@ -76,7 +76,7 @@ def test_who_is_refused_goes_on_when_there_is_memory_again(maker: type[RingMaker
     speaks(target, second, 5001, 0)
     speaks(target, second, 5001, 1000, 10)
     assert second.unread() <= 8000
-    assert target.stack.env.memory.pages() <= 10
+    assert target.stack.host.memory.pages() <= 10
     assert first.read(1 << 20, target.now) == TEXT * 32
     first.receiver.receive_ring.trim()
     target.say(tcp(5001, 1 + second.unread(), second.sender.iss + 1, ACK, b"", b""))
@@ -100,7 +100,7 @@ def test_text_out_of_order_makes_room_for_text_in_order(maker: type[RingMaker]) 
     speaks(target, connection, 5000, 4000, 13)
     counters = target.stack.counters
     assert counters["OfoPruned"] == before or not connection.receiver.receive_ring.has_gap()
-    assert target.stack.env.memory.pages() <= 8
+    assert target.stack.host.memory.pages() <= 8
     assert connection.read(1 << 20, target.now)[:4000] == TEXT * 4
 
 
@@ -133,11 +133,11 @@ def test_a_writer_without_memory_waits_for_his_own_acks(maker: type[RingMaker]) 
 def test_a_writer_without_any_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     target = Target()
     connection = established(target)
-    target.stack.env.memory.spend(0)
+    target.stack.host.memory.spend(0)
     with pytest.raises(OSError, match="No buffer space") as caught:
         connection.write(TEXT, target.now)
     assert caught.value.errno == errno.ENOBUFS
-    target.stack.env.memory.spend(-1)
+    target.stack.host.memory.spend(-1)
     assert connection.write(TEXT, target.now) == 1000
 
 
@@ -148,7 +148,7 @@ def test_windows_and_buffers_do_not_grow_under_pressure(maker: type[RingMaker]) 
     hoarder = established(target, 6000)
     speaks(target, hoarder, 6000, 0, 10)
     target.take([])
-    assert target.stack.env.memory.under_pressure
+    assert target.stack.host.memory.under_pressure
     connection = established(target)
     window = connection.receiver.rcv_ssthresh
     capacity = connection.sender.send_ring.capacity
@@ -166,7 +166,7 @@ def test_every_allocation_of_a_ring_may_fail(maker: type[RingMaker], budget: int
     """The first ``budget`` succeed. Nothing raises; when there is memory again, the streams are whole."""
     target = Target(rings=maker())
     connection, other = established(target, 5000), established(target, 5001)
-    target.stack.env.memory.spend(budget)
+    target.stack.host.memory.spend(budget)
     for start in (2000, 9000, 30_000, 50_000, 0, 1000, 3000, 4000):
         speaks(target, connection, 5000, start)
         speaks(target, other, 5001, start)
@@ -174,7 +174,7 @@ def test_every_allocation_of_a_ring_may_fail(maker: type[RingMaker], budget: int
         speaks(target, connection, 5000, 21 + 2000 * n)
     refused = target.stack.counters.dropped(Drop.NO_MEMORY)
     assert refused > 0 or budget > 5
-    target.stack.env.memory.spend(-1)
+    target.stack.host.memory.spend(-1)
     data = b""
     for start in range(0, 60_000, 1000):
         speaks(target, connection, 5000, start)
@@ -187,9 +187,9 @@ def test_every_allocation_of_a_ring_may_fail(maker: type[RingMaker], budget: int
 def test_replies_that_a_blocked_device_does_not_take_are_bounded() -> None:
     target = Target()
     frames = [tcp(1000 + n % 60_000, 5, 5, ACK) for n in range(500)]
-    for _ in range(MOST_REPLIES // 500 + 3):
+    for _ in range(MOST_WAITING // 500 + 3):
         target.stack.on_frames(target.receiver.receive_packets(frames), target.now)
-    assert len(target.stack.env.replies) == MOST_REPLIES
+    assert len(target.stack.host.outbox) == MOST_WAITING
     assert target.stack.counters["IpOutDiscards"] == 1500
 
 

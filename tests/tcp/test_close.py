@@ -357,4 +357,4 @@ def test_no_timer_and_no_memory_after_many_connections(peer: Peer) -> None:
     assert is_forgotten(peer)
     assert len(peer.host.stack.deadlines) == 0
     assert peer.host.stack.ports.users == {}
-    assert peer.host.stack.env.orphans == 0
+    assert peer.host.stack.host.orphans == 0

@@ -84,7 +84,7 @@ def test_both_directions_of_a_host_use_it(peer: Peer) -> None:
     peer.send("S 0")
     peer.expect("S. 0 ack 1")
     key = flow_key(parse_address("10.0.0.1"), peer.port, parse_address("10.0.0.2"), 80)
-    assert peer.iss == peer.host.stack.env.isn.isn(key, peer.host.now)
+    assert peer.iss == peer.host.stack.host.isn.isn(key, peer.host.now)
 
 
 @pytest.mark.rfc9293("MUST-9")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 
 from tools.fuzz.invariants import check_empty, check_stack, require
+from ustack.events import Event, Owner
 from ustack.settings import Settings
 from ustack.sim.network import SimHost, SimNetwork
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
 from ustack.tcp.connection.connection import SHUT_WR, Connection
-from ustack.tcp.events import Event
 from ustack.tcp.listener import Listener
 from ustack.wire.address import ANY, parse_address
 
@@ -18,7 +18,7 @@ SECOND = 1_000_000_000
 PORT = 80
 
 
-class Caller:
+class Caller(Owner):
     """Says a word, hears it come back, and leaves, in one of several ways. It also serves the other end."""
 
     def __init__(self, host: SimHost, manner: int, calls: bool) -> None:
@@ -65,7 +65,7 @@ class Caller:
         connection.close(self.host.now)
 
 
-class Exchange:
+class Exchange(Owner):
     """A listener whose connections are served by Callers."""
 
     def __init__(self, host: SimHost) -> None:

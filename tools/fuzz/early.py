@@ -30,7 +30,7 @@ SYN_OPTIONS = (
 
 def cookie_of(world: World, flow: Flow) -> bytes:
     """The cookie that the Stack gave to this peer, or would have given."""
-    keys = world.stack.env.fast_open.keys(world.stack.settings, world.options)
+    keys = world.stack.host.fast_open.keys(world.stack.settings, world.options)
     return fastopen.cookie_for(keys[0], flow.key) if keys else b""
 
 

@@ -66,8 +66,8 @@ class Flow:
         """The Stack's timestamp clock on this flow."""
         known = self.connection(stack) or self.request(stack) or stack.tcp.time_waits.get(self.key)
         if isinstance(known, (Connection, Request)):
-            return stack.env.timestamp(known.agreed.ts_offset, now)
-        return stack.env.timestamp(known.ts_offset if known else 0, now)
+            return stack.host.timestamp(known.agreed.ts_offset, now)
+        return stack.host.timestamp(known.ts_offset if known else 0, now)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,13 +15,13 @@ from tools.fuzz.invariants import check_empty, check_stack, require
 from tools.fuzz.text import text
 from ustack import native
 from ustack.device.impairment import Impairment
+from ustack.events import Event, Owner
 from ustack.ring import RingMaker
 from ustack.settings import Settings
 from ustack.sim.network import SimHost, SimLink, SimNetwork
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
 from ustack.tcp.connection.connection import SHUT_WR, Connection
-from ustack.tcp.events import Event
 from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
 from ustack.wire.address import ANY, parse_address
@@ -57,7 +57,7 @@ class Manners:
         return self.end == "shutdown" and not self.quits_at
 
 
-class Person:
+class Person(Owner):
     """An application with its manners and one connection."""
 
     def __init__(self, host: SimHost, manners: Manners) -> None:
@@ -168,7 +168,7 @@ class Person:
         connection.close(self.host.now)
 
 
-class Waiter:
+class Waiter(Owner):
     """A listener that gives every connection to a Person with the same manners."""
 
     def __init__(self, host: SimHost, manners: Manners, backlog: int) -> None:
@@ -177,7 +177,7 @@ class Waiter:
         self.people: list[Person] = []
         own = SocketOptions()
         own.fastopen_qlen = 3
-        host.stack.env.fast_open.make_key()
+        host.stack.host.fast_open.make_key()
         self.listener: Listener = host.stack.listen(ANY, PORT, backlog, own, host.now)
         self.listener.owner = self
 

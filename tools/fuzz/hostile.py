@@ -80,7 +80,7 @@ class World:
         own = self.options = SocketOptions()
         for name, value in setup.listener:
             setattr(own, name, value)
-        self.stack.env.fast_open.make_key()
+        self.stack.host.fast_open.make_key()
         self.listener: Listener | None = self.stack.listen(ANY, LISTEN_PORT, setup.backlog, own, self.now)
         self.held: list[Connection] = []
         """What the application holds; closed ones stay until they are dead."""

@@ -35,8 +35,8 @@ def require(holds: bool, name: str, details: object = "") -> None:
 def check_stack(stack: Stack, now: int) -> None:
     """Everything about a Stack at rest."""
     tcp = stack.tcp
-    require(not stack.env.touched, "touched queue not empty", stack.env.touched)
-    require(not stack.env.replies and not stack.ip.outbox and not stack.looped, "output left behind")
+    require(not stack.host.touched, "touched queue not empty", stack.host.touched)
+    require(not stack.host.outbox and not stack.looped, "output left behind")
     for key, connection in tcp.connections.items():
         require(connection.flow.key == key, "a connection under a wrong key")
         check_connection(connection)
@@ -56,7 +56,7 @@ def check_counts(stack: Stack) -> None:
     tcp, settings = stack.tcp, stack.settings
     connections = list(tcp.connections.values())
     orphans = sum(connection.orphan for connection in connections)
-    require(stack.env.orphans == orphans, "orphans miscounted", (stack.env.orphans, orphans))
+    require(stack.host.orphans == orphans, "orphans miscounted", (stack.host.orphans, orphans))
     established = sum(connection.state in OPEN for connection in connections)
     gauge = stack.counters["TcpCurrEstab"]
     require(gauge == established, "TcpCurrEstab miscounted", (gauge, established))
@@ -217,5 +217,5 @@ def check_empty(stack: Stack) -> None:
     require(not stack.ports.users, "ports still used", stack.ports.users)
     require(not stack.ports.bound, "ports still bound", stack.ports.bound)
     require(not stack.tcp.listeners, "listeners left behind")
-    require(stack.env.orphans == 0, "orphans left", stack.env.orphans)
+    require(stack.host.orphans == 0, "orphans left", stack.host.orphans)
     require(stack.ip._v4.memory == 0 and stack.ip._v6.memory == 0, "fragments left behind")

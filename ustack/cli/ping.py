@@ -13,6 +13,7 @@ from ustack.cli.hosts import Opened, open_host
 from ustack.cli.network import add_network_arguments, resolve, wanted_addresses
 from ustack.cli.values import time as seconds
 from ustack.cli.values import whole
+from ustack.events import Event, Owner
 from ustack.icmp import EchoReply, IcmpEndpoint
 from ustack.wire.address import format_address, parse_address
 
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         return pinger.report()
 
 
-class Pinger:
+class Pinger(Owner):
     """Sends echo requests and takes the replies."""
 
     def __init__(self, opened: Opened, target: bytes, size: int, console: Console) -> None:
@@ -73,7 +74,7 @@ class Pinger:
             )
             self._endpoint.owner = self
 
-    def on_event(self, event: object) -> None:
+    def on_event(self, event: Event) -> None:
         """Replies are looked for when somebody waits."""
 
     def run(self, count: int, interval: int, patience: int) -> None:

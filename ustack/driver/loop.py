@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ustack.device.base import Device
 from ustack.drops import Drop
-from ustack.tcp.events import Event
+from ustack.events import Event
 from ustack.wire.frame import RawTransmit, Transmit
 
 SEND_BATCH: Final = 64
@@ -100,7 +100,7 @@ class Loop:
                 else:
                     if kept:
                         self._hand_over(now)
-            event = self.stack.next_event()
+            event: Event | None = self.stack.next_event()
             if event is None:
                 return
             self._tell(event)  # and whoever is told may have written
@@ -136,7 +136,7 @@ class Loop:
     def _tell(self, event: Event | None) -> None:
         """Tells the owners what happened: ``event`` and all that follow."""
         while event is not None:
-            owner = getattr(event.endpoint, "owner", None)
+            owner = event.endpoint.owner
             if owner is not None:
                 try:
                     owner.on_event(event)

@@ -28,7 +28,7 @@ from ustack.packetdrill.tcpinfo import TCP_INFO_SIZE, read_tcp_info
 from ustack.packetdrill.tree import Script
 from ustack.packetdrill.virtualsystem import VirtualSystem
 from ustack.settings import Settings
-from ustack.socket.core import NEW_EDGE, Attachment
+from ustack.socket.core import NEW_EDGE, Attachment, Core
 from ustack.stack.stack import Stack
 from ustack.tcp.timers import OFF, LossTimer, Timer
 from ustack.wire.address import parse_address
@@ -148,8 +148,8 @@ class VirtualHost(Host):
             for packet in cut(transmit):
                 emitted.append((clock - ORIGIN, packet))
         while (event := stack.next_event()) is not None:
-            owner: Any = getattr(event.endpoint, "owner", None)
-            if owner is not None:
+            owner = event.endpoint.owner
+            if isinstance(owner, Core):
                 owner.on_event(event)
                 self.calls.happened(owner, NEW_EDGE.get(event.kind, 0))
 
@@ -299,9 +299,9 @@ class VirtualHost(Host):
         more = [effect for script in effects.scripts for effect in read_defaults(folder / script)]
         self.stack.settings = apply(self.stack.settings, [effects, *more])
         if effects.forgets_metrics:
-            self.stack.env.fast_open.forget_peers()
+            self.stack.host.fast_open.forget_peers()
         if any(name.endswith("tcp_fastopen_blackhole_timeout_sec") for name, _ in effects.sysctls):
-            self.stack.env.fast_open.trust_path()
+            self.stack.host.fast_open.trust_path()
         mtu = effects.link_mtu or effects.route.get("mtu", 0)
         if mtu:
             self.stack.set_mtu(mtu)

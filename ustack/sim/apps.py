@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+from ustack.events import Event, Owner
 from ustack.settings import Settings
 from ustack.sim.network import SimHost
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
 from ustack.tcp.connection.connection import SHUT_WR, Connection
-from ustack.tcp.events import Event
 from ustack.tcp.listener import Listener
 from ustack.wire.address import ANY
 
@@ -19,7 +19,7 @@ def make_stack(seed: str, settings: Settings | None = None) -> Stack:
     return Stack(settings or Settings(), entropy=blake2b(seed.encode()).digest())
 
 
-class Exchange:
+class Exchange(Owner):
     """One end of a connection: writes ``data``, shuts down, reads to the end, closes.
 
     ``received`` grows meanwhile; ``error`` is what the connection ended with, if it ended badly. ``read_size`` limits
@@ -101,7 +101,7 @@ class Exchange:
             connection.close(self.host.now)
 
 
-class Server:
+class Server(Owner):
     """Listens on a port of a host and gives each connection to an Exchange of its own with ``data``."""
 
     def __init__(self, host: SimHost, port: int, data: bytes = b"", *, late: bool = False, backlog: int = 128) -> None:

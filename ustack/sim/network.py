@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ustack.device.impairment import PERFECT, Impairment, Path
+from ustack.events import Event
 from ustack.sim.clock import Clock
 from ustack.stack.stack import Stack
-from ustack.tcp.events import Event
 from ustack.wire.address import format_address, parse_address
 from ustack.wire.describe import describe_packet
 from ustack.wire.frame import Frame, RawTransmit, Transmit
@@ -81,7 +81,7 @@ class SimHost:
     def _tell(self) -> bool:
         told = False
         while (event := self.stack.next_event()) is not None:
-            owner = getattr(event.endpoint, "owner", None)
+            owner = event.endpoint.owner
             if owner is None:
                 self.events.append(event)
             else:

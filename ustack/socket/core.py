@@ -19,11 +19,11 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol, Self
 
 from ustack.errors import from_errno
+from ustack.events import Event, EventKind, Owner
 from ustack.socket.address import Address
 from ustack.socket.readiness import HUP, IN, OUT, RDHUP, Readiness
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
-from ustack.tcp.events import Event, EventKind
 
 ELSEWHERE: Final = "this stack belongs to the process that opened it; a child of fork() cannot use it: open one here"
 
@@ -114,7 +114,7 @@ class Attachment:
         return self._cookies
 
 
-class Core:
+class Core(Owner):
     """The common part of a stream and a datagram socket."""
 
     kind = 0

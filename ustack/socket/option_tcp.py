@@ -211,7 +211,7 @@ def _timestamp(core: StreamCore) -> int:
 
 
 def _saved_syn(core: StreamCore) -> bytes:
-    return bytes(getattr(core.connection, "saved_syn", b""))
+    return b"" if core.connection is None else core.connection.saved_syn
 
 
 class QuickAck(Flag):
@@ -226,7 +226,7 @@ def _fastopen(core: Core, value: int) -> int:
     assert isinstance(core, StreamCore)
     if value < 0 or not (_is_closed(core) or core.listener is not None):
         raise failure(errno.EINVAL)
-    core.net.stack.env.fast_open.make_key()
+    core.net.stack.host.fast_open.make_key()
     return min(value, core.net.stack.settings.somaxconn)
 
 

@@ -85,7 +85,7 @@ class StreamCore(TextCore):
         allowed = self.net.stack.settings.tcp_fastopen
         if allowed & fastopen.SERVER and allowed & fastopen.ALL_LISTENERS and not self.options.fastopen_qlen:
             self.options.fastopen_qlen = backlog
-            self.net.stack.env.fast_open.make_key()
+            self.net.stack.host.fast_open.make_key()
         address, port = self.bound or (self.wildcard(), 0)
         self.listener = self.net.stack.listen(address, port, backlog, self.options, self.now(), self.reservation)
         self.listener.owner = self

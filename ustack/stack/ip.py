@@ -1,26 +1,26 @@
 """IP of one host: own addresses, whose packets are taken, reassembly, fragmenting, path MTUs.
 
 Sans-IO. In: :meth:`Ip.accept` for whatever did not find a TCP connection by its key. Out: :meth:`Ip.send` fills
-``outbox``, which the Stack empties. ICMP stands above as ``Ip.icmp``, since IP itself must answer with it at times.
+the host's outbox, which the Stack empties. ICMP stands above as ``Ip.icmp``, since IP itself must answer with it at
+times.
 """
 
 from __future__ import annotations
 
 import errno
-from collections import deque
 from hashlib import blake2b
 from typing import Final
 
 from ustack.drops import Drop
 from ustack.entropy import Entropy
 from ustack.errors import from_errno
+from ustack.hoststate import HostState
 from ustack.icmp import Icmp
 from ustack.network import Network, Outgoing
 from ustack.settings import SECOND, Settings
 from ustack.sockopts import PMTUDISC_DO, PMTUDISC_INTERFACE, PMTUDISC_OMIT, PMTUDISC_PROBE, PMTUDISC_WANT
 from ustack.stack.fragments import Reassembly, Verdict, whole_packet
 from ustack.stack.pmtu import PathMtus
-from ustack.tcp.environment import Environment
 from ustack.wire import ipv4, ipv6
 from ustack.wire.address import (
     BROADCAST,
@@ -36,8 +36,6 @@ from ustack.wire.frame import Datagram, Fragment, Frame, IcmpMessage, OtherPacke
 from ustack.wire.parse import parse_packet
 
 DEFAULT_MTU: Final = 1500
-OUTBOX_LIMIT: Final = 10_000
-"""Packets that wait for the Stack to take them; more are dropped and counted, as a device's full queue does."""
 _ID_BUCKETS: Final = 1024
 _COUNTED: Final[dict[Drop, tuple[str, ...]]] = {
     Drop.TCP_TRUNCATED: ("TcpInSegs",),
@@ -55,14 +53,13 @@ _COUNTED: Final[dict[Drop, tuple[str, ...]]] = {
 class Ip(Network):
     """Addresses, paths and fragments of one Stack."""
 
-    def __init__(self, env: Environment) -> None:
-        super().__init__(env.counters)
-        self.env = env
+    def __init__(self, host: HostState) -> None:
+        super().__init__(host.counters)
+        self.host = host
         self.mtu = DEFAULT_MTU
-        self.outbox: deque[RawTransmit] = deque()
         self.paths = PathMtus()
         self.icmp = Icmp(self)
-        self._secret = blake2b(env.isn.secret, person=b"ip").digest()
+        self._secret = blake2b(host.secret, person=b"ip").digest()
         self._entropy = Entropy(self._secret)
         self._prefixes: dict[bytes, int] = {}  # own addresses, in the order added
         self._broadcasts: set[bytes] = {BROADCAST}
@@ -72,7 +69,7 @@ class Ip(Network):
         self._fragmented = 0
 
     def settings(self) -> Settings:
-        return self.env.settings
+        return self.host.settings
 
     # Addresses
 
@@ -225,7 +222,7 @@ class Ip(Network):
 
     def _reassemble(self, fragment: Fragment, now: int) -> Frame | None:
         v4 = is_v4(fragment.source)
-        settings = self.env.settings
+        settings = self.host.settings
         queues = self._v4 if v4 else self._v6
         seconds = settings.ipfrag_time if v4 else settings.ip6frag_time
         prefix = "Ip" if v4 else "Ip6"
@@ -264,7 +261,7 @@ class Ip(Network):
     # Out
 
     def send(self, outgoing: Outgoing, now: int) -> None:
-        """Puts the packet, or its fragments, in ``outbox``. Raises EMSGSIZE when it is too long and must stay
+        """Puts the packet, or its fragments, in the host's outbox. Raises EMSGSIZE when it is too long and must stay
         whole (PMTUDISC_DO, PMTUDISC_PROBE)."""
         packets = self.datagram(outgoing, now)
         prefix = "Ip" if is_v4(outgoing.source) else "Ip6"
@@ -272,11 +269,9 @@ class Ip(Network):
         if len(packets) > 1:
             self.counters.add(prefix + "FragOKs")
             self.counters.add(prefix + "FragCreates", len(packets))
-        if len(self.outbox) + len(packets) > OUTBOX_LIMIT:
-            self.counters.add(prefix + "OutDiscards")
-            return
-        for packet in packets:
-            self.outbox.append(RawTransmit(packet))
+        if self.host.has_room(len(packets), prefix):
+            for packet in packets:
+                self.host.outbox.append(RawTransmit(packet))
 
     def datagram(self, outgoing: Outgoing, now: int) -> list[bytes]:
         """The packet that ``outgoing`` becomes, or its fragments in order. Raises as ``send`` does."""
@@ -294,7 +289,7 @@ class Ip(Network):
         if (too_long and stays_whole) or length > 65535 + (0 if v4 else ipv6.HEADER_LENGTH):
             self.counters.add("IpFragFails" if v4 else "Ip6FragFails")
             raise from_errno(errno.EMSGSIZE)
-        ttl = outgoing.ttl if outgoing.ttl >= 0 else self.env.settings.ip_default_ttl
+        ttl = outgoing.ttl if outgoing.ttl >= 0 else self.host.settings.ip_default_ttl
         if not v4:
             packet = ipv6.build(outgoing.source, destination, outgoing.protocol, outgoing.payload, ttl, outgoing.tos)
             return ipv6.fragment_packet(packet, mtu, self._fragment_identification(outgoing)) if too_long else [packet]

@@ -73,11 +73,11 @@ def sockstat(tcp: TcpLayer, udp: UdpTable, ip: Ip) -> str:
     established = [one for one in tcp.connections.values() if not one.orphan]
     listening = sum(len(group) for group in tcp.listeners.values())
     in_use = len(established) + listening
-    orphans, waiting = tcp.env.orphans, len(tcp.time_waits)
+    orphans, waiting = tcp.host.orphans, len(tcp.time_waits)
     pending, held = ip.fragments_held()
     return (
         f"sockets: used {in_use + len(udp)}\n"
-        f"TCP: inuse {in_use} orphan {orphans} tw {waiting} alloc {in_use + orphans} mem {tcp.env.memory.pages()}\n"
+        f"TCP: inuse {in_use} orphan {orphans} tw {waiting} alloc {in_use + orphans} mem {tcp.host.memory.pages()}\n"
         f"UDP: inuse {len(udp)} mem {-(-udp.queued() // PAGE)}\n"
         f"FRAG: inuse {pending} memory {held}\n"
     )

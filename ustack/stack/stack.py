@@ -13,10 +13,11 @@ from hashlib import blake2s
 from typing import Final
 
 from ustack.congestion import check_name
-from ustack.counters import Counters
 from ustack.drops import Drop
 from ustack.errors import from_errno
+from ustack.events import Event, EventKind
 from ustack.icmp import IcmpEndpoint
+from ustack.network import Leaving
 from ustack.ring import RingMaker
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
@@ -26,10 +27,8 @@ from ustack.stack.ports import Ports, Reservation
 from ustack.stack.tcp_layer import TcpLayer
 from ustack.stack.timewait import TimeWait
 from ustack.tcp.connection.connection import RETRY, Connection
-from ustack.tcp.environment import Environment
-from ustack.tcp.events import Event, EventKind
-from ustack.tcp.isn import IsnGenerator
 from ustack.tcp.listener import Listener
+from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import Waiter
 from ustack.udp import UdpEndpoint, UdpTable
 from ustack.wire.address import is_any, is_multicast, is_unicast, is_v4, reverse_key
@@ -48,25 +47,24 @@ class Stack:
     def __init__(self, settings: Settings, *, entropy: bytes, rings: RingMaker | None = None) -> None:
         if len(entropy) < 32:
             raise ValueError("a Stack needs at least 32 bytes of entropy")
-        self.counters = Counters()
         check_name(settings.tcp_congestion_control)
-        self.env = Environment(settings, rings or RingMaker(), IsnGenerator(_secret(entropy, b"isn")), self.counters)
+        self.host = TcpHost(settings, rings or RingMaker(), _secret(entropy, b"isn"))
+        self.counters = self.host.counters
         self.deadlines = Deadlines()
-        self.ip = Ip(self.env)
+        self.ip = Ip(self.host)
         self.ports = Ports(_secret(entropy, b"ports"))
-        self.tcp = TcpLayer(self.env, self.ip, self.ports, self.deadlines)
+        self.tcp = TcpLayer(self.host, self.ip, self.ports, self.deadlines)
         self.udp = UdpTable(self.ip, _secret(entropy, b"udp"))
         self.looped: list[Frame] = []
 
     @property
     def settings(self) -> Settings:
-        return self.env.settings
+        return self.host.settings
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
         check_name(settings.tcp_congestion_control)
-        self.env.settings = settings
-        self.env.memory.limit(settings.tcp_mem)
+        self.host.change(settings)
 
     def add_address(self, address: bytes, prefix: int) -> None:
         """An address of this host (16 bytes) and the length of its network's prefix (of 32 or 128 bits)."""
@@ -86,10 +84,10 @@ class Stack:
 
     def on_frames(self, frames: list[Frame], now: int) -> None:
         """What arrived, in order. One for which there is no memory is dropped; the others are not touched by that."""
-        self.env.watch_memory()
+        self.host.watch_memory()
         for frame in frames:
             try:
-                self._on_frame(frame, now)
+                self._on_frame(frame, now, False)
             except MemoryError:
                 self._without_memory(frame, now)
 
@@ -99,7 +97,7 @@ class Stack:
             self.counters.drop(Drop.NO_MEMORY)
             if not isinstance(frame, Segment):
                 return
-            connection = self.tcp.connections.get(frame.key)
+            connection = self.tcp.find(frame.key, now)
             if connection is not None:
                 connection.finish_step(now)
                 self.deadlines.watch(connection, now + RETRY)
@@ -108,15 +106,16 @@ class Stack:
         except MemoryError:
             pass  # it is dropped, and nothing more can be done
 
-    def _on_frame(self, frame: Frame, now: int) -> None:
+    def _on_frame(self, frame: Frame, now: int, looped: bool) -> None:
+        """One frame of the device, or of our own (``looped``). A connection takes what comes from its peer's side."""
         if isinstance(frame, Segment):
             self.counters.add("TcpInSegs", frame.segs)
-            connection = self.tcp.connections.get(frame.key)
-            if connection is not None and connection.takes_frames:
+            connection = self.tcp.find(frame.key, now)
+            if connection is not None and connection.is_looped is looped:
                 if connection.on_segment(frame, now):
                     self.tcp.refuse(frame)
                 return
-        self._on_packet(frame, now, False)
+        self._on_packet(frame, now, looped)
 
     def _on_packet(self, frame: Frame, now: int, looped: bool) -> None:
         """What no connection is waiting for: IP looks at it first."""
@@ -131,7 +130,7 @@ class Stack:
                 self.ip.icmp.port_unreachable(whole, now)
             else:
                 for endpoint in takers:
-                    self.env.tell(EventKind.READABLE, endpoint)
+                    self.host.tell(EventKind.READABLE, endpoint)
         elif isinstance(whole, IcmpMessage):
             self._on_icmp(whole, now, looped)
 
@@ -141,7 +140,7 @@ class Stack:
             self.counters.drop(Drop.ICMP_UNMATCHED)  # nobody outside has seen what we send to ourselves
             return
         if isinstance(found, IcmpEndpoint):
-            self.env.tell(EventKind.READABLE, found)
+            self.host.tell(EventKind.READABLE, found)
         elif isinstance(found, IcmpError):
             if found.protocol == TCP:
                 self.tcp.take_icmp(found, now)
@@ -153,7 +152,7 @@ class Stack:
             self.ip.learn_mtu(error.destination, error.mtu, now)
         endpoint = self.udp.icmp_error(error.key, error.code_errno, error.is_fatal)
         if endpoint is not None:
-            self.env.tell(EventKind.ERROR, endpoint)
+            self.host.tell(EventKind.ERROR, endpoint)
 
     def on_deadline(self, now: int) -> None:
         """Whatever is due happens; early or spurious calls do nothing."""
@@ -174,7 +173,7 @@ class Stack:
     def _expire(self, waiter: Waiter, now: int) -> None:
         if isinstance(waiter, Connection):
             waiter.on_deadline(now)
-            if self.env.is_device_full:  # it is not asked for more, so nobody would enter its next deadline
+            if self.host.is_device_full:  # it is not asked for more, so nobody would enter its next deadline
                 self.deadlines.watch(waiter, waiter.next_deadline())
         elif isinstance(waiter, Listener):
             waiter.on_deadline(now)
@@ -210,7 +209,7 @@ class Stack:
                 frames, self.looped = self.looped, []
                 for frame in frames:
                     try:
-                        self._on_looped(frame, now)
+                        self._on_frame(frame, now, True)
                     except MemoryError:
                         self.counters.drop(Drop.NO_MEMORY)
             elif isinstance(transmit, Transmit):
@@ -225,12 +224,12 @@ class Stack:
 
     def device_is_full(self, is_full: bool) -> None:
         """The device does not take what ``poll_transmit`` gave, or takes it again."""
-        self.env.is_device_full = is_full
+        self.host.is_device_full = is_full
 
     def has_work(self) -> bool:
         """``poll_transmit`` or ``next_event`` may have something; else the deadline is as it was, too."""
-        env = self.env
-        return bool(env.touched or env.events or env.replies or self.ip.outbox or self.looped)
+        host = self.host
+        return bool(host.touched or host.events or host.outbox or self.looped)
 
     def _loop_back(self, transmit: Transmit | RawTransmit) -> None:
         """What we send to ourselves arrives here, as over Linux's ``lo``."""
@@ -240,23 +239,11 @@ class Stack:
         except MemoryError:
             self.counters.drop(Drop.NO_MEMORY)
 
-    def _on_looped(self, frame: Frame, now: int) -> None:
-        if isinstance(frame, Segment):
-            self.counters.add("TcpInSegs", frame.segs)
-            connection = self.tcp.connections.get(frame.key)
-            if connection is not None and connection.is_looped and not connection.is_over():
-                if connection.on_segment(frame, now):
-                    self.tcp.refuse(frame)
-                return
-        self._on_packet(frame, now, True)
-
-    def _next(self, now: int) -> Transmit | RawTransmit | None:
-        if self.ip.outbox:
-            return self.ip.outbox.popleft()
-        env = self.env
-        if env.replies:
-            return env.replies.popleft()
-        touched = env.touched
+    def _next(self, now: int) -> Leaving | None:
+        host = self.host
+        if host.outbox:
+            return host.outbox.popleft()
+        touched = host.touched
         while touched:
             connection = touched[0]
             assert isinstance(connection, Connection)
@@ -287,7 +274,7 @@ class Stack:
 
     def next_event(self) -> Event | None:
         """The next thing to tell the holder of an endpoint, or None."""
-        events = self.env.events
+        events = self.host.events
         return events.popleft() if events else None
 
     # TCP, for the application

@@ -17,20 +17,20 @@ from ustack.stack.timewait import TimeWait, Verdict
 from ustack.tcp import emit
 from ustack.tcp.connection import fast_open, handshake, icmp_errors
 from ustack.tcp.connection.connection import Connection
-from ustack.tcp.environment import Environment
-from ustack.tcp.listener import Listener
+from ustack.tcp.listener import ConnectionTable, Listener
 from ustack.tcp.sender import mss
 from ustack.tcp.state import State
+from ustack.tcp.tcphost import TcpHost
 from ustack.wire.address import ANY, ANY_V4, flow_key, is_loopback, is_v4, reverse_key
 from ustack.wire.frame import Segment
 from ustack.wire.icmp_error import IcmpError, IcmpKind
 
 
-class TcpLayer:
+class TcpLayer(ConnectionTable):
     """The tables of TCP: who has which flow key, who listens where."""
 
-    def __init__(self, env: Environment, ip: Ip, ports: Ports, deadlines: Deadlines) -> None:
-        self.env = env
+    def __init__(self, host: TcpHost, ip: Ip, ports: Ports, deadlines: Deadlines) -> None:
+        self.host = host
         self.ip = ip
         self.ports = ports
         self.deadlines = deadlines
@@ -38,11 +38,12 @@ class TcpLayer:
         self.time_waits: dict[bytes, TimeWait] = {}
         self.listeners: dict[int, list[Listener]] = {}
         self._listening: dict[bytes, list[Listener]] = {}  # the same by address and port: no search for a SYN
+        self._reservations: dict[Listener, Reservation] = {}
 
     # Segments in
 
     def on_segment(self, segment: Segment, now: int) -> None:
-        """One segment or run: to its connection, or to what else can take it."""
+        """One segment or run that IP let through: to its connection, or to what else can take it."""
         connection = self.find(segment.key, now)
         if connection is None:
             self._without_connection(segment, now)
@@ -50,7 +51,7 @@ class TcpLayer:
             self.refuse(segment)
 
     def find(self, key: bytes, now: int) -> Connection | None:
-        """The connection with this key, if it lives.
+        """The connection with this key, if it lives: the one look-up, wherever a segment comes from.
 
         One that ended since ``poll_transmit`` was last asked (in the same batch, by a timer, by its holder) is let go
         of here, so that the next segment of the key meets what it would meet a moment later."""
@@ -58,7 +59,7 @@ class TcpLayer:
         if connection is None or not connection.is_over():
             return connection
         while (transmit := connection.poll_transmit(now)) is not None:
-            self.env.reply(transmit)  # its RST, or the ACK of the FIN
+            self.host.reply(transmit)  # its RST, or the ACK of the FIN
         self.settle(connection, now)
         return None
 
@@ -69,7 +70,7 @@ class TcpLayer:
             return
         listener = self.find_listener(segment)
         if listener is None:
-            self.env.counters.drop(Drop.NO_SOCKET if segment.destination_port else Drop.ZERO_PORT)
+            self.host.counters.drop(Drop.NO_SOCKET if segment.destination_port else Drop.ZERO_PORT)
             self.refuse(segment)
             return
         self._to_listener(listener, segment, now)
@@ -92,7 +93,7 @@ class TcpLayer:
             self.deadlines.watch(listener, listener.deadline)
 
     def _in_time_wait(self, waiting: TimeWait, segment: Segment, now: int) -> None:
-        verdict = waiting.judge(segment, self.env, now)
+        verdict = waiting.judge(segment, self.host, now)
         self.deadlines.watch(waiting, waiting.deadline)
         if verdict is Verdict.NEW:
             listener = self.find_listener(segment)
@@ -103,8 +104,8 @@ class TcpLayer:
                 return
             verdict = Verdict.ACK
         if verdict is Verdict.ACK:
-            self.env.counters.drop(Drop.TIME_WAIT)
-            self.env.reply(waiting.last_ack(self.env, now))
+            self.host.counters.drop(Drop.TIME_WAIT)
+            self.host.reply(waiting.last_ack(self.host, now))
         elif verdict is Verdict.GONE:
             self.forget_time_wait(waiting)
 
@@ -127,9 +128,9 @@ class TcpLayer:
         listener = self._listener_of(key)
         request = listener.requests.get(key) if listener is not None else None
         if listener is None or request is None:
-            self.env.counters.drop(Drop.ICMP_UNMATCHED)
+            self.host.counters.drop(Drop.ICMP_UNMATCHED)
         elif error.seq != wrap(request.iss):
-            self.env.counters.drop(Drop.ICMP_OUT_OF_WINDOW)
+            self.host.counters.drop(Drop.ICMP_OUT_OF_WINDOW)
         elif error.ends_request:
             listener.forget(request)
 
@@ -137,7 +138,7 @@ class TcpLayer:
         """TCP doubts some paths (R1, RFC 9293 section 3.8.3): IP looks them up anew (Linux's dst_negative_advice).
 
         One device and no gateways leave only the path's MTU to doubt: what has expired counts no more."""
-        doubted = self.env.doubted_paths
+        doubted = self.host.doubted_paths
         while doubted:
             connection = doubted.popleft()
             assert isinstance(connection, Connection)
@@ -157,10 +158,10 @@ class TcpLayer:
 
     def refuse(self, segment: Segment) -> None:
         """Answer with a RST, if the segment is none itself."""
-        transmit = emit.reset_for(segment, self.env.settings)
+        transmit = emit.reset_for(segment, self.host.settings)
         if transmit is not None:
-            self.env.counters.add("TcpOutRsts")
-            self.env.reply(transmit)
+            self.host.counters.add("TcpOutRsts")
+            self.host.reply(transmit)
 
     # Listeners
 
@@ -174,7 +175,7 @@ class TcpLayer:
             return None
         if len(group) == 1:
             return group[0]
-        digest = blake2s(key, digest_size=4, key=self.env.isn.secret, person=b"group")
+        digest = blake2s(key, digest_size=4, key=self.host.secret, person=b"group")
         return group[int.from_bytes(digest.digest(), "big") % len(group)]
 
     def _group_at(self, destination: bytes, port: bytes) -> list[Listener] | None:
@@ -194,16 +195,13 @@ class TcpLayer:
         if not self.ports.may_listen(reservation):
             raise from_errno(errno.EADDRINUSE)
         reservation.is_listening = True
-        listener = Listener(self.env, reservation.address, reservation.port, backlog, own)
-        listener.mtu_to = self.ip.mtu_to
-        listener.adopt = self.adopt
-        listener.reservation = reservation
-        listener.released = self._forget_listener
+        listener = Listener(self.host, self, reservation.address, reservation.port, backlog, own)
+        self._reservations[listener] = reservation
         self.listeners.setdefault(reservation.port, []).append(listener)
         self._listening.setdefault(_place(listener), []).append(listener)
         return listener
 
-    def _forget_listener(self, listener: Listener) -> None:
+    def forget_listener(self, listener: Listener) -> None:
         group = self.listeners.get(listener.port)
         if group is not None and listener in group:
             group.remove(listener)
@@ -214,23 +212,26 @@ class TcpLayer:
             if not same:
                 del self._listening[_place(listener)]
         self.deadlines.forget(listener)
-        held = listener.reservation
-        if isinstance(held, Reservation):
+        held = self._reservations.pop(listener, None)
+        if held is not None:
             held.release()
 
     # Connections
+
+    def mtu_to(self, destination: bytes, now: int) -> int:
+        return self.ip.mtu_to(destination, now)
 
     def adopt(self, connection: Connection) -> None:
         """A new connection has its place in the table."""
         self.connections[connection.flow.key] = connection
         connection.holds_port = self.ports.use(connection.flow.local_port, connection.options)
-        connection.set_looped(self.ip.is_local(connection.flow.remote_address))
+        connection.is_looped = self.ip.is_local(connection.flow.remote_address)
         connection.touch()
 
     def addresses_changed(self) -> None:
         """Whose peer is this host itself may be another than before."""
         for connection in self.connections.values():
-            connection.set_looped(self.ip.is_local(connection.flow.remote_address))
+            connection.is_looped = self.ip.is_local(connection.flow.remote_address)
 
     def connect(self, local: tuple[bytes, int], remote: tuple[bytes, int], own: SocketOptions, now: int) -> Connection:
         """An active open from a concrete address; port 0: an ephemeral one. Raises EADDRNOTAVAIL."""
@@ -244,12 +245,12 @@ class TcpLayer:
         else:
             key = self._ephemeral_key(address, remote, own, now)
         recycled = self._time_wait(key, now)
-        iss = self.env.isn.isn(key, now)
+        iss = self.host.isn.isn(key, now)
         if recycled is not None:
             iss = recycled.next_isn()
             self.forget_time_wait(recycled)
-            self.env.counters.add("TCPTimeWaitReused")
-        connection = Connection(self.env, key, own, iss, now)
+            self.host.counters.add("TCPTimeWaitReused")
+        connection = Connection(self.host, key, own, iss, now)
         if recycled is not None:
             connection.receiver.ts_recent = recycled.ts_recent
             connection.receiver.ts_recent_at = recycled.ts_recent_at
@@ -273,7 +274,7 @@ class TcpLayer:
 
     def port_range(self, own: SocketOptions) -> tuple[int, int]:
         """The ports that may be chosen for a socket (ip_local_port_range, IP_LOCAL_PORT_RANGE)."""
-        low, high = self.env.settings.ip_local_port_range
+        low, high = self.host.settings.ip_local_port_range
         if own.local_port_range:
             low = max(low, own.local_port_range & 0xFFFF)
             high = min(high, own.local_port_range >> 16 or 0xFFFF)
@@ -286,7 +287,7 @@ class TcpLayer:
         waiting = self._time_wait(key, now)
         if waiting is None:
             return True
-        settings = self.env.settings
+        settings = self.host.settings
         allowed = settings.tcp_tw_reuse == 1 or (settings.tcp_tw_reuse == 2 and is_loopback(key[:16]))
         old_enough = now - waiting.ts_recent_at > settings.tcp_tw_reuse_delay * MILLISECOND
         return allowed and waiting.ts_on and old_enough
@@ -313,21 +314,21 @@ class TcpLayer:
         if connection.holds_port:
             self.ports.leave(connection.flow.local_port)
         if connection.is_counted_orphan:
-            self.env.orphans -= 1
+            self.host.orphans -= 1
         connection.timers.stop_all()
         self.deadlines.forget(connection)
         return True
 
     def _wait(self, connection: Connection, now: int) -> None:
         """TIME-WAIT begins: a small record takes the connection's place."""
-        settings = self.env.settings
+        settings = self.host.settings
         if len(self.time_waits) >= settings.tcp_max_tw_buckets:
-            self.env.counters.add("TCPTimeWaitOverflow")
+            self.host.counters.add("TCPTimeWaitOverflow")
             return
         if settings.tcp_timewait_length <= 0:
             return
         waiting = TimeWait(connection, now)
-        waiting.restart(self.env, now)
+        waiting.restart(self.host, now)
         self.deadlines.watch(waiting, waiting.deadline)  # before it can be found: nothing stays without an end
         self.time_waits[connection.flow.key] = waiting
         waiting.holds_port = self.ports.use(connection.flow.local_port, connection.options)
@@ -351,7 +352,7 @@ class TcpLayer:
     def expire_time_wait(self, waiting: TimeWait, now: int) -> None:
         """Its deadline may have come."""
         if waiting.deadline <= now:
-            self.env.counters.add("TW")
+            self.host.counters.add("TW")
             self.forget_time_wait(waiting)
         else:
             self.deadlines.watch(waiting, waiting.deadline)

@@ -14,8 +14,8 @@ from ustack.settings import MILLISECOND, SECOND
 from ustack.tcp import emit
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.emit import NO_SOCKET
-from ustack.tcp.environment import Environment
 from ustack.tcp.flow import Flow
+from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import Waiter
 from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, RST, SYN
@@ -54,30 +54,30 @@ class TimeWait(Waiter):
         self.answered_at = 0
         self.holds_port = False
 
-    def restart(self, env: Environment, now: int) -> None:
+    def restart(self, host: TcpHost, now: int) -> None:
         """2 MSL from now."""
-        self.deadline = now + env.settings.tcp_timewait_length * SECOND
+        self.deadline = now + host.settings.tcp_timewait_length * SECOND
 
-    def judge(self, segment: Segment, env: Environment, now: int) -> Verdict:
+    def judge(self, segment: Segment, host: TcpHost, now: int) -> Verdict:
         """A segment arrived (RFC 9293 section 3.10.7.4)."""
         seq = unwrap(segment.seq, self.rcv_nxt)
         flags = segment.flags
         length = segment.payload_length + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)
         paws_reject = self._is_old(segment)
         if not paws_reject and seq == self.rcv_nxt and (length == 0 or flags & RST):
-            return self._in_window(segment, env, now)
+            return self._in_window(segment, host, now)
         newer_ts = self.ts_on and segment.has_ts and 0 < (segment.ts_val - self.ts_recent) & 0xFFFFFFFF < 0x80000000
         if flags & (SYN | RST | ACK) == SYN and not paws_reject and (seq > self.rcv_nxt or newer_ts):
             return Verdict.NEW
         if paws_reject:
-            env.counters.add("PAWSEstab")
+            host.counters.add("PAWSEstab")
         if flags & RST:
             return Verdict.IGNORE
         if paws_reject or flags & ACK:
-            self.restart(env, now)
-        least = env.settings.tcp_invalid_ratelimit * MILLISECOND
+            self.restart(host, now)
+        least = host.settings.tcp_invalid_ratelimit * MILLISECOND
         if self.answered_at and length == 0 and now - self.answered_at < least:
-            env.counters.add("TCPACKSkippedTimeWait")
+            host.counters.add("TCPACKSkippedTimeWait")
             return Verdict.IGNORE
         self.answered_at = now
         return Verdict.ACK
@@ -88,13 +88,13 @@ class TimeWait(Waiter):
             return False
         return 0 < (self.ts_recent - segment.ts_val) & 0xFFFFFFFF < 0x80000000
 
-    def _in_window(self, segment: Segment, env: Environment, now: int) -> Verdict:
+    def _in_window(self, segment: Segment, host: TcpHost, now: int) -> Verdict:
         """A RST or a bare ACK with exactly the next sequence number."""
         if segment.flags & RST:
-            if not env.settings.tcp_rfc1337:
+            if not host.settings.tcp_rfc1337:
                 return Verdict.GONE
         else:
-            self.restart(env, now)
+            self.restart(host, now)
         if segment.has_ts:
             self.ts_recent = segment.ts_val
             self.ts_recent_at = now
@@ -104,11 +104,11 @@ class TimeWait(Waiter):
         """An ISN beyond all that the old connection sent (Linux: snd_nxt + 65 537)."""
         return (self.snd_nxt + 65535 + 2) & 0xFFFFFFFF
 
-    def last_ack(self, env: Environment, now: int) -> Transmit:
+    def last_ack(self, host: TcpHost, now: int) -> Transmit:
         """The ACK that ended the connection, once more."""
-        transmit = emit.header(Flow(self.key, self.options), env.settings, self.snd_nxt, ACK)
+        transmit = emit.header(Flow(self.key, self.options), host.settings, self.snd_nxt, ACK)
         transmit.ack = wrap(self.rcv_nxt)
         transmit.window = min(self.window >> self.rcv_wscale, 65535)
         if self.ts_on:
-            transmit.options = emit.timestamp_bytes(env.timestamp(self.ts_offset, now), self.ts_recent)
+            transmit.options = emit.timestamp_bytes(host.timestamp(self.ts_offset, now), self.ts_recent)
         return transmit

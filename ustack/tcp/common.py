@@ -5,16 +5,16 @@ from __future__ import annotations
 from ustack.recovery.rtt import RttEstimator
 from ustack.tcp.agreed import Agreed
 from ustack.tcp.ecn import Ecn
-from ustack.tcp.environment import Environment
 from ustack.tcp.flow import Flow
 from ustack.tcp.owed import Owed
+from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import Timers
 
 
 class Common:
     """One for each connection. It has no behaviour: a place where the parts are given the same objects."""
 
-    def __init__(self, host: Environment, flow: Flow) -> None:
+    def __init__(self, host: TcpHost, flow: Flow) -> None:
         self.host = host
         self.flow = flow
         self.options = flow.options
@@ -27,7 +27,7 @@ class Common:
         """The round trip as both halves know it: the sender measures it, delayed ACKs are bounded by it."""
 
 
-def rto_bounds(host: Environment, flow: Flow) -> tuple[int, int]:
+def rto_bounds(host: TcpHost, flow: Flow) -> tuple[int, int]:
     """Least and largest RTO, ns (TCP_RTO_MIN_US, TCP_RTO_MAX_MS, else the host's settings)."""
     own = flow.options
     settings = host.settings

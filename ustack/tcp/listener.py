@@ -7,9 +7,11 @@ application only takes connections from the accept queue: the handshake does not
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+
+from mypy_extensions import mypyc_attr
 
 from ustack.drops import Drop
+from ustack.events import Endpoint, EventKind
 from ustack.seqnum import wrap
 from ustack.sockopts import SocketOptions
 from ustack.tcp import cookies, ecn, emit
@@ -17,39 +19,51 @@ from ustack.tcp.agreed import agree, our_offer
 from ustack.tcp.connection import closing, fast_child, handshake
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.constants import MILLISECOND, SECOND, TIMESTAMP_SPACE
-from ustack.tcp.environment import Environment
-from ustack.tcp.events import EventKind
 from ustack.tcp.fastopen import FastOpenQueue
 from ustack.tcp.flow import Flow
 from ustack.tcp.receiver import window
 from ustack.tcp.requests import Request, RequestTimes
 from ustack.tcp.state import Input
+from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import Waiter
 from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, RST, SYN, TcpOptions, parse_options
 
 
-class Listener(Waiter):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ConnectionTable:
+    """What a listener asks of the Stack that holds it. This one keeps nothing."""
+
+    def mtu_to(self, destination: bytes, now: int) -> int:
+        """Bytes of the largest IP packet that fits to ``destination``, as far as is known."""
+        return 1500
+
+    def adopt(self, connection: Connection) -> None:
+        """A new connection is to be found from now on."""
+
+    def forget_listener(self, listener: Listener) -> None:
+        """Nobody listens there any more."""
+
+
+class Listener(Endpoint, Waiter):
     """A passive open on ``address`` (16 bytes; all zero for any) and ``port``."""
 
-    def __init__(self, env: Environment, address: bytes, port: int, backlog: int, own: SocketOptions) -> None:
+    def __init__(
+        self, host: TcpHost, table: ConnectionTable, address: bytes, port: int, backlog: int, own: SocketOptions
+    ) -> None:
+        super().__init__()
         self.queued_at = 0
-        self.env = env
+        self.host = host
+        self.table = table
         self.address = address
         self.port = port
         self.backlog = backlog
         self.options = own
-        self.owner: object = None
         self.requests: dict[bytes, Request] = {}
         self._times = RequestTimes(self.requests)
         self.queue: deque[Connection] = deque()
         self.fast_open = FastOpenQueue()
         self.is_open = True
-        self.mtu_to: Callable[[bytes, int], int] = _default_mtu
-        self.adopt: Callable[[Connection], None] = _forget
-        """The Stack's: enters a new connection in its table."""
-        self.reservation: object = None
-        self.released: Callable[[Listener], None] | None = None
         self.deadline = 0
         self.cookies_sent_at = -1
 
@@ -76,8 +90,7 @@ class Listener(Waiter):
             connection.in_accept_queue = False
             closing.abort(connection, now)
             connection.touch()
-        if self.released is not None:
-            self.released(self)
+        self.table.forget_listener(self)
 
     def is_full(self) -> bool:
         """The accept queue holds more than the backlog (Linux's sk_acceptq_is_full: one more than asked for)."""
@@ -89,15 +102,15 @@ class Listener(Waiter):
         """A segment for this port from a peer without request or connection. True: a RST answers it."""
         flags = segment.flags
         if flags & RST:
-            self.env.counters.drop(Drop.LISTEN_RST)
+            self.host.counters.drop(Drop.LISTEN_RST)
             return False
         if flags & ACK:
             return not self._try_cookie(segment, now)
         if not flags & SYN:
-            self.env.counters.drop(Drop.LISTEN_NO_SYN)
+            self.host.counters.drop(Drop.LISTEN_NO_SYN)
             return False
         if flags & FIN:
-            self.env.counters.drop(Drop.LISTEN_FIN)
+            self.host.counters.drop(Drop.LISTEN_FIN)
             return False
         self._take_syn(segment, None, now)
         return False
@@ -107,14 +120,14 @@ class Listener(Waiter):
         self._take_syn(segment, iss, now)
 
     def _take_syn(self, segment: Segment, iss: int | None, now: int) -> None:
-        settings = self.env.settings
+        settings = self.host.settings
         wants_cookie = False
         if iss is None and (settings.tcp_syncookies == 2 or len(self.requests) > self.backlog):  # one more, as Linux
             if not settings.tcp_syncookies:
-                self.env.counters.add("TCPReqQFullDrop")
+                self.host.counters.add("TCPReqQFullDrop")
                 self._drop_syn()
                 return
-            self.env.counters.add("TCPReqQFullDoCookies")
+            self.host.counters.add("TCPReqQFullDoCookies")
             wants_cookie = True
         if self.is_full():
             self._overflow()
@@ -131,13 +144,13 @@ class Listener(Waiter):
         if wants_cookie:
             self._send_cookie(request, now)
             return
-        request.iss = self.env.isn.isn(segment.key, now) if iss is None else iss
-        judgement = fast_child.judge(self.env, self.fast_open, self.options, segment, now)
+        request.iss = self.host.isn.isn(segment.key, now) if iss is None else iss
+        judgement = fast_child.judge(self.host, self.fast_open, self.options, segment, now)
         if judgement.opens:
             child = self._child(request, now)
             fast_child.open_child(child, segment, self.fast_open, judgement, now)
             self._enqueue(child)
-            self.env.tell(EventKind.ACCEPTABLE, self)
+            self.host.tell(EventKind.ACCEPTABLE, self)
             return
         self.requests[segment.key] = request
         try:
@@ -149,22 +162,22 @@ class Listener(Waiter):
         self._send_syn_ack(request, now, -1, judgement)
 
     def _drop_syn(self) -> None:
-        self.env.counters.add("ListenDrops")
-        self.env.counters.drop(Drop.SYN_QUEUE_FULL)
+        self.host.counters.add("ListenDrops")
+        self.host.counters.drop(Drop.SYN_QUEUE_FULL)
 
     def _overflow(self) -> None:
-        self.env.counters.add("ListenOverflows")
-        self.env.counters.add("ListenDrops")
-        self.env.counters.drop(Drop.ACCEPT_QUEUE_FULL)
+        self.host.counters.add("ListenOverflows")
+        self.host.counters.add("ListenDrops")
+        self.host.counters.drop(Drop.ACCEPT_QUEUE_FULL)
 
     def _request_for(self, segment: Segment, offer: TcpOptions, irs: int, now: int) -> Request:
         """What we and the peer's SYN, with sequence number ``irs``, agree upon. The ISN is still to be chosen."""
-        settings = self.env.settings
+        settings = self.host.settings
         flow = Flow(segment.key, self.options)
         mss = self._own_mss(flow, now)
         taken = TIMESTAMP_SPACE if offer.has_ts and settings.tcp_timestamps else 0
         first, scale = window.initial(settings, self.options, mss - taken)
-        offset = self.env.isn.timestamp_offset(segment.key) if settings.tcp_timestamps == 1 else 0
+        offset = self.host.isn.timestamp_offset(segment.key) if settings.tcp_timestamps == 1 else 0
         terms = agree(our_offer(settings, mss, scale, offset), offer, flow.is_v4)
         request = Request(flow, irs, 0, terms, now)
         request.window = first
@@ -175,7 +188,7 @@ class Listener(Waiter):
         return request
 
     def _own_mss(self, flow: Flow, now: int) -> int:
-        mss = self.mtu_to(flow.remote_address, now) - flow.header_bytes()
+        mss = self.table.mtu_to(flow.remote_address, now) - flow.header_bytes()
         if self.options.maxseg:
             mss = min(mss, self.options.maxseg)
         return min(mss, 65535)
@@ -185,32 +198,32 @@ class Listener(Waiter):
     ) -> None:
         terms = request.agreed
         if ts_val < 0:
-            ts_val = self.env.timestamp(terms.ts_offset, now)
+            ts_val = self.host.timestamp(terms.ts_offset, now)
         transmit = self._answer(
             request, request.iss, SYN | ACK | ecn.syn_ack_flags(request.ecn, request.syn_ect, request.again)
         )
         transmit.window = min(request.window, 65535)
-        with_ecn = request.ecn == ecn.ACCURATE and not request.again and self.env.settings.tcp_ecn_option != 0
+        with_ecn = request.ecn == ecn.ACCURATE and not request.again and self.host.settings.tcp_ecn_option != 0
         transmit.options = emit.syn_option_bytes(terms, ts_val, request.ts_recent, with_ecn)
         if judgement is not None:
             transmit.options += judgement.option(len(transmit.options))
         request.answered_at = now
-        self.env.reply(transmit)
+        self.host.reply(transmit)
 
     def _answer(self, request: Request, seq: int, flags: int) -> Transmit:
-        transmit = emit.header(request.flow, self.env.settings, seq, flags)
+        transmit = emit.header(request.flow, self.host.settings, seq, flags)
         transmit.ack = wrap(request.irs + 1)
         return transmit
 
     # SYN cookies
 
     def _send_cookie(self, request: Request, now: int) -> None:
-        self.env.counters.add("SyncookiesSent")
+        self.host.counters.add("SyncookiesSent")
         terms = request.agreed
-        request.iss = cookies.make(self.env.isn.secret, request.key, request.irs, terms.peer_mss, now)
+        request.iss = cookies.make(self.host.secret, request.key, request.irs, terms.peer_mss, now)
         ts_val = -1
         if terms.ts_on:
-            ts_val = cookies.timestamp(self.env.timestamp(terms.ts_offset, now), terms, request.ecn != ecn.OFF)
+            ts_val = cookies.timestamp(self.host.timestamp(terms.ts_offset, now), terms, request.ecn != ecn.OFF)
         else:
             terms.keep_mss_only()
             request.ecn = ecn.OFF
@@ -219,21 +232,21 @@ class Listener(Waiter):
 
     def _try_cookie(self, segment: Segment, now: int) -> bool:
         """A bare ACK may complete a handshake that was kept in a cookie. False: it was none of ours."""
-        settings = self.env.settings
+        settings = self.host.settings
         recent = settings.tcp_syncookies == 2 or (
             self.cookies_sent_at >= 0 and now - self.cookies_sent_at < cookies.MAX_AGE * cookies.MINUTE
         )
         if not settings.tcp_syncookies or not recent or segment.flags & SYN:
-            self.env.counters.drop(Drop.LISTEN_ACK)
+            self.host.counters.drop(Drop.LISTEN_ACK)
             return False
         cookie = wrap(segment.ack - 1)
         irs = wrap(segment.seq - 1)
-        mss = cookies.check(self.env.isn.secret, segment.key, cookie, irs, now)
+        mss = cookies.check(self.host.secret, segment.key, cookie, irs, now)
         if mss == 0:
-            self.env.counters.add("SyncookiesFailed")
-            self.env.counters.drop(Drop.COOKIE_FAILED)
+            self.host.counters.add("SyncookiesFailed")
+            self.host.counters.drop(Drop.COOKIE_FAILED)
             return False
-        self.env.counters.add("SyncookiesRecv")
+        self.host.counters.add("SyncookiesRecv")
         request = self._request_for(segment, cookies.offer_of(mss, segment.has_ts, segment.ts_ecr), irs, now)
         request.iss = cookie
         request.answered_at = -1
@@ -255,41 +268,41 @@ class Listener(Waiter):
             behind = (request.ts_recent - segment.ts_val) & 0xFFFFFFFF
         is_old = 0 < behind < 0x80000000
         if segment.seq == request.irs & 0xFFFFFFFF and flags & (SYN | ACK | RST | FIN) == SYN and not is_old:
-            self.env.counters.drop(Drop.REQUEST_REPEATED)
+            self.host.counters.drop(Drop.REQUEST_REPEATED)
             if not self._is_limited(request, segment, now):
                 request.again += 1
-                request.deadline = now + min(SECOND << request.resends, self.env.settings.rto_max)
+                request.deadline = now + min(SECOND << request.resends, self.host.settings.rto_max)
                 self._send_syn_ack(request, now)
             return False
         if flags & (ACK | RST) == ACK and segment.ack != (request.iss + 1) & 0xFFFFFFFF:
-            self.env.counters.drop(Drop.REQUEST_WRONG_ACK)
+            self.host.counters.drop(Drop.REQUEST_WRONG_ACK)
             return True
         if is_old or not self._is_in_window(request, segment):
             self._answer_unacceptable(request, segment, is_old, now)
             return False
         if flags & RST and segment.seq != (request.irs + 1) & 0xFFFFFFFF:  # RFC 5961 section 3.2
-            self.env.counters.drop(Drop.RST_CHALLENGED)
+            self.host.counters.drop(Drop.RST_CHALLENGED)
             self._send_ack(request, now)
             return False
         if flags & (RST | SYN):
             self._remove(request)
-            self.env.counters.add("EmbryonicRsts")
-            self.env.counters.add("TcpAttemptFails")
+            self.host.counters.add("EmbryonicRsts")
+            self.host.counters.add("TcpAttemptFails")
             return bool(flags & SYN)
         if not flags & ACK:
-            self.env.counters.drop(Drop.NO_ACK)
+            self.host.counters.drop(Drop.NO_ACK)
             return False
         return self._third_ack(request, segment, now)
 
     def _third_ack(self, request: Request, segment: Segment, now: int) -> bool:
         if self._is_deferred(request, segment):
             request.acked = True
-            self.env.counters.add("TCPDeferAcceptDrop")
+            self.host.counters.add("TCPDeferAcceptDrop")
             return False
         if self.is_full():
             self._overflow()
             request.acked = True
-            if self.env.settings.tcp_abort_on_overflow:
+            if self.host.settings.tcp_abort_on_overflow:
                 self._remove(request)
                 return True
             return False
@@ -307,8 +320,8 @@ class Listener(Waiter):
 
     def _answer_unacceptable(self, request: Request, segment: Segment, is_old: bool, now: int) -> None:
         if is_old:
-            self.env.counters.add("PAWSEstab")
-        self.env.counters.drop(Drop.PAWS if is_old else Drop.BEYOND_WINDOW)
+            self.host.counters.add("PAWSEstab")
+        self.host.counters.drop(Drop.PAWS if is_old else Drop.BEYOND_WINDOW)
         if not segment.flags & RST and not self._is_limited(request, segment, now):
             self._send_ack(request, now)
 
@@ -317,9 +330,9 @@ class Listener(Waiter):
         tcp_oow_rate_limited; SYN-ACKs that the timer sends do not count)."""
         if segment.payload_length and not segment.flags & SYN:
             return False
-        least = self.env.settings.tcp_invalid_ratelimit * MILLISECOND
+        least = self.host.settings.tcp_invalid_ratelimit * MILLISECOND
         if request.limited_at >= 0 and now - request.limited_at < least:
-            self.env.counters.add("TCPACKSkippedSynRecv")
+            self.host.counters.add("TCPACKSkippedSynRecv")
             return True
         request.limited_at = now
         return False
@@ -330,8 +343,8 @@ class Listener(Waiter):
         transmit = self._answer(request, request.iss + 1, ACK)
         transmit.window = min(request.window >> terms.rcv_wscale, 65535)
         if terms.ts_on:
-            transmit.options = emit.timestamp_bytes(self.env.timestamp(terms.ts_offset, now), request.ts_recent)
-        self.env.reply(transmit)
+            transmit.options = emit.timestamp_bytes(self.host.timestamp(terms.ts_offset, now), request.ts_recent)
+        self.host.reply(transmit)
 
     def _is_deferred(self, request: Request, segment: Segment) -> bool:
         """TCP_DEFER_ACCEPT: an ACK without text is not enough, for a while."""
@@ -354,7 +367,7 @@ class Listener(Waiter):
         """ICMP says that the host of ``request`` cannot be reached."""
         self._remove(request)
         self.deadline = self._times.earliest()
-        self.env.counters.add("ListenDrops")
+        self.host.counters.add("ListenDrops")
 
     def _remove(self, request: Request) -> None:
         self.requests.pop(request.key, None)
@@ -364,30 +377,28 @@ class Listener(Waiter):
         connection = self._child(request, now)
         self._enqueue(connection)
         connection.on_segment(segment, now)
-        self.env.tell(EventKind.ACCEPTABLE, self)
+        self.host.tell(EventKind.ACCEPTABLE, self)
 
     def _child(self, request: Request, now: int) -> Connection:
-        connection = Connection(self.env, request.key, self.options.copy(), request.iss, now)
-        connection.sender.path_mtu = self.mtu_to(connection.flow.remote_address, now)
+        connection = Connection(self.host, request.key, self.options.copy(), request.iss, now)
+        connection.sender.path_mtu = self.table.mtu_to(connection.flow.remote_address, now)
         connection.move(Input.LISTENING, now)
         handshake.prepare(connection, connection.sender.path_mtu, now)
         connection.move(Input.SYN_RECEIVED, now)
         handshake.take_request(connection, request, now)
-        connection.saved_syn = request.saved_syn
-        self.env.counters.add("TcpPassiveOpens")
+        self.host.counters.add("TcpPassiveOpens")
         return connection
 
     def _enqueue(self, connection: Connection) -> None:
         connection.in_accept_queue = True
-        connection.listener = self
         self.queue.append(connection)
-        self.adopt(connection)
+        self.table.adopt(connection)
 
     # SYN-ACKs again
 
     def on_deadline(self, now: int) -> None:
         """Resend SYN-ACKs that nobody answered, forget requests that are too old (Linux's reqsk_timer_handler)."""
-        settings = self.env.settings
+        settings = self.host.settings
         most = self.options.syncnt or settings.tcp_synack_retries
         while (request := self._times.take_due(now)) is not None:
             try:
@@ -405,19 +416,11 @@ class Listener(Waiter):
             return False
         waits_for_text = request.acked and request.resends < defer - 1  # a last chance before the time is over
         request.resends += 1
-        wait = min(SECOND << request.resends, self.env.settings.rto_max)
+        wait = min(SECOND << request.resends, self.host.settings.rto_max)
         request.deadline = now + wait
         if not waits_for_text:
-            self.env.counters.add("TCPSynRetrans")
-            self.env.counters.add("TcpRetransSegs")
+            self.host.counters.add("TCPSynRetrans")
+            self.host.counters.add("TcpRetransSegs")
             request.again += 1
             self._send_syn_ack(request, now)
         return True
-
-
-def _default_mtu(address: bytes, now: int) -> int:
-    return 1500
-
-
-def _forget(connection: Connection) -> None:
-    """The adopter of a listener that no Stack holds."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ustack.drops import Drop
+from ustack.network import Leaving
 from ustack.ring import SendRing
 
 NO_KEY: Final = bytes(36)
@@ -187,7 +188,7 @@ class OtherPacket(Frame):
         self.pointer = pointer
 
 
-class Transmit:
+class Transmit(Leaving):
     """One TCP run of any length that leaves; the device cuts it at ``segment_size`` (0: one segment).
 
     The payload is ``ring[at:at + length)``. FIN and PSH go with the last piece, CWR with the first; the sequence number
@@ -237,7 +238,7 @@ class Transmit:
         self.flow_label = flow_label
 
 
-class RawTransmit:
+class RawTransmit(Leaving):
     """A ready IP packet: ICMP, UDP, a fragment."""
 
     def __init__(self, packet: bytes) -> None:

@@ -49,7 +49,7 @@ class Target:
 
     def frames(self, packet: bytes) -> list[Frame]:
         """As a device would hand it over."""
-        if isinstance(self.stack.env.rings, native.NativeRings):
+        if isinstance(self.stack.host.rings, native.NativeRings):
             return self.receiver.receive_packets([packet])
         return [parse_packet(packet)]
 

@@ -57,41 +57,9 @@ def echo_on_kernel(options: Any) -> None:
                 flow.sendall(flow.recv(4096))
 
 
-class Echo:
-    """A connection's owner: the loop tells it that something happened."""
-
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-
-    def on_event(self, event: Any) -> None:
-        """The loop tells `awaken` as well, which is where the work is done."""
-
-    def awake(self, now: int) -> None:
-        """Sends back what is there."""
-        data = self.connection.read(4096, now)
-        if data:
-            self.connection.write(data, now)
-
-
-class Door:
-    """The listener's owner."""
-
-    def __init__(self, listener: Any) -> None:
-        self.listener = listener
-
-    def on_event(self, event: Any) -> None:
-        """The loop tells `awaken` as well, which is where the work is done."""
-
-    def awake(self, now: int) -> None:
-        """Takes in everybody who waits."""
-        while (connection := self.listener.accept(now)) is not None:
-            connection.owner = Echo(connection)
-            connection.owner.awake(now)  # its first byte may have come already
-
-
 def echo_on_stack(options: Any) -> None:
     """No socket layer and no thread: the Stack, its device, and one wait."""
-    from stack_parts import make_loop  # noqa: PLC0415  (the kernel's subject does without)
+    from stack_parts import Door, make_loop  # noqa: PLC0415  (the kernel's subject does without)
 
     loop, listener = make_loop(options, common.ECHO)
     listener.owner = Door(listener)

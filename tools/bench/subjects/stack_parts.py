@@ -9,10 +9,37 @@ from typing import Any
 from ustack import native
 from ustack.device.tun import TunDevice
 from ustack.driver.loop import Loop
+from ustack.events import Owner
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
 from ustack.wire.address import parse_address
+
+
+class Echo(Owner):
+    """A connection's owner. The loop tells `awaken` as well, which is where the work is done."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def awake(self, now: int) -> None:
+        """Sends back what is there."""
+        data = self.connection.read(4096, now)
+        if data:
+            self.connection.write(data, now)
+
+
+class Door(Owner):
+    """The listener's owner."""
+
+    def __init__(self, listener: Any) -> None:
+        self.listener = listener
+
+    def awake(self, now: int) -> None:
+        """Takes in everybody who waits."""
+        while (connection := self.listener.accept(now)) is not None:
+            connection.owner = echo = Echo(connection)
+            echo.awake(now)  # its first byte may have come already
 
 
 def make_loop(options: Any, port: int) -> tuple[Loop, Any]:

@@ -11,11 +11,11 @@ import errno
 from typing import Final
 
 from ustack.drops import Drop
+from ustack.events import EventKind
 from ustack.seqnum import unwrap
 from ustack.tcp.connection import closing, contents, fast_child, fast_open, handshake
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import MAX_QUICKACKS, MILLISECOND, PAWS_IDLE, PAWS_WINDOW
-from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, sack, urgent
 from ustack.tcp.sender import acks

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from ustack.events import EventKind
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import SECOND
-from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_ACK, OWE_RST, OWE_SYN
 from ustack.tcp.sender import buffer
 from ustack.tcp.state import Input, State
@@ -169,10 +169,10 @@ def close(tcb: Tcb, now: int) -> None:
 def may_linger(tcb: Tcb, shift: int) -> bool:
     """There are neither too many orphans (each counts 2 ** ``shift`` times), nor is memory short and this one has some
     (Linux's tcp_check_oom)."""
-    env = tcb.host
-    if env.orphans << shift > env.settings.tcp_max_orphans:
+    host = tcb.host
+    if host.orphans << shift > host.settings.tcp_max_orphans:
         return False
-    return tcb.sender.send_ring.end - tcb.sender.send_ring.start <= SOCK_MIN_SNDBUF or not env.memory.is_out()
+    return tcb.sender.send_ring.end - tcb.sender.send_ring.start <= SOCK_MIN_SNDBUF or not host.memory.is_out()
 
 
 def out_of_resources(tcb: Tcb, tell: bool, now: int) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ustack.events import EventKind
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import segments, window
 from ustack.tcp.state import Input, State

@@ -7,6 +7,7 @@ retransmission timer. Until the third ACK the child repeats its SYN-ACK by a tim
 from __future__ import annotations
 
 from ustack.drops import Drop
+from ustack.events import EventKind
 from ustack.seqnum import unwrap, wrap
 from ustack.sockopts import SocketOptions
 from ustack.tcp import fastopen
@@ -14,13 +15,12 @@ from ustack.tcp.connection import closing, keepalive
 from ustack.tcp.connection.fast_open import take_syn_text
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import SECOND
-from ustack.tcp.environment import Environment
-from ustack.tcp.events import EventKind
 from ustack.tcp.fastopen import FastOpen, FastOpenQueue
 from ustack.tcp.owed import OWE_ACK, OWE_SYN
 from ustack.tcp.receiver import ack_policy, window
 from ustack.tcp.sender import acks, loss, opening, timeouts
 from ustack.tcp.state import Input, State
+from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import LossTimer
 from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, RST, SYN, parse_options
@@ -39,7 +39,7 @@ class Judgement:
         return fastopen.encode_answer(self.cookie, self.is_experimental, taken) if self.cookie else b""
 
 
-def judge(host: Environment, queue: FastOpenQueue, own: SocketOptions, segment: Segment, now: int) -> Judgement:
+def judge(host: TcpHost, queue: FastOpenQueue, own: SocketOptions, segment: Segment, now: int) -> Judgement:
     """A SYN for a listener (Linux's tcp_try_fastopen)."""
     found = parse_options(segment.options)
     cookie = fastopen.cookie_in(found)
@@ -59,7 +59,7 @@ def judge(host: Environment, queue: FastOpenQueue, own: SocketOptions, segment: 
 
 
 def _judge_cookie(
-    host: Environment, own: SocketOptions, segment: Segment, cookie: bytes | None, is_experimental: bool
+    host: TcpHost, own: SocketOptions, segment: Segment, cookie: bytes | None, is_experimental: bool
 ) -> Judgement:
     if cookie is None:
         return Judgement(False)

@@ -6,10 +6,10 @@ Linux's ``tcp_send_syn_data``, ``tcp_rcv_fastopen_synack`` and black-hole detect
 
 from __future__ import annotations
 
+from ustack.events import EventKind
 from ustack.tcp import fastopen
 from ustack.tcp.connection import contents, icmp_errors
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.events import EventKind
 from ustack.tcp.fastopen import FastOpen
 from ustack.tcp.owed import OWE_ACK, OWE_SYN
 from ustack.tcp.receiver import ack_policy, segments

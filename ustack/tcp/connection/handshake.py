@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ustack.drops import Drop
+from ustack.events import EventKind
 from ustack.seqnum import unwrap
 from ustack.tcp import agreed
 from ustack.tcp.connection import closing, fast_child, fast_open, keepalive
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import JIFFY
-from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_SYN
 from ustack.tcp.receiver import ack_policy, segments, window
 from ustack.tcp.requests import Request
@@ -130,6 +130,7 @@ def take_request(tcb: Tcb, request: Request, now: int) -> None:
     window.was_offered(tcb.receiver, request.window)
     tcb.ecn.take_request(request.ecn, request.syn_ect)
     tcb.syn_resends = request.again
+    tcb.saved_syn = request.saved_syn
     tcb.receiver.totals.segs_in = 1
     tcb.receiver.last_text_at = now
     answered_at = request.answered_at if request.answered_at >= 0 else now

@@ -10,11 +10,11 @@ from typing import Final
 
 from ustack.congestion.base import INFINITE_SSTHRESH
 from ustack.drops import Drop
+from ustack.events import EventKind
 from ustack.seqnum import unwrap
 from ustack.sockopts import PMTUDISC_DONT
 from ustack.tcp.connection import closing
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_SYN
 from ustack.tcp.sender import loss, mss
 from ustack.tcp.sender.state import CA_LOSS

@@ -7,23 +7,25 @@ that change the whole are functions of ``connection/``.
 
 from __future__ import annotations
 
+from ustack.events import Endpoint
 from ustack.sockopts import SocketOptions
 from ustack.tcp.agreed import Agreed
 from ustack.tcp.common import Common
 from ustack.tcp.emit import Emitter
-from ustack.tcp.environment import Environment
 from ustack.tcp.fastopen import FastOpen
 from ustack.tcp.flow import Flow
 from ustack.tcp.receiver.state import Receiver
 from ustack.tcp.sender.state import Sender
 from ustack.tcp.state import Input, State, transition
+from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import Waiter
 
 
-class Tcb(Waiter):
+class Tcb(Endpoint, Waiter):
     """One connection. ``key`` is the 36-byte flow key as received (the peer's address first)."""
 
-    def __init__(self, host: Environment, key: bytes, options: SocketOptions, iss: int, now: int) -> None:
+    def __init__(self, host: TcpHost, key: bytes, options: SocketOptions, iss: int, now: int) -> None:
+        super().__init__()
         self.queued_at = 0
         self.host = host
         self.options = options
@@ -57,15 +59,10 @@ class Tcb(Waiter):
         self.holds_port: bool = False
         """It is one of its local port's users."""
         self.in_accept_queue: bool = False
-        self.listener: object = None
         self.saved_syn: bytes = b""
         """The SYN's headers from IP on, if the listener has TCP_SAVE_SYN."""
-        self.owner: object = None
-        """The socket layer's own; events go there."""
         self.is_looped: bool = False
         """The peer is this host itself: no device brings its segments."""
-        self.takes_frames: bool = True
-        """The peer is outside, and the connection is not over: what a device brings for its key is its own."""
         self.is_touched: bool = False
         """It stands in the Stack's queue of those that may have something to send."""
 
@@ -74,7 +71,6 @@ class Tcb(Waiter):
         was_open = self.state is State.ESTABLISHED or self.state is State.CLOSE_WAIT
         self.state = transition(self.state, seen)
         self.state_since = now
-        self.takes_frames = not self.is_looped and not self.is_over()
         is_open = self.state is State.ESTABLISHED or self.state is State.CLOSE_WAIT
         if is_open != was_open:
             self.host.counters.add("TcpCurrEstab", 1 if is_open else -1)
@@ -82,11 +78,6 @@ class Tcb(Waiter):
     def is_over(self) -> bool:
         """Only its name is left (CLOSED), or a small record is to take its place (TIME-WAIT)."""
         return self.state is State.CLOSED or self.state is State.TIME_WAIT
-
-    def set_looped(self, is_looped: bool) -> None:
-        """Whether the peer's address is one of this host's."""
-        self.is_looped = is_looped
-        self.takes_frames = not is_looped and not self.is_over()
 
     def is_opened_early(self) -> bool:
         """A Fast Open child before its third ACK: it may read and write already (RFC 7413 section 4.2.2)."""

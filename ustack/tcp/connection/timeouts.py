@@ -5,10 +5,10 @@ RFC 6298 section 5 and RFC 9293 section 3.8.3 with Linux's limits (``tcp_write_t
 
 from __future__ import annotations
 
+from ustack.events import EventKind
 from ustack.tcp.connection import closing, fast_child, fast_open, keepalive
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import MILLISECOND, RESOURCE_PROBE_INTERVAL
-from ustack.tcp.events import EventKind
 from ustack.tcp.receiver import ack_policy
 from ustack.tcp.sender import loss, probes, timeouts
 from ustack.tcp.state import State

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from ustack.events import EventKind
 from ustack.tcp.connection import fast_child, fast_open
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.events import EventKind
 from ustack.tcp.owed import OWE_ACK, OWE_KEEPALIVE, OWE_RST, OWE_SYN, OWE_WINDOW_PROBE
 from ustack.tcp.receiver import ack_policy
 from ustack.tcp.sender import buffer, chrono, opening, output

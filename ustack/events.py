@@ -1,8 +1,10 @@
-"""What a Stack tells those who hold its endpoints."""
+"""What a Stack tells those who hold its endpoints, and what an endpoint and its holder are to each other."""
 
 from __future__ import annotations
 
 from enum import IntEnum
+
+from mypy_extensions import mypyc_attr
 
 
 class EventKind(IntEnum):
@@ -25,12 +27,29 @@ class EventKind(IntEnum):
     """The peer announced urgent data (RFC 9293 section 3.8.5)."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Owner:
+    """Who holds an endpoint and is told of its events. This one does not listen."""
+
+    def on_event(self, event: Event) -> None:
+        """Something happened to ``event.endpoint``."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Endpoint:
+    """What a Stack makes for an application: a connection, a listener, a UDP or ICMP endpoint."""
+
+    def __init__(self) -> None:
+        self.owner: Owner | None = None
+        """The holder's own: events go there."""
+
+
 class Event:
     """One event: ``kind`` and the endpoint it happened to."""
 
     __slots__ = ("endpoint", "kind")
 
-    def __init__(self, kind: EventKind, endpoint: object) -> None:
+    def __init__(self, kind: EventKind, endpoint: Endpoint) -> None:
         self.kind = kind
         self.endpoint = endpoint
 
