@@ -293,7 +293,7 @@ def kernel() -> Iterator[KernelWorld]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     with Namespace():
-        world = KernelWorld()
+        world = KernelWorld(own_network=False)
         yield world
         world.close()
 

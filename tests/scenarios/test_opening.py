@@ -196,7 +196,7 @@ def small_range(request: pytest.FixtureRequest) -> Iterator[World]:
     with Namespace():
         with open("/proc/sys/net/ipv4/ip_local_port_range", "w", encoding="ascii") as file:
             file.write("{} {}".format(*RANGE))
-        kernel = KernelWorld()
+        kernel = KernelWorld(own_network=False)
         yield kernel
         kernel.close()
 

@@ -7,14 +7,19 @@ jumps to the next deadline. A call that nothing can ever wake raises Deadlock.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from typing import Any
 
+from ustack.device.link import add_route
 from ustack.device.memory import MemoryPair
+from ustack.device.namespace import Namespace, Visit, open_namespace
 from ustack.driver.loop import Loop
 from ustack.ring import RingMaker
 from ustack.settings import Settings
@@ -195,20 +200,40 @@ class World:
 
 
 class KernelWorld(World):
-    """Both hosts are the kernel, on loopback."""
+    """Both hosts are the kernel, on loopback: in a network of their own where that is allowed (root).
+
+    There no other process and no TIME-WAIT of an earlier test holds a port, every sysctl has its default, and what
+    is for strangers ends on loopback. Only the sockets live there: names are resolved where the test runs.
+    """
 
     is_kernel = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, own_network: bool = True) -> None:
         self.opened = []
+        self.network_file = -1
+        if own_network:
+            with contextlib.suppress(PermissionError), Namespace():
+                for everywhere in ("0.0.0.0/0", "::/0"):
+                    add_route("lo", ip_network(everywhere))
+                self.network_file = open_namespace()
 
     def address(self, family: int = AF_INET) -> str:
         return "127.0.0.1" if family == socket.AF_INET else "::1"
 
     client_address = address
 
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """What makes sockets by itself makes them in the world's network."""
+        if self.network_file < 0:
+            yield
+            return
+        with Visit(self.network_file):
+            yield
+
     def server_socket(self, family: int = AF_INET, kind: int = SOCK_STREAM, proto: int = 0) -> Any:
-        return self.keep(socket.socket(family, kind, proto))
+        with self.inside():
+            return self.keep(socket.socket(family, kind, proto))
 
     socket = server_socket
 
@@ -218,3 +243,6 @@ class KernelWorld(World):
     def close(self) -> None:
         for found in self.opened:
             found.close()
+        if self.network_file >= 0:
+            os.close(self.network_file)
+            self.network_file = -1

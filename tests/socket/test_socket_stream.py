@@ -23,9 +23,10 @@ def code_of(call: Any, *arguments: Any) -> int:
     return caught.value.errno or 0
 
 
-def unused_port(world: World, family: int = socket.AF_INET) -> int:
+def unused_port(world: World, family: int = socket.AF_INET, address: str = "") -> int:
+    """Of ``address``, or the server's own; of "::" it is free in both families."""
     found = world.server_socket(family)
-    found.bind((world.address(family), 0))
+    found.bind((address or world.address(family), 0))
     port: int = found.getsockname()[1]
     found.close()
     return port
@@ -244,9 +245,9 @@ def test_dual_stack(world: World) -> None:
 def test_v6only(world: World) -> None:
     listener = world.server_socket(socket.AF_INET6)
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    listener.bind(("::", 0))
+    port = unused_port(world, socket.AF_INET6, "::")
+    listener.bind(("::", port))
     listener.listen()
-    port = listener.getsockname()[1]
     assert world.socket().connect_ex((world.address(), port)) == errno.ECONNREFUSED
     world.socket(socket.AF_INET6).connect((world.address(socket.AF_INET6), port))
     other = world.server_socket()
