@@ -45,6 +45,7 @@ FLOORS: dict[str, int] = {
     "icmp": 3,
     "stack": 4,
     "native": 5,
+    "trace": 5,
     "device": 6,
     "driver": 7,
     "socket": 8,
@@ -76,6 +77,7 @@ EXCEPTIONS: dict[str, str] = {
     "ustack.wire.ipv4.build_header: arguments": _HEADER,
     "ustack.wire.ipv6.build: arguments": _HEADER,
     "ustack.wire.ipv6.build_header: arguments": _HEADER,
+    "ustack.lab.question.question: arguments": "the heading of a question, each field by its name",
     "ustack.sockopts.SocketOptions.__init__: function": "one line for each option that Linux has, and there are many",
     "ustack.stack.stack.Stack.connect: arguments": "connect(2) between two ends, with options and a bind() before it",
 }

@@ -16,6 +16,7 @@ from ustack.cli.complaint import Complaint
 from ustack.cli.scribe import is_stuck
 from ustack.cli.version import version_text
 from ustack.iperf3 import command as iperf3
+from ustack.lab import command as lab
 from ustack.packetdrill import command as packetdrill
 
 INTERRUPTED = 130
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "get": get,
     "ping": ping,
     "ladder": ladder_command,
+    "lab": lab,
     "iperf3": iperf3,
     "packetdrill": packetdrill,
 }

@@ -57,6 +57,11 @@ class SimHost:
     def now(self) -> int:
         return self.network.clock.now
 
+    def replace_stack(self, stack: Stack) -> None:
+        """The host dies without a word, and another stack takes its place: what it knew is forgotten."""
+        self.stack = stack
+        self._armed_at = None
+
     def receive(self, packets: Sequence[bytes]) -> None:
         """Packets arrive, all in this instant."""
         frames: list[Frame]

@@ -23,6 +23,7 @@ from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.deadlines import Deadlines
 from ustack.stack.ip import Ip
+from ustack.stack.observer import Observer
 from ustack.stack.ports import Ports, Reservation
 from ustack.stack.tcp_layer import TcpLayer
 from ustack.stack.timewait import TimeWait
@@ -56,6 +57,8 @@ class Stack:
         self.tcp = TcpLayer(self.host, self.ip, self.ports, self.deadlines)
         self.udp = UdpTable(self.ip, _secret(entropy, b"udp"))
         self.looped: list[Frame] = []
+        self.observer: Observer | None = None
+        """Who looks on, if somebody does."""
 
     @property
     def settings(self) -> Settings:
@@ -85,11 +88,16 @@ class Stack:
     def on_frames(self, frames: list[Frame], now: int) -> None:
         """What arrived, in order. One for which there is no memory is dropped; the others are not touched by that."""
         self.host.watch_memory()
+        observer = self.observer
         for frame in frames:
+            if observer is not None:
+                observer.before_frame(frame, now)
             try:
                 self._on_frame(frame, now, False)
             except MemoryError:
                 self._without_memory(frame, now)
+            if observer is not None:
+                observer.after_frame(frame, now)
 
     def _without_memory(self, frame: Frame, now: int) -> None:
         """The frame is dropped, perhaps amid a step: its connection looks at itself once more, its listener too."""
@@ -160,10 +168,14 @@ class Stack:
             waiter = self.deadlines.take_due(now)
             if waiter is None:
                 break
+            if self.observer is not None:
+                self.observer.before_deadline(waiter, now)
             try:
                 self._expire(waiter, now)
             except MemoryError:
                 self._put_off(waiter, now)
+            if self.observer is not None:
+                self.observer.after_deadline(waiter, now)
         try:
             self.tcp.look_up_doubted_paths(now)
             self.ip.on_deadline(now)
@@ -194,11 +206,17 @@ class Stack:
 
     def poll_transmit(self, now: int) -> Transmit | RawTransmit | None:
         """The next thing to send, or None; what it returns counts as sent."""
+        observer = self.observer
+        if observer is not None:
+            observer.before_send(now)
+        transmit: Transmit | RawTransmit | None = None
         try:
-            return self._poll(now)
+            transmit = self._poll(now)
         except MemoryError:
             self.counters.drop(Drop.NO_MEMORY)  # lost, as on the way
-            return None
+        if observer is not None:
+            observer.after_send(transmit, now)
+        return transmit
 
     def _poll(self, now: int) -> Transmit | RawTransmit | None:
         while True:
@@ -208,10 +226,7 @@ class Stack:
                     return None
                 frames, self.looped = self.looped, []
                 for frame in frames:
-                    try:
-                        self._on_frame(frame, now, True)
-                    except MemoryError:
-                        self.counters.drop(Drop.NO_MEMORY)
+                    self._take_looped(frame, now)
             elif isinstance(transmit, Transmit):
                 self.counters.add("TcpOutSegs", segments_of(transmit))
                 if not self.ip.is_local(transmit.destination):
@@ -221,6 +236,17 @@ class Stack:
                 if not self.ip.is_local_packet(transmit.packet):
                     return transmit
                 self._loop_back(transmit)
+
+    def _take_looped(self, frame: Frame, now: int) -> None:
+        observer = self.observer
+        if observer is not None:
+            observer.before_frame(frame, now)
+        try:
+            self._on_frame(frame, now, True)
+        except MemoryError:
+            self.counters.drop(Drop.NO_MEMORY)
+        if observer is not None:
+            observer.after_frame(frame, now)
 
     def device_is_full(self, is_full: bool) -> None:
         """The device does not take what ``poll_transmit`` gave, or takes it again."""

@@ -125,7 +125,7 @@ class TcpLayer(ConnectionTable):
 
     def _about_request(self, key: bytes, error: IcmpError) -> None:
         """The error may quote a SYN-ACK: who cannot be reached loses its half-open connection (tcp_req_err())."""
-        listener = self._listener_of(key)
+        listener = self.listener_of(key)
         request = listener.requests.get(key) if listener is not None else None
         if listener is None or request is None:
             self.host.counters.drop(Drop.ICMP_UNMATCHED)
@@ -166,9 +166,9 @@ class TcpLayer(ConnectionTable):
     # Listeners
 
     def find_listener(self, segment: Segment) -> Listener | None:
-        return self._listener_of(segment.key)
+        return self.listener_of(segment.key)
 
-    def _listener_of(self, key: bytes) -> Listener | None:
+    def listener_of(self, key: bytes) -> Listener | None:
         """The listener with the most exact address; of a SO_REUSEPORT group the one that the flow's hash names."""
         group = self._group_at(key[16:32], key[34:36])
         if not group:

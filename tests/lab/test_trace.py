@@ -1,0 +1,106 @@
+"""The decision trace: what a handshake, a loss and a close leave in it, and that it costs nothing when nobody looks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.scenarios.two_hosts import TwoHosts
+from ustack.trace import Arrived, Event, Marked, Moved, Queued, Sent, TimerEvent, Watch
+
+Traced = Callable[[TwoHosts], list[Event]]
+
+
+@pytest.fixture
+def traced() -> Traced:
+    """Watches the server's and the client's stack; the events of both, in order."""
+
+    def watch(hosts: TwoHosts) -> list[Event]:
+        events: list[Event] = []
+        for place in (hosts.near, hosts.far):
+            place.stack.observer = Watch(place.stack, events.append)
+        return events
+
+    return watch
+
+
+def test_handshake(traced: Traced) -> None:
+    hosts = TwoHosts("delay=10ms")
+    events = traced(hosts)
+    listener = hosts.listen()
+    client = hosts.connect()
+    served = hosts.accept(listener)
+    moves = [f"{one.before} {one.after}" for one in events if isinstance(one, Moved)]
+    assert moves == ["CLOSED SYN_SENT", "LISTEN SYN_RECEIVED", "SYN_SENT ESTABLISHED", "SYN_RECEIVED ESTABLISHED"]
+    queues = [f"{one.queue} {one.length}" for one in events if isinstance(one, Queued)]
+    assert queues == ["SYN queue 1", "SYN queue 0", "accept queue 1", "accept queue 0"]
+    assert all(one.why and one.source for one in events if isinstance(one, Sent | Moved))
+    for one in (client, served, listener):
+        one.close()
+
+
+def test_a_loss_is_marked_and_resent_with_its_reason(traced: Traced) -> None:
+    hosts = TwoHosts("delay=10ms")
+    listener, lost = hosts.listen(), []
+
+    def third_text(sender: str, segment: object) -> bool:
+        if sender == "client" and getattr(segment, "payload_length", 0):
+            lost.append(segment)
+        return len(lost) == 3 and lost[-1] is segment
+
+    hosts.spoil = third_text
+    client = hosts.connect()
+    served = hosts.accept(listener)
+    events = traced(hosts)
+    client.sendall(bytes(14480))
+    hosts.pass_time(1)
+    marked = [one for one in events if isinstance(one, Marked)]
+    states = [one.action for one in marked if "->" in one.action]
+    assert states == ["Open -> Recovery", "Recovery -> Open"]
+    assert any(one.action == "lost" and "RFC 8985" in one.source for one in marked)
+    resent = [one for one in events if isinstance(one, Sent) and one.rule == "resent"]
+    assert [one.why for one in resent] == ["it counts as lost: fast retransmit"]
+    for one in (client, served, listener):
+        one.close()
+
+
+def test_a_refused_segment_names_its_rule(traced: Traced) -> None:
+    hosts = TwoHosts("delay=10ms")
+    events = traced(hosts)
+    with pytest.raises(ConnectionRefusedError):
+        hosts.connect()
+    arrived = [one for one in events if isinstance(one, Arrived)]
+    assert (arrived[0].drop, arrived[0].source) == ("NO_SOCKET", "RFC 9293 section 3.10.7.1")
+    assert [one.rule for one in events if isinstance(one, Sent)] == ["syn", "rst"]
+
+
+def test_timers_say_how_long_and_why(traced: Traced) -> None:
+    hosts = TwoHosts("delay=10ms", client=None)
+    hosts.spoil = lambda sender, segment: sender == "client"
+    events = traced(hosts)
+    late = hosts.keep(hosts.client.socket())
+    late.settimeout(5)
+    with pytest.raises(TimeoutError):
+        late.connect(("10.0.0.2", 80))
+    timers = [one for one in events if isinstance(one, TimerEvent)]
+    assert [f"{one.timer} {one.action}" for one in timers][:3] == [
+        "retransmission timer set",
+        "retransmission timer fired",
+        "retransmission timer set",
+    ]
+    assert timers[0].due - timers[0].at == 1_000_000_000
+    assert "1 s" in timers[0].why
+    hosts.close()
+
+
+def test_every_event_becomes_json(traced: Traced) -> None:
+    hosts = TwoHosts("delay=10ms")
+    events = traced(hosts)
+    listener = hosts.listen()
+    client = hosts.connect()
+    kinds = {json.loads(json.dumps(one.as_dict()))["kind"] for one in events}
+    assert {"sent", "arrived", "state", "timer", "queue", "variable"} <= kinds
+    for one in (client, listener):
+        one.close()

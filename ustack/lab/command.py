@@ -1,0 +1,116 @@
+"""``ustack lab``: ask TCP a question, and watch the answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+from rich.console import Console
+from rich.text import Text
+
+from ustack.cli.complaint import Complaint
+from ustack.device.pcap import PcapWriter
+from ustack.lab import language
+from ustack.lab.ladder import MOST_ROWS, WIDTH, text
+from ustack.lab.question import GROUPS, load, questions
+from ustack.lab.report import Report
+from ustack.lab.world import answer
+from ustack.tcp.state import State
+
+SUMMARY = "ask TCP a question, and watch the answer: what happens when the third ACK is lost?"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument(
+        "question", nargs="?", metavar="QUESTION", help="an id such as B5, or a file of your own; none: the list"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="changes",
+        help="a setting (client. or server. before it sets one side), the link (delay, loss, rate ...), or an option "
+        "of the question",
+    )
+    parser.add_argument("--trace", action="store_true", help="every decision of both stacks, with its reason")
+    parser.add_argument(
+        "--most", type=int, default=MOST_ROWS, metavar="ROWS", help=f"fold longer ladders ({MOST_ROWS})"
+    )
+    parser.add_argument("--step", action="store_true", help="one event after the other: press Enter")
+    parser.add_argument("--json", action="store_true", help="everything that was seen, as JSON")
+    parser.add_argument("--pcap", metavar="FILE", help="write the packets for Wireshark")
+    parser.add_argument("--code", action="store_true", help="show the question's own source")
+    parser.add_argument("--lang", metavar="LANGUAGE", help="en or zh; else what LANG says")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Lists the questions, or answers one. 1: a figure is not what it must be."""
+    language.choose(options.lang or os.environ.get("LC_ALL") or os.environ.get("LANG") or "en")
+    console = Console(highlight=False, soft_wrap=True, width=WIDTH)
+    if options.question is None:
+        _list(console)
+        return 0
+    try:
+        asked = load(options.question)
+        if options.code:
+            console.print(Text(asked.code()), end="")
+            return 0
+        report = answer(asked, _changes(options.changes))
+    except (LookupError, ValueError) as error:
+        raise Complaint(f"{str(error.args[0]).rstrip('.')}.", 2) from None
+    if options.pcap:
+        _write_pcap(options.pcap, report)
+    if options.json:
+        print(json.dumps(report.as_dict(), indent=1))
+    else:
+        _show(console, report, options)
+    return 1 if report.wrong() else 0
+
+
+def _changes(words: list[str]) -> dict[str, str]:
+    changes = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ValueError(f"--set {word}: write NAME=VALUE")
+        changes[name] = value
+    return changes
+
+
+def _list(console: Console) -> None:
+    """The questions in their groups."""
+    group = ""
+    for one in questions().values():
+        if one.group != group:
+            group = one.group
+            console.print(Text(f"\n{one.id[0]}. {language.translate(GROUPS[one.id[0]])}", style="bold"))
+        console.print(Text(f"  {one.id:<4} {language.translate(one.title)}"))
+    console.print(Text("\n" + language.translate("ustack lab B5 answers one. ustack lab --help says more.")))
+
+
+def _show(console: Console, report: Report, options: argparse.Namespace) -> None:
+    for line in text(report, most=options.most if not options.trace else sys.maxsize, everything=options.trace):
+        console.print(_coloured(line), soft_wrap=True)
+        if options.step and line.strip() and sys.stdin.isatty():
+            input()
+
+
+def _coloured(line: str) -> Text:
+    styled = Text(line, no_wrap=True)
+    for state in State:
+        styled.highlight_words([f" {state.name} "], "bold cyan")
+    for words, style in ((("lost", "dropped", "✗"), "red"), (("✓",), "green"), (("⏲",), "yellow")):
+        styled.highlight_words(list(words), style)
+    return styled
+
+
+def _write_pcap(path: str, report: Report) -> None:
+    """All that was put on the wire, lost packets too, at the instants of the simulated clock."""
+    writer = PcapWriter(path)
+    for flight in report.flights:
+        writer.write([flight.packet], flight.at)
+    writer.close()

@@ -1,0 +1,198 @@
+"""A report as text: the ladder with both ends' states, and beside it what happened there."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Iterator
+
+from ustack.lab.language import translate
+from ustack.lab.report import Flight, Note, Report
+from ustack.settings import SECOND
+from ustack.trace.events import Called, Event, Marked, Queued, Stepped, TimerEvent, span
+
+WIDTH = 118
+TIME = 11
+STATE = 12
+ARROW = WIDTH - TIME - 2 * STATE - 4
+QUIET = SECOND
+"""After so much silence a line says how long it was."""
+MOST_ROWS = 60
+_SHOWN = (Called, Queued, Marked)
+
+
+@dataclasses.dataclass
+class Row:
+    """A line of the ladder; ``right`` says at which side a note stands."""
+
+    at: int
+    item: Flight | Note
+
+
+def draw(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> list[str]:
+    """The ladder as lines of plain text. ``everything``: every event, not only what matters most."""
+    left = report.sides[0]
+    right = " / ".join(report.sides[1:])
+    lines = [" " * (TIME + 1) + left + right.rjust(WIDTH - TIME - 1 - len(left)), ""]
+    rows = rows_of(report, everything)
+    many = len({flight.connection for flight in report.flights if flight.connection}) > 1
+    states: dict[str, str] = {}
+    last = 0
+    for row in folded(rows, most):
+        if isinstance(row, str):
+            lines.append(" " * (TIME + 1) + row.center(WIDTH - TIME - 1))
+            continue
+        if row.at - last >= QUIET:
+            silence = translate("{time} pass").format(time=span(row.at - last))
+            lines.append(" " * (TIME + 1) + f"⋮ {silence} ⋮".center(WIDTH - TIME - 1))
+        last = row.at
+        if isinstance(row.item, Flight):
+            lines.append(_flight_line(report, row.item, states, many))
+        else:
+            lines.extend(_note_lines(report, row.item))
+    return [line.rstrip() for line in lines]
+
+
+def rows_of(report: Report, everything: bool = False) -> list[Row]:
+    """Segments and what happened beside them, in the order of time."""
+    items: list[Flight | Note] = list(report.flights)
+    items += [
+        note
+        for note in report.notes
+        if matters(note.event) or (everything and note.event.kind not in ("sent", "arrived", "state"))
+    ]
+    return [Row(item.at, item) for item in sorted(items, key=lambda one: (one.at, one.order))]
+
+
+def matters(event: Event) -> bool:
+    """What stands beside the ladder without being asked for."""
+    if isinstance(event, TimerEvent):
+        return event.action == "fired" and event.timer != "pacing timer"
+    if isinstance(event, Called):
+        return not (event.name.startswith(("setsockopt", "bind")) and not event.result)
+    return isinstance(event, _SHOWN)
+
+
+def folded(rows: list[Row], most: int) -> Iterator[Row | str]:
+    """Rows, and a sentence in the place of the middle when there are more than ``most``."""
+    if len(rows) <= most:
+        yield from rows
+        return
+    head, tail = most * 2 // 3, most - most * 2 // 3
+    yield from rows[:head]
+    hidden = rows[head : len(rows) - tail]
+    segments = sum(isinstance(row.item, Flight) for row in hidden)
+    yield translate("⋮ {segments} segments and {events} events more, in {time} ⋮").format(
+        segments=segments, events=len(hidden) - segments, time=span(hidden[-1].at - hidden[0].at)
+    )
+    yield from rows[len(rows) - tail :]
+
+
+def clock(at: int) -> str:
+    """An instant, as the ladder's first column shows it: seconds, beyond an hour hours."""
+    seconds = at / SECOND
+    if seconds < 10_000:
+        return f"{seconds:.3f} s"
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+def _flight_line(report: Report, flight: Flight, states: dict[str, str], many: bool) -> str:
+    from_left = flight.sender == report.sides[0]
+    label = _label(report, flight, many)
+    before = {side: states.get(side + flight.connection, "") for side in (flight.sender, flight.receiver)}
+    for side, state in ((flight.sender, flight.sender_state), (flight.receiver, flight.receiver_state)):
+        if state:
+            states[side + flight.connection] = state
+    shown = {
+        side: state if state != before[side] or many else "│"
+        for side, state in ((flight.sender, flight.sender_state), (flight.receiver, flight.receiver_state or "│"))
+    }
+    near, far = (flight.sender, flight.receiver) if from_left else (flight.receiver, flight.sender)
+    arrow = _arrow(label, from_left, flight.is_lost)
+    return f"{clock(flight.at):>{TIME}} {shown[near] or '│':>{STATE}} {arrow} {shown[far] or '│':<{STATE}}"
+
+
+def _arrow(label: str, from_left: bool, is_lost: bool) -> str:
+    head, line = ("✗", "╌") if is_lost else ("▶" if from_left else "◀", "─")
+    reach = ARROW - 1
+    if is_lost:
+        reach = max(ARROW * 3 // 4, len(label) + 5)
+    if from_left:
+        return (f"── {label} ".ljust(reach, line) + head).ljust(ARROW)
+    return (head + f" {label} ──".rjust(reach, line)).rjust(ARROW)
+
+
+def _label(report: Report, flight: Flight, many: bool) -> str:
+    """What stands on the arrow. What became of the segment is never cut, its options are."""
+    text, fate = short(flight.text), _fate(flight)
+    if many and flight.connection:
+        text = f"[{flight.connection.split(' > ')[0].rpartition(':')[2]}] {text}"
+    if len(report.sides) > 2 and report.sides[0] not in (flight.sender, flight.receiver):
+        text = f"{flight.sender} to {flight.receiver}: {text}"
+    room = ARROW - 6 - len(fate)
+    return (text if len(text) <= room else text[: room - 1] + "…") + fate
+
+
+def _fate(flight: Flight) -> str:
+    if flight.drop:
+        return f" ({translate('dropped')}: {flight.drop})"
+    if flight.is_lost:
+        return f" ({translate('lost')})"
+    if not flight.arrivals:
+        return f" ({translate('on its way')})"
+    return f" ({translate(flight.fate)})" if flight.fate else ""
+
+
+def short(text: str) -> str:
+    """A segment's text without what says nothing: timestamps and padding."""
+    head, bracket, options = text.partition(" <")
+    kept = [
+        word for word in options.rstrip(">").split(",") if word not in ("nop", "eol") and not word.startswith("TS ")
+    ]
+    return head + (f" <{','.join(kept)}>" if bracket and kept else "")
+
+
+def _note_lines(report: Report, note: Note) -> list[str]:
+    event = note.event
+    mark = {"timer": "⏲", "queue": "▤", "call": "»", "loss": "!", "variable": "~", "window": "~"}.get(event.kind, "·")
+    text = f"{mark} {event.what()}"
+    if isinstance(event, TimerEvent | Marked | Stepped) and event.why:
+        text += f": {event.why}"
+    width = WIDTH - TIME - 3
+    is_right = note.side != report.sides[0]
+    lines = textwrap.wrap(text, width - 20) or [text]
+    if is_right:
+        if len(report.sides) > 2:
+            lines[0] = f"{note.side} {lines[0]}"
+        return [
+            f"{clock(note.at) if not index else '':>{TIME}} " + line.rjust(width + 2)
+            for index, line in enumerate(lines)
+        ]
+    return [f"{clock(note.at) if not index else '':>{TIME}} {line}" for index, line in enumerate(lines)]
+
+
+def text(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> list[str]:
+    """The whole report as lines of plain text."""
+    lines = [f"{report.id}  {report.question}", ""]
+    lines += textwrap.wrap(report.setup, WIDTH)
+    if report.changed:
+        lines += [translate("Changed: ") + ", ".join(f"{name}={value}" for name, value in report.changed.items())]
+    lines += ["", *draw(report, most=most, everything=everything), ""]
+    for at, side, rows in report.listings:
+        lines += [f"ss -tan, {side}, {clock(at)}:", *(f"    {row}" for row in rows), ""]
+    for figure in report.figures:
+        sign = "✓" if figure.holds else "✗"
+        must = "" if figure.holds else translate(", must be {value}").format(value=figure.text(figure.expected))
+        rule = f"  [{figure.rule}]" if figure.rule else ""
+        lines.append(f"  {sign} {figure.label}: {figure.text(figure.seen)}{must}{rule}")
+    lines.append("")
+    for sentence in report.sentences:
+        lines += textwrap.wrap(
+            f"{sentence.text} ({clock(sentence.at)})", WIDTH, initial_indent="• ", subsequent_indent="  "
+        )
+    if report.tries:
+        lines += ["", translate("Try: ") + "; ".join(f"ustack lab {report.id} --set {one}" for one in report.tries)]
+    if report.next:
+        lines += [translate("Ask next: ") + ", ".join(report.next)]
+    return lines

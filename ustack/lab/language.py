@@ -1,0 +1,76 @@
+"""English and Chinese, by gettext: the English sentence is the key of the other.
+
+The catalogues are the ``.po`` files of ``locale/zh``, one for each group of questions, read as they are.
+"""
+
+from __future__ import annotations
+
+import ast
+import gettext
+from pathlib import Path
+
+LANGUAGES = ("en", "zh")
+FOLDER = Path(__file__).parent / "locale"
+
+
+class Catalogue(gettext.NullTranslations):
+    """The translations of all ``.po`` files of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.sentences: dict[str, str] = {}
+        for path in sorted(folder.glob("*.po")):
+            self.sentences.update(read_po(path.read_text(encoding="utf-8")))
+
+    def gettext(self, message: str) -> str:
+        """The translation, or the message itself."""
+        return self.sentences.get(message) or message
+
+
+def read_po(text: str) -> dict[str, str]:
+    """msgid: msgstr, of a ``.po`` file without plural forms. Raises ValueError for a line that is none of its kind."""
+    sentences: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    current = ""
+    for line in [*text.splitlines(), 'msgid ""']:
+        word, _, rest = line.partition(" ")
+        if word in ("msgid", "msgstr"):
+            if word == "msgid":
+                if parts.get("msgid"):
+                    sentences[parts["msgid"]] = parts.get("msgstr", "")
+                parts = {}
+            current = word
+            parts[current] = ast.literal_eval(rest)
+        elif line.startswith('"'):
+            parts[current] += ast.literal_eval(line)
+        elif line and not line.startswith("#"):
+            raise ValueError(f"not a line of a .po file: {line}")
+    return sentences
+
+
+class _Chosen:
+    """The catalogue in use."""
+
+    def __init__(self) -> None:
+        self.name = "en"
+        self.catalogue: gettext.NullTranslations = gettext.NullTranslations()
+
+
+_chosen = _Chosen()
+
+
+def choose(name: str) -> None:
+    """``en`` or ``zh``, or what LANG says (``zh_CN.UTF-8``); another language is English."""
+    language = name.partition(".")[0].partition("_")[0].lower()
+    _chosen.name = language if language in LANGUAGES else "en"
+    _chosen.catalogue = Catalogue(FOLDER / "zh") if _chosen.name == "zh" else gettext.NullTranslations()
+
+
+def chosen() -> str:
+    """The language in use."""
+    return _chosen.name
+
+
+def translate(text: str) -> str:
+    """The sentence in the chosen language; English where it is not translated."""
+    return _chosen.catalogue.gettext(text) if text else ""

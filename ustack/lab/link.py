@@ -1,0 +1,138 @@
+"""The wire between two sides, and what a question may do to the packets on it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from ustack.device.impairment import parse_impairment
+from ustack.lab.side import Side
+from ustack.settings import SECOND
+from ustack.sim.network import SimHost, SimLink
+from ustack.wire.frame import Segment
+from ustack.wire.parse import parse_packet
+from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
+
+_FLAGS = {"SYN": SYN, "ACK": ACK, "FIN": FIN, "RST": RST, "PSH": PSH, "URG": URG}
+ALWAYS = 1 << 60
+
+
+@dataclasses.dataclass
+class Rule:
+    """What happens to some packets of one side. ``first`` and ``count``: which of those that match, from now on."""
+
+    sender: str
+    match: Callable[[Segment], bool]
+    action: str
+    first: int
+    count: int
+    by: int = 0
+    seen: int = 0
+
+    def applies(self, sender: str, packet: bytes) -> bool:
+        """This packet is one of them."""
+        frame = parse_packet(packet)
+        if sender != self.sender or not isinstance(frame, Segment) or not self.match(frame):
+            return False
+        self.seen += 1
+        return self.first <= self.seen < self.first + self.count
+
+
+class LabLink:
+    """A link of the lab. ``nth`` counts the segments that match from the call on, from 1; ``count``: so many of them.
+
+    What matches: ``has`` names flags that must be set (``"SYN ACK"``), ``lacks`` flags that must not, ``text`` says
+    whether there is text in it, ``where`` is a predicate of one's own.
+    """
+
+    def __init__(self, link: SimLink, note: Callable[[str, bytes, str], None]) -> None:
+        self.sim = link
+        self._note = note
+        self._rules: list[Rule] = []
+        link.tamper = self._tamper
+
+    def lose(self, sender: Side, **which: object) -> Rule:
+        """Segments of ``sender`` are lost."""
+        return self._add(sender, "lost", 0, which)
+
+    def hold(self, sender: Side, by: float, **which: object) -> Rule:
+        """Segments of ``sender`` take ``by`` seconds longer than others: they may be overtaken."""
+        return self._add(sender, "held", round(by * SECOND), which)
+
+    def repeat(self, sender: Side, by: float = 0.0, **which: object) -> Rule:
+        """A copy of segments of ``sender`` arrives ``by`` seconds after them."""
+        return self._add(sender, "repeated", round(by * SECOND), which)
+
+    def corrupt(self, sender: Side, **which: object) -> Rule:
+        """One bit of the segments' last byte is turned."""
+        return self._add(sender, "corrupted", 0, which)
+
+    def forget(self, rule: Rule) -> None:
+        """The rule counts no more."""
+        self._rules.remove(rule)
+
+    def cut(self) -> None:
+        """The cable is out: whatever is sent is lost."""
+        self.sim.is_up = False
+
+    def heal(self) -> None:
+        """The cable is back."""
+        self.sim.is_up = True
+
+    def change(self, impairment: str) -> None:
+        """Another behaviour from now on, both ways (``delay=20ms,loss=1%``)."""
+        self.sim.change(parse_impairment(impairment))
+
+    def _add(self, sender: Side, action: str, by: int, which: dict[str, object]) -> Rule:
+        rule = Rule(sender.name, matcher(which), action, int(str(which.get("nth", 1))), _count(which), by)
+        self._rules.append(rule)
+        return rule
+
+    def _tamper(self, sender: SimHost, packet: bytes) -> list[bytes]:
+        fate = "" if self.sim.is_up else "lost"
+        rule = None
+        for candidate in self._rules:
+            if candidate.applies(sender.name, packet) and rule is None:
+                rule = candidate
+                fate = rule.action if self.sim.is_up else "lost"
+        self._note(sender.name, packet, fate)
+        if rule is None or not self.sim.is_up:
+            return [packet]
+        if rule.action == "lost":
+            return []
+        if rule.action == "corrupted":
+            return [packet[:-1] + bytes([packet[-1] ^ 1])]
+        sender.network.clock.after(rule.by, lambda: self._carry_late(sender, packet))
+        return [packet] if rule.action == "repeated" else []
+
+    def _carry_late(self, sender: SimHost, packet: bytes) -> None:
+        tamper, self.sim.tamper = self.sim.tamper, None
+        self.sim.carry(sender, packet)
+        self.sim.tamper = tamper
+
+
+def _count(which: dict[str, object]) -> int:
+    return int(str(which.get("count", 1 if "nth" in which else ALWAYS)))
+
+
+def matcher(which: dict[str, object]) -> Callable[[Segment], bool]:
+    """What ``has``, ``lacks``, ``text`` and ``where`` ask of a segment. Raises TypeError for another word."""
+    unknown = set(which) - {"nth", "count", "has", "lacks", "text", "where"}
+    if unknown:
+        raise TypeError(f"unknown: {', '.join(sorted(unknown))}")
+    wanted = _flags(which.get("has"))
+    unwanted = _flags(which.get("lacks"))
+    text, where = which.get("text"), which.get("where")
+
+    def match(segment: Segment) -> bool:
+        if segment.flags & wanted != wanted or segment.flags & unwanted:
+            return False
+        if text is not None and bool(segment.payload_length) is not text:
+            return False
+        return bool(where(segment)) if callable(where) else True
+
+    return match
+
+
+def _flags(names: object) -> int:
+    return sum(_FLAGS[name] for name in str(names).split()) if names else 0

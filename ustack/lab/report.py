@@ -1,0 +1,152 @@
+"""What a run of a question leaves behind: plain records, from which every picture and text is made.
+
+Instants are nanoseconds since the run began.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ustack.trace.events import Event
+from ustack.trace.snapshot import Snapshot
+from ustack.wire.frame import Frame
+
+
+@dataclasses.dataclass
+class Flight:
+    """One packet on a wire."""
+
+    sender: str
+    receiver: str
+    at: int
+    """When it left."""
+    packet: bytes
+    frame: Frame
+    text: str
+    """Flags, numbers and options, relative to both ISNs."""
+    connection: str
+    """The endpoints, the client's first: the same for both directions; empty for what is no TCP."""
+    rule: str = ""
+    why: str = ""
+    source: str = ""
+    """Why it left: of the Sent event."""
+    order: int = 0
+    """What happened before has a smaller number, whatever it is."""
+    fate: str = ""
+    """Empty: it arrives. Else what the network did: lost, held, repeated, corrupted."""
+    arrivals: list[int] = dataclasses.field(default_factory=list)
+    drop: str = ""
+    """The rule by which the receiver refused it (``drops.py``)."""
+    drop_why: str = ""
+    sender_state: str = ""
+    """After it left."""
+    receiver_state: str = ""
+    """After it arrived."""
+
+    @property
+    def is_lost(self) -> bool:
+        """It never arrived."""
+        return not self.arrivals and self.fate == "lost"
+
+
+@dataclasses.dataclass
+class Note:
+    """Something that happened at one side, beside the wire."""
+
+    at: int
+    side: str
+    event: Event
+    order: int = 0
+
+
+@dataclasses.dataclass
+class Figure:
+    """A number that was measured, and what it must be."""
+
+    label: str
+    seen: float | str
+    expected: float | str
+    unit: str = ""
+    tolerance: float = 0.0
+    rule: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Both agree."""
+        if isinstance(self.seen, str) or isinstance(self.expected, str):
+            return self.seen == self.expected
+        return abs(self.seen - self.expected) <= self.tolerance
+
+    def text(self, value: float | str) -> str:
+        """A number as people write it, with its unit."""
+        written = value if isinstance(value, str) else f"{round(value, 3):,.10g}" if value % 1 else f"{value:,.0f}"
+        return f"{written} {self.unit}".rstrip()
+
+
+@dataclasses.dataclass
+class Sentence:
+    """A sentence of the answer, and the instant of the event that it rests on."""
+
+    text: str
+    at: int
+
+
+@dataclasses.dataclass
+class View:
+    """A connection at one side, as it stood from this instant on."""
+
+    at: int
+    side: str
+    who: str
+    snapshot: Snapshot
+
+
+@dataclasses.dataclass
+class Report:
+    """Everything of one run."""
+
+    id: str
+    question: str
+    setup: str
+    sides: list[str]
+    changed: dict[str, str]
+    """What ``--set`` changed."""
+    flights: list[Flight] = dataclasses.field(default_factory=list)
+    notes: list[Note] = dataclasses.field(default_factory=list)
+    views: list[View] = dataclasses.field(default_factory=list)
+    figures: list[Figure] = dataclasses.field(default_factory=list)
+    sentences: list[Sentence] = dataclasses.field(default_factory=list)
+    listings: list[tuple[int, str, list[str]]] = dataclasses.field(default_factory=list)
+    """Socket listings that the question asked for: instant, side, lines."""
+    next: tuple[str, ...] = ()
+    tries: tuple[str, ...] = ()
+    duration: int = 0
+
+    def wrong(self) -> list[Figure]:
+        """The figures that are not what they must be."""
+        return [figure for figure in self.figures if not figure.holds]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "id": self.id,
+            "question": self.question,
+            "setup": self.setup,
+            "sides": self.sides,
+            "set": self.changed,
+            "segments": [_flight_dict(flight) for flight in self.flights],
+            "events": [{"side": note.side, **note.event.as_dict(), "at": note.at} for note in self.notes],
+            "figures": [{**dataclasses.asdict(figure), "holds": figure.holds} for figure in self.figures],
+            "answer": [dataclasses.asdict(sentence) for sentence in self.sentences],
+            "listings": [{"at": at, "side": side, "lines": lines} for at, side, lines in self.listings],
+            "next": list(self.next),
+            "try": list(self.tries),
+            "duration": self.duration,
+        }
+
+
+def _flight_dict(flight: Flight) -> dict[str, Any]:
+    names = ("sender", "receiver", "at", "text", "connection", "rule", "why", "source", "fate", "arrivals", "drop",
+             "sender_state", "receiver_state")  # fmt: skip
+    return {name: getattr(flight, name) for name in names}

@@ -1,0 +1,369 @@
+"""A laboratory in virtual time: a client, a server, what lies between them, and a record of all that happens."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ustack.device.impairment import PERFECT, parse_impairment
+from ustack.lab.knobs import Knobs
+from ustack.lab.language import translate
+from ustack.lab.link import LabLink, matcher
+from ustack.lab.question import Question
+from ustack.lab.report import Figure, Flight, Note, Report, Sentence, View
+from ustack.lab.side import Side, error_name
+from ustack.settings import SECOND, Settings
+from ustack.sim.apps import make_stack
+from ustack.sim.driver import SimDriver
+from ustack.sim.network import SimHost, SimNetwork
+from ustack.socket.host import Host
+from ustack.stack.stack import Stack
+from ustack.trace import Arrived, Event, Moved, Sent, Watch
+from ustack.trace.snapshot import state_of
+from ustack.wire.address import parse_address
+from ustack.wire.describe import describe, endpoint_text, segment_text
+from ustack.wire.frame import Segment
+from ustack.wire.parse import parse_packet
+from ustack.wire.tcp import ACK, SYN
+
+CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
+Evidence = Event | Flight | Figure | list[Event] | list[Flight] | float | bool | None
+
+
+class NotSeenError(AssertionError):
+    """A question says something that did not happen in its run."""
+
+
+class _LabHost(SimHost):
+    """Tells the lab what arrives before the stack sees it."""
+
+    lab: Lab
+
+    def receive(self, packets: Any) -> None:
+        self.lab._arriving(self, packets)
+        super().receive(packets)
+
+
+class Lab:
+    """What a question's function gets. Times are seconds of the simulated clock, from 0.
+
+    ``client`` and ``server`` are two :class:`Side` with a :class:`LabLink` ``link`` between them; ``add`` makes more.
+    """
+
+    def __init__(self, question: Question, changes: Mapping[str, str] | None = None) -> None:
+        self.question = question
+        self.knobs = Knobs(question, changes or {})
+        self.network = SimNetwork()
+        self.report = Report(
+            question.id, translate(question.title), translate(question.setup), [], dict(self.knobs.changes),
+            next=question.next, tries=question.tries,
+        )  # fmt: skip
+        self._places: dict[str, _LabHost] = {}
+        self._watches: dict[str, Watch] = {}
+        self._isns: dict[tuple[bytes, bytes], int] = {}
+        self._reasons: dict[str, Sent] = {}
+        self._flying: dict[int, Flight] = {}
+        self._expected: deque[Flight] = deque()
+        self._order = 0
+        self._sides: list[Side] = []
+        self.client = self._make("client", CLIENT, self.knobs.settings("client"))
+        self.server = self._make("server", SERVER, self.knobs.settings("server"))
+        self.link = self.join(self.client, self.server, self.knobs.link)
+
+    # Hosts and links
+
+    def add(self, name: str, address: str, **settings: Any) -> Side:
+        """Another host; ``join`` gives it a link."""
+        return self._make(name, address, self.knobs.settings(name).replace(**settings))
+
+    def join(self, left: Side, right: Side, impairment: str = "") -> LabLink:
+        """A link between two hosts (``delay=10ms,loss=1%``)."""
+        model = parse_impairment(impairment) if impairment else PERFECT
+        places = self._places[left.name], self._places[right.name]
+        link = self.network.join(*places, model)
+
+        def note(sender: str, packet: bytes, fate: str) -> None:
+            self._depart(sender, right.name if sender == left.name else left.name, packet, fate)
+
+        return LabLink(link, note)
+
+    def restart(self, side: Side, **settings: Any) -> None:
+        """The host dies without a word and comes back at once, with nothing in its memory (``settings``: changed)."""
+        place = self._places[side.name]
+        side.settings = side.settings.replace(**settings)
+        stack = self._stack(side.name + "'", side.address, side.settings)
+        side.host.stack.observer = None
+        side.close()
+        place.replace_stack(stack)
+        side.host = Host(stack, SimDriver(place))
+        self._observe(side.name, stack)
+
+    def _make(self, name: str, address: str, settings: Settings) -> Side:
+        stack = self._stack(name, address, settings)
+        place = _LabHost(self.network, name, stack)
+        place.lab = self
+        place.addresses.add(parse_address(address))
+        self.network.hosts.append(place)
+        self._places[name] = place
+        self.report.sides.append(name)
+        self._observe(name, stack)
+        made = Side(name, address, settings, Host(stack, SimDriver(place)), self._note, lambda: self.network.now)
+        self._sides.append(made)
+        return made
+
+    @staticmethod
+    def _stack(name: str, address: str, settings: Settings) -> Stack:
+        stack = make_stack(name, settings)
+        stack.add_address(parse_address(address), 24)
+        return stack
+
+    def _observe(self, name: str, stack: Stack) -> None:
+        watch = Watch(stack, lambda event: self._happened(name, event))
+        stack.observer = watch
+        self._watches[name] = watch
+
+    def place(self, side: Side) -> SimHost:
+        """A side's place in the simulated network: ``stack``, ``links``, ``receive(packets)`` for crafted ones."""
+        return self._places[side.name]
+
+    def close(self) -> None:
+        """Nothing is written down any more, and all sockets are closed."""
+        for side in self._sides:
+            side.host.stack.observer = None
+            side.close()
+
+    # Time
+
+    @property
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return (self.network.now - self.network.start) / SECOND
+
+    def pass_time(self, seconds: float) -> None:
+        """Lets so much time pass."""
+        self.network.run_for(round(seconds * SECOND))
+
+    def settle(self) -> None:
+        """What is on its way arrives: two round trips pass."""
+        delays = [path.impairment.delay for link in self.network.links for path in link.paths]
+        self.network.run_for(2 * 2 * max(delays, default=0) + SECOND // 1000)
+
+    def run_until(self, done: Callable[[], bool], limit: float = 86400.0) -> bool:
+        """Lets time pass until ``done()``, or for ``limit`` seconds; what ``done()`` says in the end."""
+        return self.network.run_until(done, self.network.now + round(limit * SECOND))
+
+    def option(self, name: str) -> str:
+        """The value of one of the question's own options."""
+        return self.knobs.options[name]
+
+    # What was seen
+
+    def events(self, kind: type[Event] = Event, side: Side | None = None, **wanted: object) -> list[Event]:
+        """The events of one kind at one side (all without) whose fields are as ``wanted``."""
+        return [
+            note.event
+            for note in self.report.notes
+            if isinstance(note.event, kind)
+            and (side is None or note.side == side.name)
+            and all(getattr(note.event, name) == value for name, value in wanted.items())
+        ]
+
+    def first(self, kind: type[Event], side: Side | None = None, **wanted: object) -> Event | None:
+        """The first such event, if there is one."""
+        found = self.events(kind, side, **wanted)
+        return found[0] if found else None
+
+    def flights(
+        self, sender: Side | None = None, has: str = "", lacks: str = "", text: bool | None = None
+    ) -> list[Flight]:
+        """The segments that ``sender`` sent with the flags ``has`` and without those of ``lacks``, lost ones too."""
+        match = matcher({"has": has, "lacks": lacks, **({} if text is None else {"text": text})})
+        return [
+            flight
+            for flight in self.report.flights
+            if (sender is None or flight.sender == sender.name)
+            and isinstance(flight.frame, Segment)
+            and match(flight.frame)
+        ]
+
+    def instant(self, evidence: Evidence) -> float:
+        """When it happened, seconds."""
+        at = _instant(evidence)
+        return self.now if at is None else at / SECOND
+
+    # What is said
+
+    def figure(
+        self,
+        label: str,
+        seen: float | str,
+        expected: float | str,
+        unit: str = "",
+        *,
+        within: float = 0.0,
+        rule: str = "",
+    ) -> Figure:
+        """A figure that was measured and what it must be, give or take ``within``. ``label`` is English."""
+        made = Figure(translate(label), seen, expected, unit, within, rule)
+        self.report.figures.append(made)
+        return made
+
+    def say(self, evidence: Evidence, sentence: str, **values: object) -> None:
+        """A sentence of the answer (English, with ``{names}`` for ``values``). ``evidence`` is what it rests on: an
+        event, a segment, a figure. Without evidence (None, False, an empty list) the sentence is left out; with the
+        question's own settings that is a fault of the question, and raises NotSeenError.
+        """
+        if not _is_there(evidence) and not self.knobs.changes:
+            raise NotSeenError(f"{self.question.id}: nothing was seen of: {sentence}")
+        self.say_if(evidence, sentence, **values)
+
+    def say_if(self, evidence: Evidence, sentence: str, **values: object) -> None:
+        """A sentence of the answer where there is evidence for it: what other settings lead to."""
+        if not _is_there(evidence):
+            return
+        at = _instant(evidence)
+        text = translate(sentence).format(**values)
+        self.report.sentences.append(Sentence(text, self._elapsed() if at is None else at))
+
+    def show_listing(self, side: Side) -> list[str]:
+        """``ss -tan`` at a side, kept in the report."""
+        lines = side.listing()
+        self.report.listings.append((self._elapsed(), side.name, lines))
+        return lines
+
+    @contextmanager
+    def error(self) -> Iterator[list[str]]:
+        """``with lab.error() as found:`` expects the block to raise OSError; ``found[0]`` is the name of its errno."""
+        found: list[str] = []
+        try:
+            yield found
+        except OSError as error:
+            found.append(error_name(error))
+        else:
+            found.append("no error")
+
+    # Writing it down
+
+    def _elapsed(self) -> int:
+        return self.network.now - self.network.start
+
+    def _next(self) -> int:
+        self._order += 1
+        return self._order
+
+    def _note(self, event: Event, side: str) -> Note:
+        note = Note(self._elapsed(), side, event.since(self.network.start), self._next())
+        self.report.notes.append(note)
+        return note
+
+    def _happened(self, name: str, event: Event) -> None:
+        self._note(event, name)
+        if isinstance(event, Sent):
+            self._reasons[name] = event
+        elif isinstance(event, Arrived) and self._expected:
+            flight = self._expected.popleft()
+            flight.arrivals.append(self._elapsed())
+            flight.drop, flight.drop_why = event.drop, event.why if event.drop else ""
+            flight.receiver_state = self._state(name, flight.frame, True)
+        elif isinstance(event, Moved):
+            self._update_states(name, event)
+        self._view(name, event)
+
+    def _update_states(self, name: str, event: Moved) -> None:
+        """The state moved in the step that a segment just began or ended."""
+        for flight in reversed(self.report.flights[-64:]):
+            if flight.receiver == name and flight.arrivals and flight.arrivals[-1] == self._elapsed():
+                flight.receiver_state = event.after
+                return
+
+    def _view(self, name: str, event: Event) -> None:
+        for key, snapshot in self._watches[name].snapshots().items() if name in self._watches else ():
+            who = self._who(key)
+            if event.who != who:
+                continue
+            views = self.report.views
+            last = next((view for view in reversed(views) if view.side == name and view.who == who), None)
+            if last is None or last.snapshot != snapshot:
+                views.append(View(self._elapsed(), name, who, snapshot))
+
+    @staticmethod
+    def _who(key: bytes) -> str:
+        local = endpoint_text(key[16:32], int.from_bytes(key[34:36], "big"))
+        return f"{local} > {endpoint_text(key[:16], int.from_bytes(key[32:34], 'big'))}"
+
+    def _depart(self, sender: str, receiver: str, packet: bytes, fate: str) -> None:
+        frame = parse_packet(packet)
+        flight = Flight(sender, receiver, self._elapsed(), packet, frame, self._text(frame), self._pair(frame))
+        flight.fate, flight.order = fate, self._next()
+        reason = self._reasons.get(sender)
+        if reason is not None:
+            flight.rule, flight.why, flight.source = reason.rule, reason.why, reason.source
+        flight.sender_state = self._state(sender, frame, False)
+        self.report.flights.append(flight)
+        self._flying[id(packet)] = flight
+
+    def _arriving(self, place: SimHost, packets: list[bytes]) -> None:
+        self._expected.clear()
+        for packet in packets:
+            flight = self._flying.get(id(packet))
+            if flight is None or flight.packet is not packet:
+                flight = next(
+                    (one for one in self.report.flights if one.receiver == place.name and not one.arrivals
+                     and len(one.packet) == len(packet) and not one.is_lost),
+                    None,
+                )  # fmt: skip
+            if flight is None:
+                frame = parse_packet(packet)
+                flight = Flight("", place.name, self._elapsed(), packet, frame, self._text(frame), self._pair(frame))
+            self._expected.append(flight)
+
+    def _state(self, name: str, frame: Any, arrived: bool) -> str:
+        if not isinstance(frame, Segment):
+            return ""
+        key = frame.key if arrived else frame.key[16:32] + frame.key[:16] + frame.key[34:36] + frame.key[32:34]
+        return state_of(self._places[name].stack.tcp, key)
+
+    def _pair(self, frame: Any) -> str:
+        if not isinstance(frame, Segment):
+            return ""
+        ends = sorted([(frame.source, frame.source_port), (frame.destination, frame.destination_port)],
+                      key=lambda end: -end[1])  # fmt: skip
+        return " > ".join(endpoint_text(*end) for end in ends)
+
+    def _text(self, frame: Any) -> str:
+        if not isinstance(frame, Segment):
+            return describe(frame)
+        forth = frame.key[:16] + frame.key[32:34], frame.key[16:32] + frame.key[34:36]
+        if frame.flags & SYN:
+            self._isns[forth] = frame.seq
+        if frame.flags & ACK and (frame.flags & SYN or forth[::-1] not in self._isns):
+            self._isns.setdefault((forth[1], forth[0]), (frame.ack - 1) & 0xFFFFFFFF)
+        seq_base, ack_base = self._isns.get(forth, 0), self._isns.get((forth[1], forth[0]), 0)
+        return segment_text(frame, seq_base, ack_base)
+
+
+def _is_there(evidence: Evidence) -> bool:
+    return bool(evidence) or isinstance(evidence, float)
+
+
+def _instant(evidence: Evidence) -> int | None:
+    """ns since the run began, of what has an instant."""
+    if isinstance(evidence, list):
+        return _instant(evidence[0]) if evidence else None
+    if isinstance(evidence, Event):
+        return evidence.at
+    return evidence.at if isinstance(evidence, Flight) else None
+
+
+def answer(question: Question, changes: Mapping[str, str] | None = None) -> Report:
+    """Runs a question and returns what came of it. Raises ValueError for a wrong ``changes``."""
+    lab = Lab(question, changes)
+    try:
+        question.run(lab)
+        lab.settle()
+        lab.report.duration = lab._elapsed()
+    finally:
+        lab.close()
+    return lab.report

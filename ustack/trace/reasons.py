@@ -1,0 +1,371 @@
+"""Why: the sentence behind each event, read off what a step changed and counted, with the rule's source."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ustack.settings import MILLISECOND, SECOND
+from ustack.stack.stack import Stack
+from ustack.trace.events import span
+from ustack.trace.snapshot import Snapshot
+from ustack.wire.frame import Frame, Segment, Transmit
+from ustack.wire.tcp import ACK, FIN, RST, SYN
+
+Reason = tuple[str, str]
+"""A sentence, and where its rule stands."""
+
+
+class Cause(NamedTuple):
+    """What began a step: a ``segment``, a ``timer`` (``name``), or a ``call`` of the application."""
+
+    kind: str
+    name: str
+    frame: Frame | None = None
+
+
+class Step(NamedTuple):
+    """One step of a Stack, and what it changed of one connection."""
+
+    now: int
+    key: bytes
+    cause: Cause
+    before: Snapshot | None
+    after: Snapshot | None
+    was: str
+    state: str
+    counts: dict[str, int]
+    stack: Stack
+
+    def has_changed(self) -> bool:
+        """Anything of the connection is different."""
+        return self.before != self.after or self.was != self.state
+
+
+ARRIVAL = "RFC 9293 section 3.10.7.4"
+
+
+def why_taken(frame: Frame, step: Step) -> Reason:
+    """What a segment that was accepted did."""
+    before, after = step.before, step.after
+    if not isinstance(frame, Segment):
+        return "", ""
+    if step.was == "LISTEN" and step.state == "SYN_RECEIVED":
+        return (
+            "a SYN for a listener: it is kept in the SYN queue and answered with a SYN-ACK",
+            "RFC 9293 section 3.10.7.2",
+        )
+    if step.was == "SYN_RECEIVED" and before is None and after is not None:
+        return "the third ACK: the handshake is complete, the connection waits for accept()", ARRIVAL
+    if before is None or after is None:
+        return _why_taken_without_connection(step)
+    if step.was == "SYN_SENT":
+        return "it answers our SYN", "RFC 9293 section 3.10.7.3"
+    parts = []
+    if after.rcv_nxt > before.rcv_nxt:
+        text = after.rcv_nxt - before.rcv_nxt - (1 if frame.flags & FIN else 0)
+        parts.append(f"{text} bytes are next in order" if text > 0 else "the FIN is next in order")
+    elif after.beyond > before.beyond:
+        parts.append("it is kept out of order: what lies before it is missing")
+    if after.snd_una > before.snd_una:
+        parts.append(f"it acknowledges up to {after.snd_una}")
+    if after.snd_wnd != before.snd_wnd:
+        parts.append(f"the peer's window is {after.snd_wnd} bytes now")
+    return "; ".join(parts) or "it changes nothing", ARRIVAL
+
+
+def _why_taken_without_connection(step: Step) -> Reason:
+    if step.was == "TIME_WAIT" and step.state == "SYN_RECEIVED":
+        return (
+            "a SYN with newer numbers ends TIME-WAIT and opens a new connection",
+            "RFC 6191; RFC 9293 section 3.10.7.4",
+        )
+    if step.was == "SYN_RECEIVED" and step.state == "LISTEN":
+        return "the half-open connection is given up", "RFC 9293 section 3.10.7.4, second"
+    return "", ""
+
+
+def why_moved(step: Step) -> Reason:
+    """Why a state changed (RFC 9293 figure 5)."""
+    figure = "RFC 9293 section 3.3.2, figure 5"
+    if step.state == "CLOSED" and step.after is not None and step.after.error:
+        return _why_broken(step)
+    if step.cause.kind == "call":
+        words = {
+            "SYN_SENT": "connect()",
+            "FIN_WAIT_1": "close() or shutdown() queues our FIN",
+            "LAST_ACK": "close() or shutdown() queues our FIN",
+        }
+        return words.get(step.state, "the application's call"), figure
+    changes = {
+        ("SYN_SENT", "ESTABLISHED"): "the SYN-ACK acknowledges our SYN",
+        ("SYN_SENT", "SYN_RECEIVED"): "a SYN crossed ours: simultaneous open",
+        ("LISTEN", "SYN_RECEIVED"): "a SYN came",
+        ("SYN_RECEIVED", "ESTABLISHED"): "our SYN-ACK is acknowledged",
+        ("ESTABLISHED", "CLOSE_WAIT"): "the peer's FIN came",
+        ("FIN_WAIT_1", "FIN_WAIT_2"): "our FIN is acknowledged",
+        ("FIN_WAIT_1", "CLOSING"): "the peer's FIN came before the ACK of ours: both close at once",
+        ("FIN_WAIT_1", "TIME_WAIT"): "the peer's FIN came with the ACK of ours",
+        ("FIN_WAIT_2", "TIME_WAIT"): "the peer's FIN came",
+        ("CLOSING", "TIME_WAIT"): "our FIN is acknowledged",
+        ("LAST_ACK", "CLOSED"): "our FIN is acknowledged",
+        ("TIME_WAIT", "CLOSED"): "2 MSL have passed",
+        ("FIN_WAIT_2", "CLOSED"): "tcp_fin_timeout has passed for a connection that nobody holds",
+    }
+    why = changes.get((step.was, step.state))
+    return (why, figure) if why else _why_broken(step)
+
+
+def _why_broken(step: Step) -> Reason:
+    if step.cause.kind == "timer":
+        return f"the {step.cause.name} has expired for the last time", "RFC 9293 section 3.8.3"
+    frame = step.cause.frame
+    if isinstance(frame, Segment) and frame.flags & RST:
+        return "the peer sent RST", "RFC 9293 section 3.10.7.4, second"
+    return "", ""
+
+
+def why_fired(name: str, step: Step) -> Reason:
+    """What a timer means that fired."""
+    meanings = {
+        "retransmission timer": ("nothing was acknowledged for a whole RTO: the oldest segment counts as lost",
+                                 "RFC 6298 section 5.4"),
+        "zero-window probe timer": ("the peer's window is closed: ask whether it is still", "RFC 9293 section 3.8.6.1"),
+        "tail loss probe timer": ("no ACK came for two round trips: send one segment to get one", "RFC 8985 section 7"),
+        "reordering timer": ("reordered segments would have come by now: what is missing is lost",
+                             "RFC 8985 section 6.2"),
+        "delayed ACK timer": ("no text came for the ACK to ride on", "RFC 9293 section 3.8.6.3"),
+        "keepalive timer": ("the connection was silent for this long", "RFC 9293 section 3.8.4"),
+        "FIN-WAIT-2 timer": ("the peer's FIN did not come", "tcp_fin_timeout"),
+        "pacing timer": ("the next segment may leave", "Linux TCP pacing"),
+        "user timeout": ("TCP_USER_TIMEOUT", "RFC 5482"),
+    }  # fmt: skip
+    return meanings.get(name, ("", ""))
+
+
+def why_set(name: str, step: Step) -> Reason:
+    """How the time of a timer was computed."""
+    after = step.after
+    if after is None:
+        return "", ""
+    if name == "retransmission timer":
+        return f"RTO = {_rto_text(after)}", "RFC 6298 section 2"
+    if name == "tail loss probe timer":
+        return f"about two round trips: 2 x SRTT {span(after.srtt)}", "RFC 8985 section 7.2"
+    if name == "zero-window probe timer":
+        return f"RTO {span(after.rto)}, doubled {after.backoff} times", "RFC 9293 section 3.8.6.1"
+    if name == "delayed ACK timer":
+        return "the ACK may ride on text, or on the next segment's", "RFC 9293 section 3.8.6.3"
+    if name == "keepalive timer":
+        return "SO_KEEPALIVE: tcp_keepalive_time, then tcp_keepalive_intvl", "RFC 9293 section 3.8.4"
+    if name == "FIN-WAIT-2 timer":
+        return "the socket is closed: the peer's FIN is waited for so long", "tcp_fin_timeout"
+    if name == "pacing timer":
+        return f"{after.pacing_rate * 8 / 1e6:.3g} Mbit/s: the next segment waits its turn", "Linux TCP pacing"
+    return "", ""
+
+
+def _rto_text(after: Snapshot) -> str:
+    if not after.srtt:
+        base = "1 s before anything is measured"
+    else:
+        base = f"SRTT {span(after.srtt)} + {span(after.rttvar)} (the deviation, at least tcp_rto_min)"
+    return f"{base}, doubled {after.backoff} times" if after.backoff else base
+
+
+def why_stopped(name: str, step: Step) -> Reason:
+    """Why a timer does not run any more."""
+    after = step.after
+    if after is None or after.state in ("CLOSED", "TIME_WAIT"):
+        return "the connection is over", ""
+    if name == "retransmission timer" and after.snd_una == after.snd_nxt:
+        return "all that was sent is acknowledged", "RFC 6298 section 5.2"
+    if name == "delayed ACK timer":
+        return "the ACK has left", "RFC 9293 section 3.8.6.3"
+    if name in ("retransmission timer", "tail loss probe timer", "reordering timer", "zero-window probe timer"):
+        return "another loss timer takes its place", "Linux icsk_pending"
+    return "", ""
+
+
+def why_congestion_state(step: Step) -> Reason:
+    """Why the sender entered another of Linux's congestion states."""
+    after = step.after
+    assert after is not None
+    for name, why in _UNDONE.items():
+        if name in step.counts:
+            return why, "RFC 4015; Linux tcp_undo_cwnd_reduction"
+    words = {
+        "Open": ("all that was in flight when the trouble began is acknowledged", "RFC 6675 section 5"),
+        "Disorder": ("the peer reports text beyond a gap", "RFC 6675; Linux tcp_fastretrans_alert"),
+        "CWR": ("the window is reduced without a loss", "RFC 3168 section 6.1.2"),
+        "Recovery": ("a segment counts as lost: fast recovery begins", "RFC 6675 section 5; RFC 8985"),
+        "Loss": ("the retransmission timer expired: everything in flight counts as lost", "RFC 5681 section 3.1"),
+    }
+    return words[after.ca_state]
+
+
+_UNDONE = {
+    "TCPFullUndo": "everything arrived after all: the reduction is undone",
+    "TCPPartialUndo": "what arrived was only late: the reduction is undone",
+    "TCPDSACKUndo": "the peer had it twice (D-SACK): the reduction is undone",
+    "TCPLossUndo": "the timeout was spurious: the reduction is undone",
+}
+
+
+def why_lost(step: Step) -> Reason:
+    """Why bytes in flight count as lost."""
+    if step.cause.kind == "timer" and step.cause.name == "retransmission timer":
+        return "the retransmission timer expired", "RFC 6298 section 5; RFC 8985 section 6.3"
+    return "later segments were delivered, and the time for reordering has passed", "RFC 8985 section 6.2 (RACK)"
+
+
+def why_number(name: str, step: Step) -> Reason:
+    """Who changed a variable."""
+    before, after = step.before, step.after
+    assert before is not None
+    assert after is not None
+    if name == "snd_wnd":
+        return "the peer says so in its segment", "RFC 9293 section 3.10.7.4, fifth"
+    if name == "rto":
+        return f"a round trip was measured: {_rto_text(after)}", "RFC 6298 section 2.3"
+    control = after.control or "congestion control"
+    if name == "ssthresh":
+        return f"{control} answers a loss", "RFC 5681 section 3.1" if control == "reno" else "RFC 9438 section 4.6"
+    if step.was == "SYN_SENT":
+        return f"the initial window: tcp_init_cwnd segments of the MSS {after.mss}", "RFC 6928"
+    if after.ca_state == "Recovery":
+        return "proportional rate reduction spreads the reduction over a round trip", "RFC 6937"
+    if after.cwnd < before.cwnd:
+        return f"{control}: the window is reduced", "RFC 5681 section 3.1"
+    phase = "slow start" if after.ssthresh < 0 or after.cwnd < after.ssthresh else "congestion avoidance"
+    return f"{control}, {phase}: an ACK grows the window", "RFC 5681 section 3.1"
+
+
+def why_offered(step: Step) -> Reason:
+    """Why our window changed by itself."""
+    return "the application read, or the buffer grew", "RFC 9293 section 3.8.6.2.2"
+
+
+# What leaves
+
+
+def why_sent(transmit: Transmit, step: Step) -> tuple[str, str, str]:
+    """The reason of a segment, its source, and the rule's short name."""
+    flags = transmit.flags
+    if flags & RST:
+        return (*_why_reset(step), "rst")
+    if flags & SYN:
+        return (*_why_syn(flags, step), "syn")
+    before = step.before
+    if before is None or step.after is None:
+        return (*_why_bare_ack(step), "ack")
+    start = _relative(transmit, step)
+    if not transmit.length and not flags & FIN:
+        if start < before.snd_una:
+            return (*_why_probe(step), "probe")
+        return (*_why_ack(step), "ack")
+    if start < before.snd_nxt:
+        return (*_why_resent(step), "resent")
+    why = "new text, within cwnd and the peer's window" if transmit.length else "our FIN: the application has closed"
+    source = "RFC 9293 section 3.8.6.2.1; RFC 5681 section 3.1" if transmit.length else "RFC 9293 section 3.10.4"
+    if "TCPLossProbes" in step.counts:
+        why, source = "a tail loss probe: one new segment, to get an ACK", "RFC 8985 section 7.3"
+    if flags & FIN and transmit.length:
+        why += "; the FIN rides on it"
+    return why, source, "fin" if not transmit.length else "new"
+
+
+def _relative(transmit: Transmit, step: Step) -> int:
+    connection = step.stack.tcp.connections.get(step.key)
+    if connection is None or step.after is None:
+        return 0
+    distance = (connection.sender.snd_nxt - transmit.seq) & 0xFFFFFFFF
+    if distance >= 1 << 31:
+        distance -= 1 << 32
+    return step.after.snd_nxt - distance
+
+
+def _why_reset(step: Step) -> Reason:
+    frame = step.cause.frame
+    if step.cause.kind == "segment" and isinstance(frame, Segment):
+        if step.was in ("CLOSED", "") and step.state == "CLOSED":
+            return "nobody has this address and port", "RFC 9293 section 3.10.7.1"
+        return "the segment is not acceptable here", "RFC 9293 section 3.10.7"
+    if step.cause.kind == "timer":
+        return "the connection is given up, and the peer is told", "Linux tcp_out_of_resources"
+    return (
+        "the application let go of a connection with unread text, or with SO_LINGER 0",
+        "RFC 2525 section 2.17; socket(7)",
+    )
+
+
+def _why_syn(flags: int, step: Step) -> Reason:
+    if flags & ACK:
+        if step.cause.kind == "timer":
+            return "no third ACK came: the SYN-ACK again", "tcp_synack_retries"
+        return "it answers the SYN", "RFC 9293 section 3.10.7.2"
+    if step.cause.kind == "timer":
+        return "no answer came: the same SYN again", "tcp_syn_retries; RFC 6298 section 5"
+    return "connect()", "RFC 9293 section 3.10.1"
+
+
+def _why_probe(step: Step) -> Reason:
+    if step.cause.name == "keepalive timer":
+        return "keepalive: a byte that the peer has already, so that it must answer", "RFC 9293 section 3.8.4"
+    return "is the window still closed? A byte that the peer has already makes it answer", "RFC 9293 section 3.8.6.1"
+
+
+def _why_resent(step: Step) -> Reason:
+    if "TCPLossProbes" in step.counts:
+        return "a tail loss probe: the last segment again, to get an ACK", "RFC 8985 section 7.3"
+    after = step.after
+    assert after is not None
+    if after.ca_state == "Loss" or step.cause.name == "retransmission timer":
+        return f"the retransmission timer expired (RTO {span(after.rto)} now)", "RFC 6298 section 5"
+    return "it counts as lost: fast retransmit", "RFC 6675 section 5; RFC 8985"
+
+
+def _why_bare_ack(step: Step) -> Reason:
+    if step.was == "TIME_WAIT":
+        return (
+            "the peer did not get our last ACK, or an old segment came: TIME-WAIT answers",
+            "RFC 9293 section 3.10.7.4",
+        )
+    return "it acknowledges the SYN", "RFC 9293 section 3.10.7"
+
+
+def _why_ack(step: Step) -> Reason:
+    cause, counts = step.cause, step.counts
+    frame = cause.frame
+    if "DelayedACKs" in counts or cause.name == "delayed ACK timer":
+        return "the delayed ACK is due", "RFC 9293 section 3.8.6.3"
+    if "TCPChallengeACK" in counts:
+        return "a challenge ACK", "RFC 5961"
+    if cause.kind == "call":
+        return "the application read: the window opens again", "RFC 9293 section 3.8.6.2.2"
+    if isinstance(frame, Segment):
+        if frame.flags & SYN:
+            return "the third segment of the handshake", "RFC 9293 section 3.5"
+        if frame.flags & FIN:
+            return "the peer's FIN is acknowledged at once", "RFC 9293 section 3.10.7.4, eighth"
+        return _why_ack_of_text(frame, step)
+    return "an ACK is due", "RFC 5681 section 4.2"
+
+
+def _why_ack_of_text(frame: Segment, step: Step) -> Reason:
+    after = step.after
+    assert after is not None
+    if not frame.payload_length:
+        return "a segment that is not acceptable is answered with an ACK", "RFC 9293 section 3.10.7.4, first"
+    if after.beyond > after.rcv_nxt:
+        return "text is missing: a duplicate ACK at once, so that the sender learns of it", "RFC 5681 section 4.2"
+    return "text came: at least every second full segment is acknowledged at once", "RFC 5681 section 4.2"
+
+
+def seconds(time: int) -> float:
+    """ns as seconds."""
+    return time / SECOND
+
+
+def milliseconds(time: int) -> float:
+    """ns as milliseconds."""
+    return time / MILLISECOND
