@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ustack.recovery.scoreboard import Scoreboard
+from ustack.recovery.sent import segments_of
 
 MSS = 10
 MS = 1_000_000
@@ -237,6 +238,11 @@ class ScoreboardMachine(RuleBasedStateMachine):
         assert board.retransmitted_bytes == len(self.resent)
         assert board.in_flight == self.nxt - self.una - len(self.sacked) - len(self.lost) + len(self.resent)
         assert board.sacked_segs == sum(r.segs for r in board.sent_list.live() if r.sacked)
+        live = board.sent_list.live()
+        assert board.out_segs == sum(segments_of(r) for r in live)
+        assert board.lost_segs == sum(segments_of(r) for r in live if r.lost)
+        assert board.retrans_segs == sum(segments_of(r) for r in live if r.resent)
+        assert board.segs_in_flight == board.out_segs - board.sacked_segs - board.lost_segs + board.retrans_segs >= 0
         assert board.is_empty == (self.una == self.nxt)
         by_time = []
         record_or_none = board.sent_list.oldest

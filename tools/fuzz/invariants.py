@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ustack.recovery.sent import Sent
+from ustack.recovery.sent import Sent, segments_of
 from ustack.stack.stack import Stack
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.owed import OWE_ACK, OWE_KEEPALIVE, OWE_RST, OWE_SYN, OWE_WINDOW_PROBE
@@ -175,6 +175,14 @@ def check_board(c: Connection) -> None:
     if board.enable_sack:
         require(board.sacked_bytes == sacked, "sacked bytes miscounted", (board.sacked_bytes, sacked))
     require(board.in_flight >= 0, "negative flight", board.in_flight)
+    segs = (
+        sum(segments_of(r) for r in records),
+        sum(segments_of(r) for r in records if r.lost),
+        sum(segments_of(r) for r in records if r.resent and not r.sacked),
+    )
+    counted = (board.out_segs, board.lost_segs, board.retrans_segs)
+    require(counted == segs, "segments miscounted", (counted, segs))
+    require(board.segs_in_flight >= 0, "negative flight", board.segs_in_flight)
     if pending:
         found = board.next_lost()
         require(found is not None, "lost, but next_lost does not know it", pending)

@@ -33,7 +33,8 @@ MAX_CWND: Final = 2**31 - 1
 class AckSample:
     """What one ACK told: the ACK may answer a whole run. One object per connection, filled anew each time.
 
-    Bytes and nanoseconds throughout; ``rtt`` is -1 when this ACK measured nothing.
+    Bytes and nanoseconds throughout, where ``delivered`` and what is in flight count a short segment as a full one, as
+    Linux's do: cwnd is spent so; ``rtt`` is -1 when this ACK measured nothing.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,10 @@
-"""Bytes in flight: what is sent, resent, lost, and what of it to send again.
+"""What is in flight: what is sent, resent, lost, and what of it to send again.
 
 The lowest layer of :class:`ustack.recovery.scoreboard.Scoreboard`: it keeps the counts and marks the
 records; what an acknowledgment means is in the layers above it. Bytes, sequence offsets and ns.
+
+It counts twice: in bytes, and in wire segments. The congestion window is spent in segments, as Linux's: a short one
+takes as much of it as a full one.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Final
 from ustack.recovery.rack import Rack
 from ustack.recovery.rate import DeliveryRate
 from ustack.recovery.result import AckResult
-from ustack.recovery.sent import Sent, SentList
+from ustack.recovery.sent import Sent, SentList, segments, segments_of
 
 DUPTHRESH: Final = 3
 """RFC 5681, tcp_reordering: segments sacked above a hole that make it a loss."""
@@ -38,6 +41,10 @@ class Flight:
         """Lost and not yet delivered, resent or not."""
         self.retransmitted_bytes: int = 0
         """Resends in flight."""
+        self.out_segs: int = 0
+        """Wire segments of all that is outstanding (Linux's packets_out); so too the next three."""
+        self.lost_segs: int = 0
+        self.retrans_segs: int = 0
         self.sacked_segs: int = 0
         self.reordering: int = DUPTHRESH
         """Segments; grows with the reordering seen."""
@@ -73,6 +80,11 @@ class Flight:
         return self.highest_sent - self.una - self.sacked_bytes - self.lost_bytes + self.retransmitted_bytes
 
     @property
+    def segs_in_flight(self) -> int:
+        """Wire segments believed to be in the network (Linux's tcp_packets_in_flight)."""
+        return self.out_segs - self.sacked_segs - self.lost_segs + self.retrans_segs
+
+    @property
     def is_empty(self) -> bool:
         """Nothing is outstanding."""
         return self.una == self.highest_sent
@@ -105,7 +117,7 @@ class Flight:
 
     @property
     def delivered(self) -> int:
-        """Bytes delivered so far, in the life of the connection."""
+        """Delivered so far, in the life of the connection: bytes, a short segment as many as a full one (Linux)."""
         return self.rate.delivered
 
     @property
@@ -120,16 +132,6 @@ class Flight:
         record = self.sent_list.first()
         return record is not None and record.sacked
 
-    def segments_out(self) -> tuple[int, int, int]:
-        """Wire segments unacknowledged, lost and resent, for a report: it walks all records."""
-        out = lost = resent = 0
-        for record in self.sent_list.live():
-            segs = -(-(record.end - record.start) // record.segment_size)
-            out += segs
-            lost += segs if record.lost else 0
-            resent += segs if record.resent else 0
-        return out, lost, resent
-
     # Sending
 
     def sent(self, start: int, end: int, now: int, app_limited: bool = False) -> None:
@@ -138,6 +140,8 @@ class Flight:
         last = sent_list.last()
         self.highest_sent = end
         self.last_sent_at = now
+        length = end - start
+        self.out_segs += 1 if length <= self.mss else -(-length // self.mss)
         if last is not None and last.sent_at == now and self._may_extend(last):
             last.end = end
         else:
@@ -169,7 +173,7 @@ class Flight:
 
     def mark_app_limited(self) -> None:
         """The application has no more to send while the window is open: rate samples until then are its own."""
-        self.rate.app_limited_until = max(self.rate.delivered + self.in_flight, 1)
+        self.rate.app_limited_until = max(self.rate.delivered + self.segs_in_flight * self.mss, 1)
 
     def resent(self, start: int, end: int, now: int, probe: bool = False) -> None:
         """[start, end) leaves again, because it is lost. Sacked parts are passed over: never send those.
@@ -190,11 +194,11 @@ class Flight:
                 index += 1
                 continue
             if record.start < start:
-                sent_list.split(index, start)
+                self._split(index, start)
                 index += 1
                 record = records[index]
             if record.end > end:
-                sent_list.split(index, end)
+                self._split(index, end)
             self._mark_resent(record, now, probe)
             if index > sent_list.head and _same_resend(records[index - 1], record):
                 records[index - 1].end = record.end
@@ -204,8 +208,12 @@ class Flight:
 
     def _mark_resent(self, record: Sent, now: int, probe: bool) -> None:
         length = record.end - record.start
+        if record.segment_size != self.mss:
+            self._cut_anew(record)
+        segs = segments(length, self.mss)
         if not record.resent and not probe:
             self.retransmitted_bytes += length
+            self.retrans_segs += segs
             if record.lost:
                 self._pending -= length
             record.resent = True
@@ -213,10 +221,31 @@ class Flight:
             self.sent_list.unlink(record)
         record.ever_resent = True
         record.sent_at = now
-        record.segment_size = self.mss  # cut anew
         self.rate.mark_sent(record, now, False)
         self.sent_list.link_newest(record)
-        self.total_retrans += -(-length // record.segment_size)
+        self.total_retrans += segs
+
+    def _cut_anew(self, record: Sent) -> None:
+        """``record`` leaves in segments of ``mss`` from now on."""
+        before = segments_of(record)
+        record.segment_size = self.mss
+        self._count_segs(record, segments_of(record) - before)
+
+    def _split(self, index: int, at: int) -> None:
+        """Two records of the one at ``index``; cut inside a segment, there is one segment more."""
+        records = self.sent_list.records
+        record = records[index]
+        before = segments_of(record)
+        self.sent_list.split(index, at)
+        self._count_segs(record, segments_of(record) + segments_of(records[index + 1]) - before)
+
+    def _count_segs(self, record: Sent, more: int) -> None:
+        """``record``, which is not sacked, has ``more`` segments than before."""
+        self.out_segs += more
+        if record.lost:
+            self.lost_segs += more
+        if record.resent:
+            self.retrans_segs += more
 
     def next_lost(self) -> tuple[int, int] | None:
         """The lowest range that is lost and not yet resent; None: nothing is. Amortised O(log n)."""
@@ -244,6 +273,7 @@ class Flight:
         sent_list = self.sent_list
         index = sent_list.find(start)
         record = sent_list.records[index]
+        before = segments_of(record)
         index += 1
         while index < len(sent_list.records):
             following = sent_list.records[index]
@@ -251,12 +281,15 @@ class Flight:
             if following.sacked or stop > end or stop - start - (1 if stop - 1 == fin else 0) > self.mss:
                 break
             length = stop - following.start
-            self._uncount(following, length)
+            segs = segments_of(following)
+            self._uncount(following, length, segs)
+            self.out_segs -= segs
             self.lost_bytes += length
             self._pending += length
             record.end = stop
             record.ever_resent = record.ever_resent or following.ever_resent
             sent_list.remove(index)
+        self._count_segs(record, segments_of(record) - before)
         return record.end
 
     # Losing
@@ -266,17 +299,25 @@ class Flight:
         length = record.end - record.start
         if record.linked:
             self.sent_list.unlink(record)
+        segs = segments_of(record)
         if record.resent:
             record.resent = False
             self.retransmitted_bytes -= length
+            self.retrans_segs -= segs
         if not record.lost:
             record.lost = True
             self.lost_bytes += length
+            self.lost_segs += segs
         self._pending += length
         self.total_lost += length
         if not self.enable_sack:  # duplicates counted are a guess, and lost ones are not among them
-            self.sacked_bytes = min(self.sacked_bytes, self.highest_sent - self.una - self.lost_bytes)
+            self._set_duplicates(min(self.sacked_segs, self.out_segs - self.lost_segs))
         self.sent_list.note_lost(record)
+
+    def _set_duplicates(self, segs: int) -> None:
+        """Without SACK: duplicate ACKs tell that so many segments arrived above the hole, whichever they are."""
+        self.sacked_segs = segs
+        self.sacked_bytes = min(segs * self.mss, self.highest_sent - self.una - self.lost_bytes)
 
     def mark_all_lost(self, now: int = -1) -> int:
         """The RTO fired: all that is unsacked is lost; the bytes newly lost.
@@ -315,7 +356,7 @@ class Flight:
             if index < len(self.sent_list.records):
                 record = self.sent_list.records[index]
                 if record.start < at and record.end - at <= self.mss:
-                    self.sent_list.split(index, at)
+                    self._split(index, at)
         for record in self.sent_list.live():
             is_oversized = record.segment_size > self.mss and record.end - record.start > self.mss
             if is_oversized and not record.sacked and (record.resent or not record.lost):
@@ -327,6 +368,7 @@ class Flight:
         for record in self.sent_list.live():
             if record.sacked:
                 record.sacked = False
+                self.out_segs += segments_of(record) - record.segs
                 record.segs = 0
         self.sacked_bytes = 0
         self.sacked_segs = 0
@@ -351,18 +393,20 @@ class Flight:
         for record in self.sent_list.live():
             record.lost = False
         self.lost_bytes = 0
+        self.lost_segs = 0
         self._pending = 0
         self._doubtful = self.highest_sent
         self.sent_list.relink()
 
-    def _uncount(self, record: Sent, length: int) -> None:
-        """``length`` bytes of an unsacked record leave the counts of lost and resent."""
+    def _uncount(self, record: Sent, length: int, segs: int) -> None:
+        """``length`` bytes of an unsacked record, ``segs`` segments, leave the counts of lost and resent."""
+        if record.lost:
+            self.lost_bytes -= length
+            self.lost_segs -= segs
         if record.resent:
             self.retransmitted_bytes -= length
-            if record.lost:
-                self.lost_bytes -= length
+            self.retrans_segs -= segs
         elif record.lost:
-            self.lost_bytes -= length
             self._pending -= length
 
 

@@ -35,8 +35,9 @@ class Prr:
         self.allowance = -1
 
     def on_sent(self, length: int) -> None:
-        """New or resent bytes left during recovery (prr_out)."""
+        """New or resent bytes left during recovery (prr_out): whole segments, however short, as cwnd is spent."""
         if self.active:
+            length = -(-length // self.mss) * self.mss
             self.out += length
             if self.allowance > 0:
                 self.allowance = max(self.allowance - length, 0)

@@ -2,7 +2,8 @@
 
 Each record remembers, when it leaves, how much had been delivered by then and since when. The newest
 record that an ACK delivers gives the sample: bytes delivered since, over the longer of the time they
-took to leave and the time they took to be acknowledged. Bytes and ns.
+took to leave and the time they took to be acknowledged. Bytes and ns; a short segment counts as a full one, as in
+Linux, where cwnd and rate count packets.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class DeliveryRate:
 
     def __init__(self) -> None:
         self.delivered: int = 0
-        """Bytes delivered (acknowledged or sacked) in the life of the connection, D-SACK's duplicates included."""
+        """Delivered (acknowledged or sacked) in the life of the connection, D-SACK's duplicates included."""
         self.delivered_at: int = 0
         self.first_sent_at: int = 0
         self.app_limited_until: int = 0

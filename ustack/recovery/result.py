@@ -36,6 +36,7 @@ class AckResult:
         self.prior_delivered: int = 0
         self.app_limited: bool = False
         self.prior_in_flight: int = 0
+        self.prior_segs_in_flight: int = 0
         self.any_new: bool = False
         """The ACK moved SND.UNA or sacked something new."""
         self.sack_rtt: int = -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ustack.recovery.flight import Flight
-from ustack.recovery.sent import Sent
+from ustack.recovery.sent import Sent, segments
 
 MAX_REORDERING: Final = 300
 """tcp_max_reordering, segments."""
@@ -93,7 +93,8 @@ class SackedFlight(Flight):
     def _account_sacked(self, record: Sent, low: int, high: int, now: int, echo_at: int) -> None:
         result = self.result
         length = high - low
-        self._uncount(record, length)
+        segs = segments(length, record.segment_size)
+        self._uncount(record, length, segs)
         if self.sacked_bytes == 0:
             self._fack = self.una  # stale: it is kept only while something is sacked
         self.sacked_bytes += length
@@ -106,14 +107,14 @@ class SackedFlight(Flight):
             result.newest_rtt = rtt
             if result.original_start < 0 or low < result.original_start:
                 result.original_start = low
-        self._deliver(record, high, length, now, echo_at)
+        self._deliver(record, high, length, segs, now, echo_at)
 
     def _cut_sacked(self, index: int, low: int, high: int) -> int:
         """Make [low, high) of the record at ``index`` sacked, one with sacked neighbours; the index after it"""
         sent_list = self.sent_list
         records = sent_list.records
         record = records[index]
-        segs = -(-(high - low) // record.segment_size)
+        segs = segments(high - low, record.segment_size)
         self.sacked_segs += segs
         if low == record.start and index > sent_list.head and records[index - 1].sacked:
             return self._grow_left(index, high, segs)
@@ -173,11 +174,10 @@ class SackedFlight(Flight):
         if segs > self.reordering:
             self.reordering = min(segs, MAX_REORDERING)
 
-    def _deliver(self, record: Sent, end: int, length: int, now: int, echo_at: int) -> None:
+    def _deliver(self, record: Sent, end: int, length: int, segs: int, now: int, echo_at: int) -> None:
         result = self.result
         result.delivered += length
-        size = record.segment_size
-        self.delivered_segs += -(-length // size) if end == record.end else length // size  # whole ones only
+        self.delivered_segs += segs
         result.newest_sent_at = max(result.newest_sent_at, record.sent_at)
         self.rate.mark_delivered(record, end)
         if not self.rack.deliver(record, end, now, self.min_rtt, echo_at):

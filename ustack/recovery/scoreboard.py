@@ -17,7 +17,7 @@ from __future__ import annotations
 from ustack.recovery.rack import REO_PERSIST, TIMEOUT_MIN
 from ustack.recovery.result import AckResult
 from ustack.recovery.sack import MAX_REORDERING, SackedFlight
-from ustack.recovery.sent import Sent
+from ustack.recovery.sent import Sent, segments, segments_of
 
 __all__ = ["AckResult", "Scoreboard"]
 
@@ -35,11 +35,14 @@ class Scoreboard(SackedFlight):
         result = self.result
         result.clear()
         result.prior_in_flight = self.in_flight
+        result.prior_segs_in_flight = self.segs_in_flight
         self.rate.start_ack()
+        before = self.delivered_segs
         una = min(una, self.highest_sent)
         if not blocks and self.is_certain:
             if una > self.una:
                 self._advance_clean(una, now, echo_at)
+                self._measure_rate(self.delivered_segs - before, now)
             return result
         prior_fack = self._fack if self.sacked_bytes else self.una
         if blocks:
@@ -52,7 +55,7 @@ class Scoreboard(SackedFlight):
             result.rtt = -1
             result.newest_rtt = -1
         result.any_new = result.acked > 0 or result.sacked > 0
-        self._measure_rate(now)
+        self._measure_rate(self.delivered_segs - before, now)
         return result
 
     def _advance_clean(self, una: int, now: int, echo_at: int) -> None:
@@ -66,9 +69,10 @@ class Scoreboard(SackedFlight):
         record = sent_list.records[sent_list.head]
         result.rtt = now - record.sent_at
         end = record.end
+        segs = 0
         while end <= una:
             self.rate.mark_delivered(record, end)
-            self.delivered_segs += -(-(end - record.start) // record.segment_size)
+            segs += segments_of(record)
             newest = record
             sent_list.pop_first()
             if end == una:
@@ -77,20 +81,22 @@ class Scoreboard(SackedFlight):
             end = record.end
         else:
             self.rate.mark_delivered(record, una)
-            self.delivered_segs += (una - record.start) // record.segment_size
+            segs += segments_of(record)
             record.start = end = una
+            segs -= segments_of(record)  # half a segment is still to be delivered
             newest = record
+        self.out_segs -= segs
+        self.delivered_segs += segs
         result.newest_sent_at = newest.sent_at
         result.newest_rtt = now - newest.sent_at
         result.any_new = True
         self.rack.deliver(newest, end, now, self.min_rtt, echo_at)
-        self._measure_rate(now)
 
-    def _measure_rate(self, now: int) -> None:
+    def _measure_rate(self, segs: int, now: int) -> None:
         result = self.result
         rate = self.rate
-        rate.delivered += result.delivered
-        rate.finish(result.delivered, now, self.min_rtt)
+        rate.delivered += segs * self.mss
+        rate.finish(segs, now, self.min_rtt)
         result.delivery_rate = rate.rate
         result.interval = rate.interval
         result.app_limited = rate.app_limited
@@ -103,6 +109,7 @@ class Scoreboard(SackedFlight):
         sent_list = self.sent_list
         reno_acked = una - self.una
         result.acked = reno_acked
+        out_segs = self.out_segs
         lowest_original = -1
         while True:
             record = sent_list.first()
@@ -118,7 +125,7 @@ class Scoreboard(SackedFlight):
                 record.start = una
         self.una = una
         if not self.enable_sack:
-            self._eat_duplicates(reno_acked)
+            self._eat_duplicates(reno_acked, out_segs - self.out_segs)
             if result.resent_acked:
                 lowest_original = -1  # it may have been held behind the hole: no sign of a spurious timeout
         elif lowest_original >= 0 and lowest_original < prior_fack:
@@ -137,50 +144,52 @@ class Scoreboard(SackedFlight):
             segs = record.segs if end == record.end else min(length // record.segment_size, record.segs - 1)
             record.segs -= segs
             self.sacked_segs -= segs
+            self.out_segs -= segs
             return
-        self._uncount(record, length)
+        segs = segments_of(record)
+        if end < record.end:
+            segs -= segments(record.end - end, record.segment_size)
+        self._uncount(record, length, segs)
+        self.out_segs -= segs
         if not record.ever_resent:
             rtt = now - record.sent_at
             if result.rtt < 0:
                 result.rtt = rtt
             result.newest_rtt = rtt
-        self._deliver(record, end, length, now, echo_at)
+        self._deliver(record, end, length, segs, now, echo_at)
 
     # Without SACK (RFC 6582)
 
     def dupack(self, now: int) -> int:
         """A duplicate ACK from a peer without SACK: one more segment has arrived. Returns the bytes so delivered."""
-        before = self.sacked_bytes
-        self.sacked_bytes += self.mss
-        self._limit_duplicates(0)
-        grown = self.sacked_bytes - before
-        if grown <= 0:
+        if self._limit_duplicates(self.sacked_segs + 1, 0):
             return 0
-        self.rate.delivered += grown
         self.delivered_segs += 1
+        self.rate.delivered += self.mss
         self.rate.delivered_at = now
-        return grown
+        return self.mss
 
-    def _limit_duplicates(self, acked: int) -> None:
+    def _limit_duplicates(self, segs: int, acked_segs: int) -> bool:
         """One segment at least is missing, and all that are lost; more duplicates than that come of reordering.
 
-        Linux's tcp_check_reno_reordering. ``acked``: bytes that the ACK at hand took off the flight.
+        Linux's tcp_check_reno_reordering. ``segs``: counted so far; ``acked_segs``: what the ACK at hand took off the
+        flight. True: there were more.
         """
-        flight = self.highest_sent - self.una
-        most = flight - min(max(self.lost_bytes, self.mss), flight)
-        if self.sacked_bytes > most:
-            self.sacked_bytes = most
-            self.reordering = min(-(-(flight + acked) // self.mss), MAX_REORDERING)
-            self.reord_seen += 1
-        self.sacked_segs = -(-self.sacked_bytes // self.mss)
+        most = self.out_segs - min(max(self.lost_segs, 1), self.out_segs)
+        self._set_duplicates(min(segs, most))
+        if segs <= most:
+            return False
+        self.reordering = min(self.out_segs + acked_segs, MAX_REORDERING)
+        self.reord_seen += 1
+        return True
 
-    def _eat_duplicates(self, acked: int) -> None:
+    def _eat_duplicates(self, acked: int, acked_segs: int) -> None:
         """A cumulative ACK without SACK: one segment filled the hole, the rest were the duplicates counted before."""
-        duplicates = self.sacked_bytes
-        self.delivered_segs -= min(self.sacked_segs, -(-acked // self.mss) - 1)  # counted when they came
-        self.result.delivered = max(acked - duplicates, min(self.mss, acked))
-        self.sacked_bytes = max(duplicates - max(acked - self.mss, 0), 0)
-        self._limit_duplicates(acked)
+        before = self.sacked_segs
+        self.result.delivered = max(acked - self.sacked_bytes, min(self.mss, acked))
+        if acked_segs:
+            self.delivered_segs -= min(before, acked_segs - 1)  # counted when they came
+        self._limit_duplicates(max(before - max(acked_segs - 1, 0), 0), acked_segs)
 
     def forget_duplicates(self) -> None:
         """Without SACK: the duplicate ACKs counted so far say nothing about what is in flight now."""
@@ -205,7 +214,7 @@ class Scoreboard(SackedFlight):
         if record is None or record.sacked or (record.lost and not record.resent):
             return 0
         if record.end - record.start > record.segment_size:
-            self.sent_list.split(self.sent_list.head, record.start + record.segment_size)
+            self._split(self.sent_list.head, record.start + record.segment_size)
         before = self.total_lost
         self._mark_lost(record)
         return self.total_lost - before

@@ -42,6 +42,16 @@ class Sent:
         self.newer: Sent | None = None
 
 
+def segments(length: int, size: int) -> int:
+    """Wire segments of ``length`` bytes that leave in segments of ``size``."""
+    return 1 if length <= size else -(-length // size)
+
+
+def segments_of(record: Sent) -> int:
+    """Wire segments of ``record``. What a record that is sacked has merged with is counted in ``segs`` instead."""
+    return record.segs if record.sacked else segments(record.end - record.start, record.segment_size)
+
+
 _GONE: Final = Sent(0, 0, 0, 1)
 """Stands where a popped record stood, so that its memory goes at once; never changed."""
 

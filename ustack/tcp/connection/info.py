@@ -62,8 +62,9 @@ class TcpInfo:
         self.tcpi_rcv_mss = tcb.receiver.rcv_mss
         self.tcpi_advmss = tcb.agreed.advertised_mss - (TIMESTAMP_SPACE if tcb.agreed.ts_on else 0)
         self.tcpi_pmtu = tcb.sender.path_mtu
-        out = (0, 0, 0) if tcb.state is State.CLOSED else board.segments_out()
-        self.tcpi_unacked, self.tcpi_lost, self.tcpi_retrans = out
+        self.tcpi_unacked = 0 if tcb.state is State.CLOSED else board.out_segs  # the queue is gone, the rest stands
+        self.tcpi_lost = board.lost_segs
+        self.tcpi_retrans = board.retrans_segs
         self.tcpi_sacked = board.sacked_segs
         self.tcpi_fackets = 0
         self.tcpi_reordering = board.reordering

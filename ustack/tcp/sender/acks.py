@@ -13,7 +13,8 @@ from ustack.recovery.result import AckResult
 from ustack.seqnum import unwrap
 from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.ecn import CE
-from ustack.tcp.sender import buffer, bursts, idle, loss, mss, probes
+from ustack.tcp.sender import buffer, bursts, idle, loss, probes
+from ustack.tcp.sender.mss import settle_mss
 from ustack.tcp.sender.state import CA_RECOVERY, AckNews, Sender
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ECE, FIN, SYN, TcpOptions
@@ -97,7 +98,7 @@ def _update_window(sender: Sender, window: int, seq: int, now: int) -> None:
         idle.begin_again(sender, now)
     if window > sender.max_window:
         sender.max_window = window
-        mss.settle_mss(sender)
+        settle_mss(sender)
 
 
 def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, now: int) -> None:
@@ -125,12 +126,13 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
     _measure(sender, result, news, now)
     may_set_timer = loss.react(sender, result, news, now)
     if result.delivered or news.ece:
+        news.delivered = (board.delivered_segs - delivered_segs) * sender.snd_mss
         _control(sender, result, news, now)
     if news.ece and not sender.ecn.accurate:
         sender.ecn.take_echo(board.delivered_segs - delivered_segs)
     if may_set_timer:
         loss.after_ack_timer(sender, result, now)
-    if sender.may_have_room and board.in_flight < sender.cwnd():
+    if sender.may_have_room and sender.in_flight() < sender.cwnd():
         buffer.grow(sender)
 
 
@@ -193,24 +195,25 @@ def _control(sender: Sender, result: AckResult, news: AckNews, now: int) -> None
     if control is None:
         return
     board = sender.scoreboard
-    in_flight = board.in_flight
+    mss = sender.snd_mss
+    in_flight = sender.in_flight()
     if news.is_old and not control.owns_recovery:
-        sender.prr.on_old_ack(result.delivered)
+        sender.prr.on_old_ack(news.delivered)
         return
     if sender.prr.active:
-        cwnd = sender.prr.on_ack(result.delivered, in_flight, news.lost, sender.snd_una > news.prior_una)
+        cwnd = sender.prr.on_ack(news.delivered, in_flight, news.lost, sender.snd_una > news.prior_una)
         if cwnd:
-            control.cwnd = max(cwnd, sender.snd_mss)
+            control.cwnd = max(cwnd, mss)
         if sender.pacer.is_needed:
             bursts.set_pace(sender)
         return
     sample = sender.host.sample
     sample.now = now
     sample.acked = result.acked
-    sample.delivered = result.delivered
+    sample.delivered = news.delivered
     sample.lost = news.lost
     sample.in_flight = in_flight
-    sample.prior_in_flight = result.prior_in_flight
+    sample.prior_in_flight = result.prior_segs_in_flight * mss
     sample.rtt = news.rtt
     sample.min_rtt = sender.rtt.min_rtt
     sample.srtt = sender.rtt.srtt

@@ -139,7 +139,7 @@ def _leaves_meanwhile(sender: Sender, waiting: int) -> int:
     board = sender.scoreboard
     if board.lost_bytes or (sender.pacer.rate and sender.pacer.next_at > sender.last_sent_at):
         return 0
-    usable = min(sender.cwnd() - board.in_flight, sender.snd_una + sender.snd_wnd - sender.snd_nxt, waiting)
+    usable = min(sender.cwnd() - sender.in_flight(), sender.snd_una + sender.snd_wnd - sender.snd_nxt, waiting)
     mss = sender.snd_mss
     return usable // mss * mss if usable > 0 else 0
 

@@ -104,7 +104,7 @@ def had_better_wait(sender: Sender, waiting: int, is_last: bool, now: int) -> bo
     if waiting > GSO_MAX:
         waiting, is_last = GSO_MAX, False
     usable = sender.snd_una + sender.snd_wnd - sender.snd_nxt
-    room = control.cwnd - board.in_flight
+    room = control.cwnd - sender.in_flight()
     limit = min(usable, room)
     if limit >= min(natural_run(sender), GSO_MAX // mss * mss) or (not is_last and limit >= waiting):
         return False

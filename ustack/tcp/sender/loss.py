@@ -110,7 +110,7 @@ def reordering_timeout(sender: Sender, now: int) -> None:
         enter_recovery(sender, False, now)
         control = sender.congestion
         if control is not None and not control.owns_recovery:
-            control.cwnd = sender.prr.on_ack(sender.snd_mss, board.in_flight, lost, False)
+            control.cwnd = sender.prr.on_ack(sender.snd_mss, sender.in_flight(), lost, False)
     board.rack_deadline = 0
     sender.timers.arm_loss(LossTimer.REORDERING, now)  # the RTO counts from the head's sending
     rearm_rto(sender, now)
@@ -136,11 +136,11 @@ def _reduce(sender: Sender, by_ecn: bool, now: int) -> None:
     if control is not None:
         prior = control.cwnd
         if by_ecn:
-            control.on_ecn(now, sender.scoreboard.in_flight)
+            control.on_ecn(now, sender.in_flight())
         else:
-            control.on_loss(now, sender.scoreboard.in_flight)
+            control.on_loss(now, sender.in_flight())
         if not control.owns_recovery:
-            sender.prr.enter(sender.scoreboard.in_flight, prior, control.ssthresh)
+            sender.prr.enter(sender.in_flight(), prior, control.ssthresh)
     sender.ecn.cwr_owed = sender.ecn.on
 
 
@@ -175,7 +175,7 @@ def enter_loss(sender: Sender, now: int) -> None:
     sender.resends_wait = False
     fresh = sender.ca_state in (CA_OPEN, CA_DISORDER, CA_CWR)
     control = sender.congestion
-    in_flight = board.in_flight
+    in_flight = sender.in_flight()
     sacked_segs = board.sacked_segs
     board.mark_all_lost(now)
     first_of_episode = (
@@ -190,7 +190,7 @@ def enter_loss(sender: Sender, now: int) -> None:
         sender.undo.start_loss(sender.snd_una, sender.snd_nxt, board.retransmitted_bytes + _probe_bytes(sender), frto)
     sender.undo.frto = frto
     if control is not None:
-        control.cwnd = board.in_flight + sender.snd_mss
+        control.cwnd = sender.in_flight() + sender.snd_mss
     usual = sender.host.settings.tcp_reordering
     if sender.ca_state <= CA_DISORDER and sacked_segs >= usual:
         board.reordering = min(board.reordering, usual)  # it waited too long for segments that were lost

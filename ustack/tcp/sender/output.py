@@ -57,8 +57,7 @@ def syn_sent(sender: Sender, now: int) -> None:
 def _validate_cwnd(sender: Sender, limited: bool) -> None:
     """Remember for one window whether cwnd was the limit (RFC 7661)."""
     board = sender.scoreboard
-    flight = board.highest_sent - board.una
-    sender.validation.note(flight, limited, sender.snd_una, sender.snd_nxt)
+    sender.validation.note(board.out_segs * sender.snd_mss, limited, sender.snd_una, sender.snd_nxt)
 
 
 # What was lost
@@ -75,14 +74,17 @@ def _resend(sender: Sender, now: int) -> Transmit | None:
         return None
     start, end = lost
     mss = segment_size(sender)
-    room = sender.prr.limit(sender.cwnd() - board.in_flight)
-    if room < mss and board.in_flight > 0:
+    taken = sender.in_flight()
+    room = sender.prr.limit(sender.cwnd() - taken)
+    if room < sender.snd_mss and taken > 0:
         sender.pacer.release()
         return None
     if sender.pacer.rate:
         room = min(room, _paced(sender, now))
         if room <= 0:
             return None
+    if mss != sender.snd_mss:
+        room = room // sender.snd_mss * mss  # so many segments, whatever rides along
     if end - start < mss and sender.host.settings.tcp_retrans_collapse:
         end = _collapsed(sender, start, mss)
     else:
@@ -204,7 +206,7 @@ def new_text(sender: Sender, now: int) -> Transmit | None:
         if kind != sender.chrono.kind and (kind == chrono.IDLE or sender.chrono.kind != chrono.BUFFER):
             sender.chrono.move(kind, now)
         sender.pacer.release()
-        if not sender.scoreboard.rate.app_limited_until and sender.scoreboard.in_flight < sender.cwnd():
+        if not sender.scoreboard.rate.app_limited_until and sender.in_flight() < sender.cwnd():
             sender.scoreboard.mark_app_limited()
         return None
     end = _end_of_run(sender, now)
@@ -224,7 +226,7 @@ def _has_window(sender: Sender, waiting: int) -> bool:
     """The peer's window would take a segment; if not, and cwnd would, it is what holds the sender up."""
     size = min(waiting, segment_size(sender))
     in_window = sender.snd_nxt + size <= sender.snd_una + sender.snd_wnd
-    return in_window or sender.cwnd() - sender.scoreboard.in_flight < size
+    return in_window or sender.cwnd() - sender.in_flight() < sender.snd_mss
 
 
 def _one_segment(sender: Sender) -> int:
@@ -246,13 +248,14 @@ def _end_of_run(sender: Sender, now: int) -> int:
     if text == 0:
         return end if usable > 0 else start  # the FIN alone
     mss = segment_size(sender)
-    room = _room(sender, text, now)
+    room = _room(sender, now)
     if room <= 0:
         return start
     is_last = end == stream_end
     limit = bursts.run_limit(sender)
-    if mss != sender.snd_mss:
-        limit = limit // sender.snd_mss * mss  # so many segments, whatever rides along
+    if mss != sender.snd_mss:  # so many segments, whatever rides along
+        limit = limit // sender.snd_mss * mss
+        room = room // sender.snd_mss * mss
     length = min(text, room, usable, limit)
     if usable < mss and usable < end - start:
         return start  # the silly window: wait for it to open, or for the probe timer
@@ -268,10 +271,10 @@ def _end_of_run(sender: Sender, now: int) -> int:
     return end
 
 
-def _room(sender: Sender, waiting: int, now: int) -> int:
-    """Bytes that the congestion window and the pacer let go now: none, or at least a segment (or all that waits)."""
-    room = sender.prr.limit(sender.cwnd() - sender.scoreboard.in_flight)
-    if room < sender.snd_mss and room < waiting:
+def _room(sender: Sender, now: int) -> int:
+    """Bytes that the congestion window and the pacer let go now: none, or at least a segment."""
+    room = sender.prr.limit(sender.cwnd() - sender.in_flight())
+    if room < sender.snd_mss:
         sender.pacer.release()
         _validate_cwnd(sender, True)
         return 0
@@ -308,7 +311,7 @@ def _fresh(sender: Sender, end: int, now: int) -> Transmit:
     if not was_empty and end - start < GSO_MAX:
         sender.cuts.append(start)
     buffer.cut(sender, end - sender.iss - 1)
-    _validate_cwnd(sender, sender.scoreboard.in_flight + sender.snd_mss > sender.cwnd())
+    _validate_cwnd(sender, sender.in_flight() + sender.snd_mss > sender.cwnd())
     transmit = _text(sender, start, end, now)
     length = transmit.length
     if length:

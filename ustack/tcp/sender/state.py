@@ -46,6 +46,8 @@ class AckNews:
         self.ts_ecr: int = -1
         self.ece: bool = False
         self.lost: int = 0
+        self.delivered: int = 0
+        """What arrived, for the congestion window: whole segments, however short they were; bytes."""
         self.rtt: int = -1
         """For congestion control: of the newest segment acknowledged, ns; -1 none."""
 
@@ -162,6 +164,10 @@ class Sender:
         """The congestion window, bytes."""
         control = self.congestion
         return control.cwnd if control is not None else self.snd_mss * self.host.settings.tcp_init_cwnd
+
+    def in_flight(self) -> int:
+        """What of cwnd is taken, bytes: each wire segment in the network takes a whole one, however short (Linux)."""
+        return self.scoreboard.segs_in_flight * self.snd_mss
 
     def stream_end(self) -> int:
         """Sequence number behind the last byte that the application wrote (and behind the FIN, if queued)."""
