@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Iterator
 
 from ustack.lab.language import translate
-from ustack.lab.report import Flight, Note, Report
+from ustack.lab.report import Flight, Note, Report, Unseen
 from ustack.settings import SECOND
-from ustack.trace.events import Called, Event, Marked, Queued, Stepped, TimerEvent, span
+from ustack.trace.events import Called, Event, Marked, Moved, Queued, Stepped, TimerEvent, span
 
 WIDTH = 118
 TIME = 11
@@ -26,7 +26,7 @@ class Row:
     """A line of the ladder; ``right`` says at which side a note stands."""
 
     at: int
-    item: Flight | Note
+    item: Flight | Note | Unseen
 
 
 def draw(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> list[str]:
@@ -46,7 +46,10 @@ def draw(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> 
             silence = translate("{time} pass").format(time=span(row.at - last))
             lines.append(" " * (TIME + 1) + f"⋮ {silence} ⋮".center(WIDTH - TIME - 1))
         last = row.at
-        if isinstance(row.item, Flight):
+        if isinstance(row.item, Unseen):
+            last = row.item.until
+            lines.append(" " * (TIME + 1) + _unseen_text(row.item).center(WIDTH - TIME - 1))
+        elif isinstance(row.item, Flight):
             lines.append(_flight_line(report, row.item, states, many))
         else:
             lines.extend(_note_lines(report, row.item))
@@ -55,18 +58,37 @@ def draw(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> 
 
 def rows_of(report: Report, everything: bool = False) -> list[Row]:
     """Segments and what happened beside them, in the order of time."""
-    items: list[Flight | Note] = list(report.flights)
+    items: list[Flight | Note | Unseen] = [*report.flights, *report.unseen]
+    drawn = _states_on_arrows(report)
     items += [
         note
         for note in report.notes
-        if matters(note.event) or (everything and note.event.kind not in ("sent", "arrived", "state"))
+        if matters(note.event)
+        or (isinstance(note.event, Moved) and (note.side, note.at, note.event.after) not in drawn)
+        or (everything and note.event.kind not in ("sent", "arrived", "state"))
     ]
     return [Row(item.at, item) for item in sorted(items, key=lambda one: (one.at, one.order))]
+
+
+def _states_on_arrows(report: Report) -> set[tuple[str, int, str]]:
+    """Side, instant, state: what stands at the ends of arrows. Other changes of state need a line of their own."""
+    drawn = {(flight.sender, flight.at, flight.sender_state) for flight in report.flights}
+    drawn.update((flight.receiver, at, flight.receiver_state) for flight in report.flights for at in flight.arrivals)
+    return drawn
+
+
+def _unseen_text(stretch: Unseen) -> str:
+    counted = translate("{segments} segments in {time}").format(
+        segments=f"{stretch.segments:,}", time=span(stretch.until - stretch.at)
+    )
+    return f"⋮ {stretch.text} ({counted}) ⋮"
 
 
 def matters(event: Event) -> bool:
     """What stands beside the ladder without being asked for."""
     if isinstance(event, TimerEvent):
+        if event.timer in ("TIME-WAIT timer", "FIN-WAIT-2 timer"):
+            return True
         return event.action == "fired" and event.timer != "pacing timer"
     if isinstance(event, Called):
         return not (event.name.startswith(("setsockopt", "bind")) and not event.result)
@@ -136,10 +158,13 @@ def _label(report: Report, flight: Flight, many: bool) -> str:
 
 def _fate(flight: Flight) -> str:
     if flight.drop:
-        return f" ({translate('dropped')}: {flight.drop})"
+        late = f"{translate('late')}, " if flight.late else ""
+        return f" ({late}{translate('dropped')}: {flight.drop})"
     if flight.is_lost:
         return f" ({translate('lost')})"
-    if not flight.arrivals:
+    if flight.late:
+        return f" ({translate('late')})"
+    if not flight.arrivals and flight.fate != "held":
         return f" ({translate('on its way')})"
     return f" ({translate(flight.fate)})" if flight.fate else ""
 

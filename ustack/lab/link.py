@@ -45,7 +45,7 @@ class LabLink:
     whether there is text in it, ``where`` is a predicate of one's own.
     """
 
-    def __init__(self, link: SimLink, note: Callable[[str, bytes, str], None]) -> None:
+    def __init__(self, link: SimLink, note: Callable[..., None]) -> None:
         self.sim = link
         self._note = note
         self._rules: list[Rule] = []
@@ -102,13 +102,21 @@ class LabLink:
             return []
         if rule.action == "corrupted":
             return [packet[:-1] + bytes([packet[-1] ^ 1])]
-        sender.network.clock.after(rule.by, lambda: self._carry_late(sender, packet))
+        sender.network.clock.after(rule.by, lambda: self.replay(sender, packet))
         return [packet] if rule.action == "repeated" else []
 
-    def _carry_late(self, sender: SimHost, packet: bytes) -> None:
+    def replay(self, sender: Side | SimHost, packet: bytes) -> None:
+        """The network delivers a packet of ``sender`` once more, or late: no rule applies to it."""
+        packet = bytes(bytearray(packet))  # another object: it is another journey
+        place = sender if isinstance(sender, SimHost) else self.place_of(sender)
+        self._note(place.name, packet, "" if self.sim.is_up else "lost", late=True)
         tamper, self.sim.tamper = self.sim.tamper, None
-        self.sim.carry(sender, packet)
+        self.sim.carry(place, packet)
         self.sim.tamper = tamper
+
+    def place_of(self, side: Side) -> SimHost:
+        """The end of the link that a side is."""
+        return next(end for end in self.sim.ends if end.name == side.name)
 
 
 def _count(which: dict[str, object]) -> int:

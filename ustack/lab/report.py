@@ -43,6 +43,8 @@ class Flight:
     """After it left."""
     receiver_state: str = ""
     """After it arrived."""
+    late: bool = False
+    """The sender sent it before: this is the network's copy, or the packet that the network had held."""
 
     @property
     def is_lost(self) -> bool:
@@ -57,6 +59,17 @@ class Note:
     at: int
     side: str
     event: Event
+    order: int = 0
+
+
+@dataclasses.dataclass
+class Unseen:
+    """A stretch of the run that was not written down: there was too much of the same in it."""
+
+    at: int
+    until: int
+    text: str
+    segments: int
     order: int = 0
 
 
@@ -115,6 +128,7 @@ class Report:
     flights: list[Flight] = dataclasses.field(default_factory=list)
     notes: list[Note] = dataclasses.field(default_factory=list)
     views: list[View] = dataclasses.field(default_factory=list)
+    unseen: list[Unseen] = dataclasses.field(default_factory=list)
     figures: list[Figure] = dataclasses.field(default_factory=list)
     sentences: list[Sentence] = dataclasses.field(default_factory=list)
     listings: list[tuple[int, str, list[str]]] = dataclasses.field(default_factory=list)
@@ -136,6 +150,7 @@ class Report:
             "sides": self.sides,
             "set": self.changed,
             "segments": [_flight_dict(flight) for flight in self.flights],
+            "unseen": [dataclasses.asdict(stretch) for stretch in self.unseen],
             "events": [{"side": note.side, **note.event.as_dict(), "at": note.at} for note in self.notes],
             "figures": [{**dataclasses.asdict(figure), "holds": figure.holds} for figure in self.figures],
             "answer": [dataclasses.asdict(sentence) for sentence in self.sentences],
@@ -147,6 +162,6 @@ class Report:
 
 
 def _flight_dict(flight: Flight) -> dict[str, Any]:
-    names = ("sender", "receiver", "at", "text", "connection", "rule", "why", "source", "fate", "arrivals", "drop",
-             "sender_state", "receiver_state")  # fmt: skip
+    names = ("sender", "receiver", "at", "text", "connection", "rule", "why", "source", "fate", "late", "arrivals",
+             "drop", "sender_state", "receiver_state")  # fmt: skip
     return {name: getattr(flight, name) for name in names}

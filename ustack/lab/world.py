@@ -12,7 +12,7 @@ from ustack.lab.knobs import Knobs
 from ustack.lab.language import translate
 from ustack.lab.link import LabLink, matcher
 from ustack.lab.question import Question
-from ustack.lab.report import Figure, Flight, Note, Report, Sentence, View
+from ustack.lab.report import Figure, Flight, Note, Report, Sentence, Unseen, View
 from ustack.lab.side import Side, error_name
 from ustack.settings import SECOND, Settings
 from ustack.sim.apps import make_stack
@@ -22,7 +22,7 @@ from ustack.socket.host import Host
 from ustack.stack.stack import Stack
 from ustack.trace import Arrived, Event, Moved, Sent, Watch
 from ustack.trace.snapshot import state_of
-from ustack.wire.address import parse_address
+from ustack.wire.address import flow_key, parse_address
 from ustack.wire.describe import describe, endpoint_text, segment_text
 from ustack.wire.frame import Segment
 from ustack.wire.parse import parse_packet
@@ -68,6 +68,9 @@ class Lab:
         self._expected: deque[Flight] = deque()
         self._order = 0
         self._sides: list[Side] = []
+        self._last_views: dict[tuple[str, str], View] = {}
+        self._hidden: Unseen | None = None
+        self._is_over = False
         self.client = self._make("client", CLIENT, self.knobs.settings("client"))
         self.server = self._make("server", SERVER, self.knobs.settings("server"))
         self.link = self.join(self.client, self.server, self.knobs.link)
@@ -84,8 +87,8 @@ class Lab:
         places = self._places[left.name], self._places[right.name]
         link = self.network.join(*places, model)
 
-        def note(sender: str, packet: bytes, fate: str) -> None:
-            self._depart(sender, right.name if sender == left.name else left.name, packet, fate)
+        def note(sender: str, packet: bytes, fate: str, late: bool = False) -> None:
+            self._depart(sender, right.name if sender == left.name else left.name, packet, fate, late)
 
         return LabLink(link, note)
 
@@ -130,6 +133,7 @@ class Lab:
 
     def close(self) -> None:
         """Nothing is written down any more, and all sockets are closed."""
+        self._is_over = True
         for side in self._sides:
             side.host.stack.observer = None
             side.close()
@@ -176,14 +180,24 @@ class Lab:
         return found[0] if found else None
 
     def flights(
-        self, sender: Side | None = None, has: str = "", lacks: str = "", text: bool | None = None
+        self,
+        sender: Side | None = None,
+        has: str = "",
+        lacks: str = "",
+        text: bool | None = None,
+        *,
+        late: bool = False,
     ) -> list[Flight]:
-        """The segments that ``sender`` sent with the flags ``has`` and without those of ``lacks``, lost ones too."""
+        """The segments that ``sender`` sent with the flags ``has`` and without those of ``lacks``, lost ones too.
+
+        ``late``: those that the network held or copied, as they come.
+        """
         match = matcher({"has": has, "lacks": lacks, **({} if text is None else {"text": text})})
         return [
             flight
             for flight in self.report.flights
-            if (sender is None or flight.sender == sender.name)
+            if flight.late is late
+            and (sender is None or flight.sender == sender.name)
             and isinstance(flight.frame, Segment)
             and match(flight.frame)
         ]
@@ -234,6 +248,24 @@ class Lab:
         return lines
 
     @contextmanager
+    def unseen(self, text: str, **values: object) -> Iterator[None]:
+        """What happens in the block is not written down, because there is too much of the same: it is as fast as the
+        simulation is, and the ladder shows ``text`` (English, with ``{names}`` for ``values``) in its place.
+        """
+        hidden = self._hidden = Unseen(self._elapsed(), 0, translate(text).format(**values), 0, self._next())
+        for side in self._sides:
+            side.host.stack.observer = None
+        try:
+            yield
+        finally:
+            self._hidden = None
+            hidden.until = self._elapsed()
+            self.report.unseen.append(hidden)
+            for side in self._sides:
+                self._watches[side.name].catch_up()
+                side.host.stack.observer = self._watches[side.name]
+
+    @contextmanager
     def error(self) -> Iterator[list[str]]:
         """``with lab.error() as found:`` expects the block to raise OSError; ``found[0]`` is the name of its errno."""
         found: list[str] = []
@@ -255,7 +287,8 @@ class Lab:
 
     def _note(self, event: Event, side: str) -> Note:
         note = Note(self._elapsed(), side, event.since(self.network.start), self._next())
-        self.report.notes.append(note)
+        if self._hidden is None:
+            self.report.notes.append(note)
         return note
 
     def _happened(self, name: str, event: Event) -> None:
@@ -279,28 +312,29 @@ class Lab:
                 return
 
     def _view(self, name: str, event: Event) -> None:
-        for key, snapshot in self._watches[name].snapshots().items() if name in self._watches else ():
-            who = self._who(key)
-            if event.who != who:
-                continue
-            views = self.report.views
-            last = next((view for view in reversed(views) if view.side == name and view.who == who), None)
-            if last is None or last.snapshot != snapshot:
-                views.append(View(self._elapsed(), name, who, snapshot))
+        if " > " not in event.who or name not in self._watches:
+            return
+        snapshot = self._watches[name].snapshot(_key_of(event.who))
+        last = self._last_views.get((name, event.who))
+        if snapshot is not None and (last is None or last.snapshot != snapshot):
+            last = self._last_views[name, event.who] = View(self._elapsed(), name, event.who, snapshot)
+            self.report.views.append(last)
 
-    @staticmethod
-    def _who(key: bytes) -> str:
-        local = endpoint_text(key[16:32], int.from_bytes(key[34:36], "big"))
-        return f"{local} > {endpoint_text(key[:16], int.from_bytes(key[32:34], 'big'))}"
-
-    def _depart(self, sender: str, receiver: str, packet: bytes, fate: str) -> None:
+    def _depart(self, sender: str, receiver: str, packet: bytes, fate: str, late: bool) -> None:
+        if self._is_over:
+            return
+        if self._hidden is not None:
+            self._hidden.segments += 1
+            return
         frame = parse_packet(packet)
         flight = Flight(sender, receiver, self._elapsed(), packet, frame, self._text(frame), self._pair(frame))
-        flight.fate, flight.order = fate, self._next()
+        flight.fate, flight.order, flight.late = fate, self._next(), late
         reason = self._reasons.get(sender)
-        if reason is not None:
+        if late:
+            flight.why = "the network delivers what it has held, or a copy"
+        elif reason is not None:
             flight.rule, flight.why, flight.source = reason.rule, reason.why, reason.source
-        flight.sender_state = self._state(sender, frame, False)
+        flight.sender_state = "" if late else self._state(sender, frame, False)
         self.report.flights.append(flight)
         self._flying[id(packet)] = flight
 
@@ -342,6 +376,13 @@ class Lab:
             self._isns.setdefault((forth[1], forth[0]), (frame.ack - 1) & 0xFFFFFFFF)
         seq_base, ack_base = self._isns.get(forth, 0), self._isns.get((forth[1], forth[0]), 0)
         return segment_text(frame, seq_base, ack_base)
+
+
+def _key_of(who: str) -> bytes:
+    """The key of a connection, from an event's ``who``."""
+    (here, port), (there, other_port) = (end.rsplit(":", 1) for end in who.split(" > "))
+    ends = [parse_address(address.strip("[]")) for address in (there, here)]
+    return flow_key(ends[0], int(other_port), ends[1], int(port))
 
 
 def _is_there(evidence: Evidence) -> bool:

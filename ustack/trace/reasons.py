@@ -142,6 +142,26 @@ def why_fired(name: str, step: Step) -> Reason:
     return meanings.get(name, ("", ""))
 
 
+TIME_WAIT_OVER: Reason = ("2 MSL have passed", "RFC 9293 section 3.10.8; tcp_timewait_length")
+
+
+def why_time_wait(is_new: bool) -> Reason:
+    """Why a connection waits, or waits anew."""
+    if is_new:
+        return "2 MSL, so that the last ACK can be repeated and old segments die out", "RFC 9293 section 3.6.1"
+    return "a segment of the old connection came: 2 MSL begin anew", "RFC 9293 section 3.10.7.4, eighth"
+
+
+def why_time_wait_ends(step: Step) -> Reason:
+    """Why the wait is over before its time."""
+    frame = step.cause.frame
+    if step.cause.kind == "call":
+        return "connect() takes the port over", "tcp_tw_reuse"
+    if isinstance(frame, Segment) and frame.flags & RST:
+        return "a RST ended it: TIME-WAIT assassination", "RFC 1337; tcp_rfc1337"
+    return "a new SYN may not be an old one: a new connection begins", "RFC 6191; RFC 9293 section 3.10.7.4"
+
+
 def why_set(name: str, step: Step) -> Reason:
     """How the time of a timer was computed."""
     after = step.after

@@ -23,6 +23,7 @@ from ustack.wire.address import flow_key
 from ustack.wire.describe import describe, endpoint_text, flag_letters, options_text, segment_text
 from ustack.wire.frame import Frame, RawTransmit, Segment, Transmit
 
+TIME_WAIT_TIMER = "TIME-WAIT timer"
 NOBODY = b""
 """The key of what belongs to no connection."""
 
@@ -45,6 +46,7 @@ class Watch(Observer):
         self._queues: dict[Listener, tuple[int, int]] = {}
         self._counts = stack.counters.as_dict()
         self._due: dict[str, int] = {}
+        self._waits: dict[bytes, int] = {}
 
     def snapshot(self, key: bytes) -> Snapshot | None:
         """How the connection with this key stood after the last step."""
@@ -53,6 +55,22 @@ class Watch(Observer):
     def snapshots(self) -> dict[bytes, Snapshot]:
         """Every connection that lives, by its key."""
         return self._seen
+
+    def catch_up(self) -> None:
+        """What happened while the stack had another observer, or none, counts as seen and is not told."""
+        tcp = self._stack.tcp
+        self._counts = self._stack.counters.as_dict()
+        self._seen = {key: of_connection(one) for key, one in tcp.connections.items()}
+        self._isns = {key: (one.sender.iss, one.receiver.irs) for key, one in tcp.connections.items()}
+        self._states = {key: one.state.name for key, one in tcp.connections.items()}
+        self._states.update(dict.fromkeys(tcp.time_waits, "TIME_WAIT"))
+        self._waits = {key: one.deadline for key, one in tcp.time_waits.items()}
+        for group in tcp.listeners.values():
+            for listener in group:
+                self._states.update(dict.fromkeys(listener.requests, "SYN_RECEIVED"))
+                self._queues[listener] = len(listener.requests), len(listener.queue)
+        self._causes.clear()
+        self._cause_counts.clear()
 
     # The Observer's calls
 
@@ -95,7 +113,10 @@ class Watch(Observer):
                 self._note_cause(key, Cause("timer", "SYN-ACK timer"))
                 self._tell_changes(self._step(key, Cause("timer", "SYN-ACK timer"), now))
         elif isinstance(waiter, TimeWait):
-            self._tell_changes(self._step(waiter.key, Cause("timer", "TIME-WAIT timer"), now))
+            step = self._step(waiter.key, Cause("timer", TIME_WAIT_TIMER), now)
+            if step.state != "TIME_WAIT":
+                self._tell(TimerEvent(now, self._who(waiter.key), *reasons.TIME_WAIT_OVER, TIME_WAIT_TIMER, "fired"))
+            self._tell_changes(step, fired=(TIME_WAIT_TIMER,))
 
     def before_send(self, now: int) -> None:
         self._look_at_all(now, Cause("call", "the application"))
@@ -172,6 +193,7 @@ class Watch(Observer):
             self._tell_timers(step, who, fired)
         if step.before is not None and step.after is not None:
             self._tell_numbers(step, who)
+        self._tell_time_wait(step, who, fired)
         self._tell_queues(now, step.cause)
         if self._tells_counters:
             for name, amount in step.counts.items():
@@ -187,6 +209,19 @@ class Watch(Observer):
                 self._tell(TimerEvent(step.now, who, *reasons.why_set(name, step), name, "set", due))
             elif before[name] != due:
                 self._tell(TimerEvent(step.now, who, *reasons.why_set(name, step), name, "moved", due))
+
+    def _tell_time_wait(self, step: Step, who: str, fired: tuple[str, ...]) -> None:
+        """A record of TIME-WAIT has no snapshot, only its deadline."""
+        record = self._stack.tcp.time_waits.get(step.key)
+        before = self._waits.pop(step.key, 0)
+        if record is not None:
+            self._waits[step.key] = record.deadline
+            if record.deadline != before:
+                action = "moved" if before else "set"
+                why, source = reasons.why_time_wait(record.since == step.now)
+                self._tell(TimerEvent(step.now, who, why, source, TIME_WAIT_TIMER, action, record.deadline))
+        elif before and TIME_WAIT_TIMER not in fired:
+            self._tell(TimerEvent(step.now, who, *reasons.why_time_wait_ends(step), TIME_WAIT_TIMER, "stopped"))
 
     def _tell_numbers(self, step: Step, who: str) -> None:
         before, after = step.before, step.after
