@@ -150,10 +150,19 @@ def _label(report: Report, flight: Flight, many: bool) -> str:
     text, fate = short(flight.text), _fate(flight)
     if many and flight.connection:
         text = f"[{flight.connection.split(' > ')[0].rpartition(':')[2]}] {text}"
-    if len(report.sides) > 2 and report.sides[0] not in (flight.sender, flight.receiver):
-        text = f"{flight.sender} to {flight.receiver}: {text}"
+    if len(report.sides) > 2:
+        text = f"{_way(report, flight)}: {text}"
     room = ARROW - 6 - len(fate)
     return (text if len(text) <= room else text[: room - 1] + "…") + fate
+
+
+def _way(report: Report, flight: Flight) -> str:
+    """Who is meant, where the right side of the ladder stands for several hosts."""
+    if flight.sender == report.sides[0]:
+        return translate("to {name}").format(name=flight.receiver)
+    if flight.receiver == report.sides[0]:
+        return translate("from {name}").format(name=flight.sender)
+    return translate("{sender} to {receiver}").format(sender=flight.sender, receiver=flight.receiver)
 
 
 def _fate(flight: Flight) -> str:
@@ -206,6 +215,8 @@ def text(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> 
     lines += ["", *draw(report, most=most, everything=everything), ""]
     for at, side, rows in report.listings:
         lines += [f"ss -tan, {side}, {clock(at)}:", *(f"    {row}" for row in rows), ""]
+    for at, title, rows in report.headers:
+        lines += [f"{title} ({clock(at)}):", *(f"  {row}" for row in rows), ""]
     for figure in report.figures:
         sign = "✓" if figure.holds else "✗"
         must = "" if figure.holds else translate(", must be {value}").format(value=figure.text(figure.expected))

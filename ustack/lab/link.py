@@ -95,13 +95,14 @@ class LabLink:
             if candidate.applies(sender.name, packet) and rule is None:
                 rule = candidate
                 fate = rule.action if self.sim.is_up else "lost"
-        self._note(sender.name, packet, fate)
+        crossing = packet[:-1] + bytes([packet[-1] ^ 1]) if fate == "corrupted" else packet
+        self._note(sender.name, packet, fate, crossing)
         if rule is None or not self.sim.is_up:
             return [packet]
         if rule.action == "lost":
             return []
         if rule.action == "corrupted":
-            return [packet[:-1] + bytes([packet[-1] ^ 1])]
+            return [crossing]
         sender.network.clock.after(rule.by, lambda: self.replay(sender, packet))
         return [packet] if rule.action == "repeated" else []
 
@@ -109,7 +110,7 @@ class LabLink:
         """The network delivers a packet of ``sender`` once more, or late: no rule applies to it."""
         packet = bytes(bytearray(packet))  # another object: it is another journey
         place = sender if isinstance(sender, SimHost) else self.place_of(sender)
-        self._note(place.name, packet, "" if self.sim.is_up else "lost", late=True)
+        self._note(place.name, packet, "" if self.sim.is_up else "lost", packet, late=True)
         tamper, self.sim.tamper = self.sim.tamper, None
         self.sim.carry(place, packet)
         self.sim.tamper = tamper

@@ -133,6 +133,8 @@ class Report:
     sentences: list[Sentence] = dataclasses.field(default_factory=list)
     listings: list[tuple[int, str, list[str]]] = dataclasses.field(default_factory=list)
     """Socket listings that the question asked for: instant, side, lines."""
+    headers: list[tuple[int, str, list[str]]] = dataclasses.field(default_factory=list)
+    """Headers that the question decodes: instant, which one of what, lines."""
     next: tuple[str, ...] = ()
     tries: tuple[str, ...] = ()
     duration: int = 0
@@ -155,6 +157,7 @@ class Report:
             "figures": [{**dataclasses.asdict(figure), "holds": figure.holds} for figure in self.figures],
             "answer": [dataclasses.asdict(sentence) for sentence in self.sentences],
             "listings": [{"at": at, "side": side, "lines": lines} for at, side, lines in self.listings],
+            "headers": [{"at": at, "title": title, "lines": lines} for at, title, lines in self.headers],
             "next": list(self.next),
             "try": list(self.tries),
             "duration": self.duration,
@@ -165,3 +168,23 @@ def _flight_dict(flight: Flight) -> dict[str, Any]:
     names = ("sender", "receiver", "at", "text", "connection", "rule", "why", "source", "fate", "late", "arrivals",
              "drop", "sender_state", "receiver_state")  # fmt: skip
     return {name: getattr(flight, name) for name in names}
+
+
+MOST_CHANGED_BITS = 20
+"""CE and the checksum that is mended for it."""
+
+
+def changed_on_the_way(flights: list[Flight], receiver: str, packet: bytes) -> Flight | None:
+    """The flight whose packet this was before the link turned a bit of it, or marked it."""
+    value = int.from_bytes(packet, "big")
+    likely = [
+        ((int.from_bytes(one.packet, "big") ^ value).bit_count(), one.order, one)
+        for one in flights
+        if one.receiver == receiver and not one.arrivals and len(one.packet) == len(packet) and not one.is_lost
+    ]
+    bits, _, found = min(likely, default=(MOST_CHANGED_BITS + 1, 0, None))
+    if found is None or bits > MOST_CHANGED_BITS:
+        return None
+    if bits == 1:
+        found.fate = "corrupted"
+    return found

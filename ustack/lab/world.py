@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from ustack.device.impairment import PERFECT, parse_impairment
+from ustack.lab.header import Field, decode, header_lines
 from ustack.lab.knobs import Knobs
 from ustack.lab.language import translate
 from ustack.lab.link import LabLink, matcher
 from ustack.lab.question import Question
-from ustack.lab.report import Figure, Flight, Note, Report, Sentence, Unseen, View
+from ustack.lab.report import Figure, Flight, Note, Report, Sentence, Unseen, View, changed_on_the_way
 from ustack.lab.side import Side, error_name
 from ustack.settings import SECOND, Settings
 from ustack.sim.apps import make_stack
@@ -23,7 +24,7 @@ from ustack.stack.stack import Stack
 from ustack.trace import Arrived, Event, Moved, Sent, Watch
 from ustack.trace.snapshot import state_of
 from ustack.wire.address import flow_key, parse_address
-from ustack.wire.describe import describe, endpoint_text, segment_text
+from ustack.wire.describe import describe_body, endpoint_text, segment_text
 from ustack.wire.frame import Segment
 from ustack.wire.parse import parse_packet
 from ustack.wire.tcp import ACK, SYN
@@ -46,6 +47,15 @@ class _LabHost(SimHost):
         super().receive(packets)
 
 
+class _LabNetwork(SimNetwork):
+    """Tells the lab what a link did to each packet of its own accord (``loss=1%``, a cable that is out)."""
+
+    lab: Lab
+
+    def note(self, sender: SimHost, other: SimHost, packet: bytes, copies: int) -> None:
+        self.lab._carried(packet, copies)
+
+
 class Lab:
     """What a question's function gets. Times are seconds of the simulated clock, from 0.
 
@@ -55,7 +65,8 @@ class Lab:
     def __init__(self, question: Question, changes: Mapping[str, str] | None = None) -> None:
         self.question = question
         self.knobs = Knobs(question, changes or {})
-        self.network = SimNetwork()
+        self.network = _LabNetwork()
+        self.network.lab = self
         self.report = Report(
             question.id, translate(question.title), translate(question.setup), [], dict(self.knobs.changes),
             next=question.next, tries=question.tries,
@@ -64,7 +75,8 @@ class Lab:
         self._watches: dict[str, Watch] = {}
         self._isns: dict[tuple[bytes, bytes], int] = {}
         self._reasons: dict[str, Sent] = {}
-        self._flying: dict[int, Flight] = {}
+        self._flying: dict[int, tuple[bytes, Flight]] = {}
+        """By the identity of the packet that crosses; the packet is kept, so that no other gets that identity."""
         self._expected: deque[Flight] = deque()
         self._order = 0
         self._sides: list[Side] = []
@@ -87,8 +99,10 @@ class Lab:
         places = self._places[left.name], self._places[right.name]
         link = self.network.join(*places, model)
 
-        def note(sender: str, packet: bytes, fate: str, late: bool = False) -> None:
-            self._depart(sender, right.name if sender == left.name else left.name, packet, fate, late)
+        def note(sender: str, packet: bytes, fate: str, crossing: bytes, late: bool = False) -> None:
+            flight = self._depart(sender, right.name if sender == left.name else left.name, packet, fate, late)
+            if flight is not None:
+                self._flying[id(crossing)] = crossing, flight
 
         return LabLink(link, note)
 
@@ -247,6 +261,12 @@ class Lab:
         self.report.listings.append((self._elapsed(), side.name, lines))
         return lines
 
+    def show_header(self, flight: Flight, header: str = "TCP") -> list[Field]:
+        """A header of a packet (IPv4, IPv6, TCP, UDP), field by field, kept in the report."""
+        lines = header_lines(flight.packet, header)
+        self.report.headers.append((flight.at, f"{header}: {flight.text}", lines))
+        return [field for field in decode(flight.packet) if field.header == header]
+
     @contextmanager
     def unseen(self, text: str, **values: object) -> Iterator[None]:
         """What happens in the block is not written down, because there is too much of the same: it is as fast as the
@@ -320,12 +340,12 @@ class Lab:
             last = self._last_views[name, event.who] = View(self._elapsed(), name, event.who, snapshot)
             self.report.views.append(last)
 
-    def _depart(self, sender: str, receiver: str, packet: bytes, fate: str, late: bool) -> None:
+    def _depart(self, sender: str, receiver: str, packet: bytes, fate: str, late: bool) -> Flight | None:
         if self._is_over:
-            return
+            return None
         if self._hidden is not None:
             self._hidden.segments += 1
-            return
+            return None
         frame = parse_packet(packet)
         flight = Flight(sender, receiver, self._elapsed(), packet, frame, self._text(frame), self._pair(frame))
         flight.fate, flight.order, flight.late = fate, self._next(), late
@@ -336,18 +356,22 @@ class Lab:
             flight.rule, flight.why, flight.source = reason.rule, reason.why, reason.source
         flight.sender_state = "" if late else self._state(sender, frame, False)
         self.report.flights.append(flight)
-        self._flying[id(packet)] = flight
+        return flight
+
+    def _carried(self, packet: bytes, copies: int) -> None:
+        """A link has taken a packet: none of it arrives, or so many copies."""
+        crossing, flight = self._flying.get(id(packet), (b"", None))
+        if flight is not None and crossing is packet and copies != 1:
+            flight.fate = "repeated" if copies else "lost"
 
     def _arriving(self, place: SimHost, packets: list[bytes]) -> None:
         self._expected.clear()
+        if self._hidden is not None:
+            return
         for packet in packets:
-            flight = self._flying.get(id(packet))
-            if flight is None or flight.packet is not packet:
-                flight = next(
-                    (one for one in self.report.flights if one.receiver == place.name and not one.arrivals
-                     and len(one.packet) == len(packet) and not one.is_lost),
-                    None,
-                )  # fmt: skip
+            crossing, flight = self._flying.get(id(packet), (b"", None))
+            if flight is None or crossing is not packet:
+                flight = changed_on_the_way(self.report.flights, place.name, packet)
             if flight is None:
                 frame = parse_packet(packet)
                 flight = Flight("", place.name, self._elapsed(), packet, frame, self._text(frame), self._pair(frame))
@@ -368,7 +392,7 @@ class Lab:
 
     def _text(self, frame: Any) -> str:
         if not isinstance(frame, Segment):
-            return describe(frame)
+            return describe_body(frame)
         forth = frame.key[:16] + frame.key[32:34], frame.key[16:32] + frame.key[34:36]
         if frame.flags & SYN:
             self._isns[forth] = frame.seq

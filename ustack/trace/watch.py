@@ -15,13 +15,14 @@ from ustack.stack.timewait import TimeWait
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
 from ustack.tcp.timers import Waiter
-from ustack.trace import reasons
+from ustack.trace import packets, reasons
 from ustack.trace.events import Arrived, Counted, Event, Marked, Moved, Offered, Queued, Sent, Stepped, TimerEvent
 from ustack.trace.reasons import Cause, Step
 from ustack.trace.snapshot import Snapshot, of_connection, state_of
 from ustack.wire.address import flow_key
 from ustack.wire.describe import describe, endpoint_text, flag_letters, options_text, segment_text
 from ustack.wire.frame import Frame, RawTransmit, Segment, Transmit
+from ustack.wire.parse import parse_packet
 
 TIME_WAIT_TIMER = "TIME-WAIT timer"
 NOBODY = b""
@@ -84,7 +85,7 @@ class Watch(Observer):
         step = self._step(key, Cause("segment", "", frame), now)
         self._cause_counts[key] = step.counts
         drop = self._drop_of(step)
-        why, source = DROP_RULES.get(drop, ("", "")) if drop is not None else reasons.why_taken(frame, step)
+        why, source = DROP_RULES.get(drop, ("", "")) if drop is not None else self._why_taken(frame, step)
         if drop is not None and why:
             why = f"the rule is: {why}"
         name = drop.name if drop is not None else ""
@@ -131,12 +132,20 @@ class Watch(Observer):
             self._tell(Sent(now, self._who(key), why, source, self._out_text(transmit, key), rule))
             self._tell_changes(step)
         elif isinstance(transmit, RawTransmit):
-            self._tell(Sent(now, "", "", "", describe(transmit), "other"))
+            step = self._step(NOBODY, self._causes.get(NOBODY) or Cause("call", ""), now)
+            why, source = packets.why_sent(parse_packet(transmit.packet), step)
+            self._tell(Sent(now, "", why, source, describe(transmit), "other"))
         else:
             for key in [key for key in self._seen if key not in self._stack.tcp.connections]:
                 self._tell_changes(self._step(key, self._causes.get(key, Cause("call", "")), now))
                 for table in (self._seen, self._isns, self._causes, self._cause_counts):
                     table.pop(key, None)
+
+    @staticmethod
+    def _why_taken(frame: Frame, step: Step) -> tuple[str, str]:
+        if isinstance(frame, Segment):
+            return reasons.why_taken(frame, step)
+        return packets.why_taken(frame, step)
 
     # What changed
 

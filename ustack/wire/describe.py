@@ -108,6 +108,13 @@ def describe(frame: Frame | Transmit | RawTransmit) -> str:
     return f"{_ip_text(frame.tos)}{ends} {_body_text(frame)}"
 
 
+def describe_body(frame: Frame) -> str:
+    """Without addresses: ``udp 40000 > 53 (12)``, ``icmp unreachable port_unreachable (40)``, a segment's text."""
+    if isinstance(frame, Datagram):
+        return f"udp {frame.source_port} > {frame.destination_port} ({len(frame.payload)})"
+    return _body_text(frame)
+
+
 def flag_letters(flags: int) -> str:
     """``S.``, ``FP.``, ``SEW``, ...; ``-`` for none."""
     return "".join(letter for flag, letter in _FLAG_LETTERS if flags & flag) or "-"
