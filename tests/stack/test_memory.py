@@ -123,7 +123,7 @@ def test_a_writer_without_memory_waits_for_his_own_acks(maker: type[RingMaker]) 
     for connection in writers:
         assert connection.write(TEXT * 10, target.now) in (4096, 8192)
         assert connection.write(TEXT * 10, target.now) == 0  # no error: what is in flight wakes the writer
-        assert connection.sender.writer_waits
+        assert connection.sender.buffer.writer_waits
     target.flush()
     connection = writers[0]
     target.say(tcp(5000, 1, connection.sender.snd_nxt, ACK))

@@ -29,7 +29,7 @@ def receiver_memory(connection: Connection) -> dict[str, object]:
     kept.update(ato=acks.ato, pingpong=acks.pingpong, pushed=acks.pushed)
     kept.update(echo=connection.ecn.echo, seen=connection.ecn.seen, ssthresh=receiver.rcv_ssthresh)
     sender = connection.sender
-    kept.update(wnd=sender.snd_wnd, wl1=sender.snd_wl1, ack_at=sender.ack_at, probes=sender.probes_out)
+    kept.update(wnd=sender.snd_wnd, wl1=sender.snd_wl1, ack_at=sender.ack_at, probes=sender.probing.sent)
     return kept
 
 
@@ -92,7 +92,7 @@ def test_a_forged_ack_lets_nothing_go_that_waits_for_more(make: MakePeer) -> Non
     peer.expect()
     peer.send(". 1 ack 999999", ". 1 ack 2147483000")
     peer.expect(". 1 ack 1")
-    assert call.tcb.sender.more
+    assert call.tcb.sender.marks.more
     peer.send(". 1 ack 1")
     peer.expect(". 1:11 ack 1")
 

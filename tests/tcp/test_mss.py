@@ -162,7 +162,7 @@ def test_a_path_that_holds_less(peer: Peer) -> None:
     peer.host.inject(complaint(peer, packets[0], 3, 4, mtu=1000))
     assert sizes(peer)[:1] == [960]
     assert call.tcb.sender.cwnd() == pytest.approx(cwnd, rel=0.5)
-    assert call.tcb.sender.path_mtu == 1000
+    assert call.tcb.sender.path.mtu == 1000
     peer.send(". 1 ack 2921")
     call.write(2921, 4841)
     assert sizes(peer) == [960, 960]

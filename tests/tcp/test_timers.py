@@ -121,9 +121,9 @@ def test_at_r1_the_path_is_looked_up_anew(peer: Peer) -> None:
     call.write(1461, 2921)
     peer.expect(". 1461:2621 ack 1", "P. 2621:2921 ack 1")
     assert [when for when, _ in peer.timeline(5 * SECOND)] == [0.2, 0.6, 1.4, 3.0]
-    assert call.tcb.sender.path_mtu == 1500, "since the first resend after it had expired"
+    assert call.tcb.sender.path.mtu == 1500, "since the first resend after it had expired"
     assert [when for when, _ in peer.timeline(5 * SECOND)] == [1.2]
-    assert call.tcb.sender.path_mtu == 1500
+    assert call.tcb.sender.path.mtu == 1500
     peer.send(". 1 ack 2921")
     call.write(2921, 4381)
     peer.expect("P. 2921:4381 ack 1")
@@ -139,7 +139,7 @@ def test_what_has_not_expired_stays_at_r1(peer: Peer) -> None:
     peer.host.inject(IP(src="10.0.0.99", dst=OURS[4]) / about / bytes(packet)[:28])
     peer.expect(". 1:1161 ack 1", "P. 1161:1461 ack 1")
     assert len(peer.timeline(10 * SECOND)) == 5
-    assert call.tcb.sender.path_mtu == 1200
+    assert call.tcb.sender.path.mtu == 1200
 
 
 @pytest.mark.rfc9293("SHLD-9")

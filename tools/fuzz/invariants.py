@@ -152,7 +152,8 @@ def check_rings(c: Connection) -> None:
         top = end
     require(len(c.receiver.recent_blocks) <= 64, "recent blocks unbounded")
     require(bool(c.receiver.recent_blocks) or not receive.blocks(), "a gap that SACK forgot", receive.blocks())
-    require(len(c.sender.pushes) <= c.sender.snd_nxt - c.sender.snd_una, "pushes unbounded", len(c.sender.pushes))
+    pushes = len(c.sender.marks.pushes)
+    require(pushes <= c.sender.snd_nxt - c.sender.snd_una, "pushes unbounded", pushes)
 
 
 def check_board(c: Connection) -> None:

@@ -63,6 +63,11 @@ class RttEstimator:
         """The smallest sample of the last 300 s; 0 before the first."""
         return self.minimum.best
 
+    def bound(self, least: int, most: int) -> None:
+        """Other bounds of the RTO, ns: they count from the next sample on."""
+        self.rto_min = least
+        self.rto_max = most
+
     def sample(self, rtt: int, now: int, una: int, nxt: int, newest_rtt: int = -1) -> None:
         """One measurement that Karn's rule allows; ends the back-off.
 

@@ -81,7 +81,9 @@ class Exchange(Owner):
             if not taken:
                 return
             self.written += taken
-        if connection.writable() and not self.late:
+        if not connection.writable():
+            connection.await_room()
+        elif not self.late:
             self._shut_down(connection, now)
 
     def _shut_down(self, connection: Connection, now: int) -> None:

@@ -246,6 +246,8 @@ class StreamCore(TextCore):
             mask |= IN
         if self.shut & SEND_SHUTDOWN or connection.writable():
             mask |= OUT
+        else:
+            connection.await_room()
         return mask
 
     def _has_enough(self, connection: Connection) -> bool:
@@ -268,7 +270,7 @@ class StreamCore(TextCore):
             raise failure(errno.ENOTCONN)
         if is_opening(connection) and not connection.simultaneous:
             connection.abort(self.now())
-            connection.error = 0
+            connection.take_error()
             self.connecting = False
             self._forget_connection()
             return
@@ -334,7 +336,7 @@ class StreamCore(TextCore):
         connection = self.connection
         if connection is None:
             return 0
-        return connection.receiver.rcv_buffer if field == "rcvbuf" else connection.sender.sndbuf
+        return connection.receiver.rcv_buffer if field == "rcvbuf" else connection.sender.buffer.size
 
     def option_changed(self, name: str) -> None:
         if self.connection is not None:

@@ -10,6 +10,7 @@ from typing import Final
 from ustack.socket.core import RCV_SHUTDOWN, SEND_SHUTDOWN, Attachment, Core, failure
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
+from ustack.tcp.sender import refusals
 from ustack.tcp.sender.buffer import ENDS_RECORD, MORE_FOLLOWS
 from ustack.tcp.state import State
 
@@ -206,14 +207,14 @@ class TextCore(Core):
         code = super().take_error()
         connection = self.connection
         if not code and connection is not None:
-            code, connection.error = connection.error, 0
+            code = connection.take_error()
         return code
 
     def take_any_error(self) -> int:
         code = self.take_error()
         connection = self.connection
         if not code and connection is not None:
-            code, connection.sender.soft_error = connection.sender.soft_error, 0
+            code = refusals.take_error(connection.sender)
         return code
 
 

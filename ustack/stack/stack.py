@@ -273,8 +273,8 @@ class Stack:
         while touched:
             connection = touched[0]
             assert isinstance(connection, Connection)
-            sender = connection.sender
-            if sender.mtu_version != self.ip.paths.version or 0 < sender.mtu_until <= now:
+            path = connection.sender.path
+            if path.version != self.ip.paths.version or 0 < path.until <= now:
                 self.tcp.look_up_path(connection, now)
             try:
                 transmit = connection.poll_transmit(now)
@@ -286,8 +286,8 @@ class Stack:
                     touched.rotate(-1)
                 return transmit
             self.tcp.settle(connection, now)  # without memory for that it stays first in the queue
+            connection.was_asked()
             touched.popleft()
-            connection.is_touched = False
         return None
 
     def next_deadline(self) -> int | None:

@@ -18,6 +18,7 @@ from ustack.tcp import emit
 from ustack.tcp.connection import fast_open, handshake, icmp_errors
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import ConnectionTable, Listener
+from ustack.tcp.receiver import segments
 from ustack.tcp.sender import mss
 from ustack.tcp.state import State
 from ustack.tcp.tcphost import TcpHost
@@ -147,14 +148,10 @@ class TcpLayer(ConnectionTable):
     def look_up_path(self, connection: Connection, now: int) -> None:
         """Segments become as long as the path to the peer carries now: one that was learned to be narrow, by whichever
         connection, or whose news are too old (RFC 1191 section 6.3; Linux's tcp_current_mss asks dst_mtu)."""
-        sender = connection.sender
         remote = connection.flow.remote_address
-        sender.mtu_version = self.ip.paths.version
-        sender.mtu_until = self.ip.paths.until(remote, now)
-        mtu = self.ip.mtu_to(remote, now)
-        if mtu != sender.path_mtu:
-            sender.path_mtu = mtu
-            mss.settle_mss(sender)
+        version = self.ip.paths.version
+        until = self.ip.paths.until(remote, now)
+        mss.look_up(connection.sender, self.ip.mtu_to(remote, now), version, until)
 
     def refuse(self, segment: Segment) -> None:
         """Answer with a RST, if the segment is none itself."""
@@ -224,14 +221,15 @@ class TcpLayer(ConnectionTable):
     def adopt(self, connection: Connection) -> None:
         """A new connection has its place in the table."""
         self.connections[connection.flow.key] = connection
-        connection.holds_port = self.ports.use(connection.flow.local_port, connection.options)
-        connection.is_looped = self.ip.is_local(connection.flow.remote_address)
+        flow = connection.flow
+        holds_port = self.ports.use(flow.local_port, connection.options)
+        connection.enter_table(holds_port, self.ip.is_local(flow.remote_address))
         connection.touch()
 
     def addresses_changed(self) -> None:
         """Whose peer is this host itself may be another than before."""
         for connection in self.connections.values():
-            connection.is_looped = self.ip.is_local(connection.flow.remote_address)
+            connection.see_peer(self.ip.is_local(connection.flow.remote_address))
 
     def connect(self, local: tuple[bytes, int], remote: tuple[bytes, int], own: SocketOptions, now: int) -> Connection:
         """An active open from a concrete address; port 0: an ephemeral one. Raises EADDRNOTAVAIL."""
@@ -252,8 +250,7 @@ class TcpLayer(ConnectionTable):
             self.host.counters.add("TCPTimeWaitReused")
         connection = Connection(self.host, key, own, iss, now)
         if recycled is not None:
-            connection.receiver.ts_recent = recycled.ts_recent
-            connection.receiver.ts_recent_at = recycled.ts_recent_at
+            segments.follow(connection.receiver, recycled.ts_recent, recycled.ts_recent_at)
         self.adopt(connection)
         handshake.open_actively(connection, self.ip.mtu_to(peer, now), now)
         return connection

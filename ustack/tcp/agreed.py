@@ -43,6 +43,10 @@ class Agreed:
         self.ts_on = terms.ts_on
         self.ts_offset = terms.ts_offset
 
+    def bound_mss(self, most: int) -> None:
+        """The peer's segments are no longer than this, whatever its SYN announced."""
+        self.peer_mss = min(self.peer_mss, most)
+
     def keep_mss_only(self) -> None:
         """Without timestamps nothing else comes back in a SYN cookie."""
         self.wscale_on = False

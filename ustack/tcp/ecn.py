@@ -192,7 +192,42 @@ class Ecn:
         """Those of our own SYN-ACK in a simultaneous open."""
         return syn_ack_flags(ACCURATE if self.accurate else CLASSIC if self.on else OFF, self.syn_ect, resends)
 
+    # The reaction of a classic sender
+
+    def window_reduced(self) -> None:
+        """The next new text tells of it."""
+        self.cwr_owed = self.on
+
+    def syn_lost(self) -> None:
+        """The same for a SYN, should ECN be agreed upon after all."""
+        self.cwr_owed = self.asked
+
+    def take_cwr(self) -> int:
+        """The flag that new text carries: CWR, once for each reduction, else 0."""
+        if not self.cwr_owed:
+            return 0
+        self.cwr_owed = False
+        return CWR
+
     # What arrives
+
+    def stop_echo(self) -> None:
+        """The peer has reduced its window: CE need not be echoed any more (RFC 3168 section 6.1.3)."""
+        self.echo = False
+
+    def take_text(self, tos: int) -> bool:
+        """Text came with this IP header, and is taken: CE starts the echo (RFC 3168 section 6.1.3). True: ACK quickly.
+
+        Text without ECT after text with it is most likely a resend, whose sender waits for the ACK: quick ACKs, as
+        after CE (Linux's tcp_data_ecn_check)."""
+        field = tos & CE
+        if field == NOT_ECT:
+            return self.seen
+        self.seen = True
+        begins = field == CE and not self.echo
+        if begins:
+            self.echo = True
+        return begins
 
     def take_packet(self, tos: int, segs: int, length: int) -> None:
         """``segs`` packets with ``length`` bytes of text came with this IP header."""

@@ -74,7 +74,7 @@ class Listener(Endpoint, Waiter):
         if not self.queue:
             return None
         connection = self.queue.popleft()
-        connection.in_accept_queue = False
+        connection.leave_queue()
         return connection
 
     def readable(self) -> bool:
@@ -87,7 +87,7 @@ class Listener(Endpoint, Waiter):
         self.deadline = 0
         while self.queue:
             connection = self.queue.popleft()
-            connection.in_accept_queue = False
+            connection.leave_queue()
             closing.abort(connection, now)
             connection.touch()
         self.table.forget_listener(self)
@@ -381,16 +381,15 @@ class Listener(Endpoint, Waiter):
 
     def _child(self, request: Request, now: int) -> Connection:
         connection = Connection(self.host, request.key, self.options.copy(), request.iss, now)
-        connection.sender.path_mtu = self.table.mtu_to(connection.flow.remote_address, now)
         connection.move(Input.LISTENING, now)
-        handshake.prepare(connection, connection.sender.path_mtu, now)
+        handshake.prepare(connection, self.table.mtu_to(connection.flow.remote_address, now), now)
         connection.move(Input.SYN_RECEIVED, now)
         handshake.take_request(connection, request, now)
         self.host.counters.add("TcpPassiveOpens")
         return connection
 
     def _enqueue(self, connection: Connection) -> None:
-        connection.in_accept_queue = True
+        connection.await_accept()
         self.queue.append(connection)
         self.table.adopt(connection)
 

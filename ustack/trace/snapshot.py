@@ -90,7 +90,7 @@ def of_connection(connection: Connection) -> Snapshot:
         srtt=sender.rtt.srtt,
         rttvar=sender.rtt.rttvar,
         rto=sender.rtt.rto,
-        backoff=sender.backoff or sender.rtt.backoff,
+        backoff=sender.probing.backoff or sender.rtt.backoff,
         mss=sender.snd_mss,
         control=control.name if control is not None else "",
         unsent=max(sender.unsent(), 0),

@@ -17,7 +17,7 @@ from ustack.tcp.connection import closing, contents, fast_child, fast_open, hand
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import MAX_QUICKACKS, MILLISECOND, PAWS_IDLE, PAWS_WINDOW
 from ustack.tcp.owed import OWE_ACK
-from ustack.tcp.receiver import ack_policy, sack, urgent
+from ustack.tcp.receiver import ack_policy, sack, segments, urgent
 from ustack.tcp.sender import acks
 from ustack.tcp.state import State, may_receive_text
 from ustack.wire.frame import Segment
@@ -30,9 +30,7 @@ _AFTER_FIN: Final = frozenset({State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING})
 
 def on_segment(tcb: Tcb, segment: Segment, now: int) -> bool:
     """Take one segment (or run). True: the sender is owed a RST that names no connection of ours."""
-    tcb.receiver.totals.segs_in += segment.segs
-    if segment.payload_length:
-        tcb.receiver.totals.data_segs_in += segment.segs
+    segments.count(tcb.receiver, segment)
     if tcb.state is State.SYN_SENT:
         return handshake.in_syn_sent(tcb, segment, now)
     if tcb.state is State.CLOSED:
@@ -96,7 +94,7 @@ def take_ack(tcb: Tcb, segment: Segment, seq: int, offered: TcpOptions, now: int
         ack_policy.challenge(tcb.receiver, now)
         return False
     if segment.has_ts and seq <= tcb.receiver.last_ack_sent and _is_current(tcb, segment):
-        _store_ts_recent(tcb, segment, now)
+        segments.store_timestamp(tcb.receiver, segment, now)
     return True
 
 
@@ -144,15 +142,6 @@ def _ts_is_fresh(tcb: Tcb, segment: Segment) -> bool:
     if not tcb.agreed.ts_on:
         return True
     return segment.has_ts and ((segment.ts_val - tcb.receiver.ts_recent) & 0xFFFFFFFF) < 0x80000000
-
-
-def _store_ts_recent(tcb: Tcb, segment: Segment, now: int) -> None:
-    """RFC 7323 section 4.3: remember the timestamp of what the next ACK answers, never an older one."""
-    if (
-        (segment.ts_val - tcb.receiver.ts_recent) & 0xFFFFFFFF
-    ) < 0x80000000 or now - tcb.receiver.ts_recent_at > PAWS_IDLE:
-        tcb.receiver.ts_recent = segment.ts_val
-        tcb.receiver.ts_recent_at = now
 
 
 def check_timestamp(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
@@ -262,9 +251,7 @@ def _answer_unacceptable(tcb: Tcb, segment: Segment, seq: int, skipped: str, now
         tcb.host.counters.add("DelayedACKLost")
         tcb.receiver.enter_quickack(MAX_QUICKACKS)
         sack.note_dsack(tcb.receiver, seq, min(end, tcb.receiver.rcv_nxt))
-    tcb.owed.add(OWE_ACK)
-    if not tcb.agreed.sack_on:
-        tcb.receiver.acks.duplicates += 1
+    ack_policy.repeat_ack(tcb.receiver)
 
 
 def check_rst(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
@@ -330,9 +317,9 @@ def check_text(tcb: Tcb, segment: Segment, seq: int, now: int) -> bool:
 
 
 def _take_cwr(tcb: Tcb, segment: Segment) -> None:
-    """The peer has reduced its window: CE need not be echoed any more (RFC 3168 section 6.1.3), and where it waits for
-    every single ACK it waits for this one (Linux's tcp_ecn_accept_cwr)."""
-    tcb.ecn.echo = False
+    """The peer has reduced its window, and where it waits for every single ACK it waits for this one (Linux's
+    tcp_ecn_accept_cwr)."""
+    tcb.ecn.stop_echo()
     if segment.payload_length or segment.flags & FIN:
         tcb.owed.add(OWE_ACK)
 

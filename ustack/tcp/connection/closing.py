@@ -116,11 +116,6 @@ def time_out(tcb: Tcb, now: int) -> None:
     give_up(tcb, tcb.sender.soft_error or errno.ETIMEDOUT, now)
 
 
-def _queue_fin(tcb: Tcb) -> None:
-    tcb.sender.fin_joins = tcb.sender.unsent() > 0
-    tcb.sender.fin_queued = True
-
-
 def shutdown_write(tcb: Tcb, now: int) -> None:
     """No more text from the application: a FIN takes its place behind the last byte."""
     if tcb.sender.fin_queued:
@@ -129,12 +124,12 @@ def shutdown_write(tcb: Tcb, now: int) -> None:
         if not tcb.orphan:  # shutdown() waits for the third ACK, close() does not (Linux)
             tcb.fast_open.ends_after_handshake = True
             return
-        _queue_fin(tcb)
+        buffer.queue_fin(tcb.sender, True)
         tcb.move(Input.FIN_SENT, now)
     elif tcb.state is State.SYN_RECEIVED:
-        _queue_fin(tcb)  # the state moves when the handshake is complete
+        buffer.queue_fin(tcb.sender, True)  # the state moves when the handshake is complete
     elif tcb.state is State.ESTABLISHED or tcb.state is State.CLOSE_WAIT:
-        _queue_fin(tcb)
+        buffer.queue_fin(tcb.sender, True)
         tcb.move(Input.FIN_SENT, now)
 
 

@@ -98,8 +98,7 @@ class Connection(Tcb):
         """
         if not self._may_send():
             if self.error:
-                code, self.error = self.error, 0
-                raise from_errno(code)
+                raise from_errno(self.take_error())
             if self.state is State.SYN_SENT or self.state is State.SYN_RECEIVED:
                 return 0
             raise from_errno(errno.EPIPE)
@@ -131,14 +130,16 @@ class Connection(Tcb):
             return False
         if not self._may_send():
             return True
-        if buffer.has_room(self.sender):
-            return True
-        self.sender.writer_waits = True
-        return False
+        return buffer.has_room(self.sender)
+
+    def await_room(self) -> None:
+        """Where a write would take nothing: WRITABLE is to tell when it would."""
+        if not self.is_opening():
+            buffer.await_room(self.sender)
 
     def urgent_follows(self, length: int) -> None:
         """The last of the next ``length`` bytes written is urgent (MSG_OOB; RFC 6093)."""
-        self.sender.snd_up = self.sender.iss + 1 + self.sender.send_ring.end + length
+        buffer.mark_urgent(self.sender, length)
 
     def unacknowledged(self) -> int:
         """Bytes written and not acknowledged (SIOCOUTQ)."""
@@ -245,13 +246,14 @@ class Connection(Tcb):
         elif name in ("nodelay", "cork"):
             self._uncork(name)
         elif name == "notsent_lowat":
-            self.sender.may_have_room = self.sender.writer_waits
+            buffer.ask_again(self.sender)
         elif name == "quickack":
             self._switch_quickack()
         elif name in ("sndbuf", "rcvbuf", "window_clamp"):
             self._resize(name)
         elif name in ("rto_min_us", "rto_max_ms"):
-            self.sender.rtt.rto_min, self.sender.rtt.rto_max = rto_bounds(self.host, self.flow)
+            least, most = rto_bounds(self.host, self.flow)
+            self.sender.rtt.bound(least, most)
         elif name == "max_pacing_rate":
             bursts.set_pace(self.sender)
         elif name in ("congestion", "congestion_class"):
@@ -262,22 +264,19 @@ class Connection(Tcb):
         """TCP_NODELAY set and TCP_CORK pulled push what waits (Linux's __tcp_sock_set_nodelay, __tcp_sock_set_cork)."""
         own = self.options
         if own.nodelay if name == "nodelay" else not own.cork:
-            self.sender.more = False
-            self.sender.push_now = own.nodelay
+            buffer.push_waiting(self.sender, own.nodelay)
 
     def _switch_quickack(self) -> None:
         if self.options.quickack:
-            self.receiver.acks.pingpong = 0
-            if self.receiver.acks.scheduled:
-                self.owed.add(OWE_ACK)
+            ack_policy.expect_no_answers(self.receiver)
         else:
-            self.receiver.acks.pingpong = self.host.settings.tcp_pingpong_thresh
+            ack_policy.expect_answers(self.receiver)
 
     def _resize(self, name: str) -> None:
         own = self.options
         if name == "sndbuf":
             buffer.grow(self.sender)
-            self.sender.may_have_room = self.sender.writer_waits
+            buffer.ask_again(self.sender)
         elif name == "rcvbuf":
             window.resize(self.receiver, own.rcvbuf)
         elif own.window_clamp:
@@ -285,11 +284,7 @@ class Connection(Tcb):
 
     def change_congestion(self) -> None:
         """Another algorithm takes over where the window stands."""
-        before = self.sender.congestion
-        self.sender.congestion = control.make_control(self.sender)
-        if before is not None:
-            self.sender.congestion.cwnd = before.cwnd
-            self.sender.congestion.ssthresh = before.ssthresh
+        control.change(self.sender)
         bursts.set_pace(self.sender)
 
     def info(self, now: int) -> TcpInfo:

@@ -18,7 +18,7 @@ from ustack.tcp.constants import SECOND
 from ustack.tcp.fastopen import FastOpen, FastOpenQueue
 from ustack.tcp.owed import OWE_ACK, OWE_SYN
 from ustack.tcp.receiver import ack_policy, window
-from ustack.tcp.sender import acks, loss, opening, timeouts
+from ustack.tcp.sender import acks, buffer, loss, opening, timeouts
 from ustack.tcp.state import Input, State
 from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import LossTimer
@@ -233,7 +233,7 @@ def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
     ts_ecr = segment.ts_ecr if segment.has_ts and tcb.agreed.ts_on and segment.ts_ecr else -1
     opening.early_is_over(sender, ts_ecr, now)
     if record.ends_after_handshake and was_opening:
-        sender.fin_queued = True
+        buffer.queue_fin(sender, False)
         tcb.move(Input.FIN_SENT, now)
     return True
 

@@ -83,7 +83,7 @@ def _room(tcb: Tcb) -> int:
     mss = peer.mss if peer is not None and peer.mss else tcb.agreed.advertised_mss
     if tcb.options.maxseg:
         mss = min(mss, tcb.options.maxseg)
-    mss = min(mss, tcb.sender.path_mtu - tcb.flow.header_bytes())
+    mss = min(mss, tcb.sender.path.mtu - tcb.flow.header_bytes())
     return max(mss, tcb.host.settings.tcp_min_snd_mss) - MAX_OPTIONS
 
 

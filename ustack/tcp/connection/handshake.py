@@ -115,7 +115,7 @@ def _answered(tcb: Tcb, segment: Segment, found: TcpOptions, now: int) -> None:
     tcb.move(Input.SYN_ACKED, now)
     acks.take_syn_ack(tcb.sender, segment, now)
     establish(tcb, now)
-    tcb.receiver.last_text_at = now
+    segments.opened(tcb.receiver, 0, now)
     if tcb.fast_open is not None:
         fast_open.on_syn_ack(tcb, segment, found, now)
         return
@@ -131,8 +131,7 @@ def take_request(tcb: Tcb, request: Request, now: int) -> None:
     tcb.ecn.take_request(request.ecn, request.syn_ect)
     tcb.syn_resends = request.again
     tcb.saved_syn = request.saved_syn
-    tcb.receiver.totals.segs_in = 1
-    tcb.receiver.last_text_at = now
+    segments.opened(tcb.receiver, 1, now)
     answered_at = request.answered_at if request.answered_at >= 0 else now
     opening.syn_was_answered(tcb.sender, answered_at, request.again, request.again > 0 or request.answered_at < 0)
 
@@ -149,7 +148,7 @@ def complete(tcb: Tcb, segment: Segment, now: int) -> bool:
         return False
     tcb.move(Input.SYN_ACKED, now)
     if tcb.simultaneous:
-        tcb.sender.scoreboard.delivered_segs += 1  # Linux counts the SYN-ACK and its SYN
+        opening.crossing_syn_taken(tcb.sender)
     elif tcb.ecn.accurate:
         tcb.ecn.take_third_ack(segment.flags, segment.payload_length == 0)
     acks.expect_window_of(tcb.sender, unwrap(segment.seq, tcb.receiver.rcv_nxt) - 1)

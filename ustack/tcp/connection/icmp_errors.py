@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from ustack.congestion.base import INFINITE_SSTHRESH
 from ustack.drops import Drop
 from ustack.events import EventKind
 from ustack.seqnum import unwrap
@@ -16,8 +15,7 @@ from ustack.sockopts import PMTUDISC_DONT
 from ustack.tcp.connection import closing
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.owed import OWE_SYN
-from ustack.tcp.sender import loss, mss
-from ustack.tcp.sender.state import CA_LOSS
+from ustack.tcp.sender import mss, refusals
 from ustack.tcp.state import State
 from ustack.wire.address import is_v4
 
@@ -51,7 +49,7 @@ def take_unreachable(tcb: Tcb, wire_seq: int, code: int, now: int) -> None:
         tcb.error = code
         tcb.host.tell(EventKind.ERROR, tcb)
     else:
-        tcb.sender.soft_error = code
+        refusals.remember_error(tcb.sender, code)
 
 
 def take_too_big(tcb: Tcb, wire_seq: int, mtu: int, now: int) -> bool:
@@ -65,13 +63,12 @@ def take_too_big(tcb: Tcb, wire_seq: int, mtu: int, now: int) -> bool:
     if not _is_in_flight(tcb, wire_seq) or (v4 and own == PMTUDISC_DONT):
         return False
     mtu = max(mtu, MIN_PMTU_V4 if v4 else MIN_PMTU_V6)
-    if mtu >= tcb.sender.path_mtu:
+    if mtu >= tcb.sender.path.mtu:
         return False
-    tcb.sender.path_mtu = mtu
     before = tcb.sender.snd_mss
-    mss.settle_mss(tcb.sender)
+    mss.take_path(tcb.sender, mtu)
     if tcb.sender.snd_mss < before and not tcb.sender.scoreboard.is_empty and tcb.state is not State.SYN_SENT:
-        tcb.sender.scoreboard.mark_oversized(tcb.sender.cuts)
+        tcb.sender.scoreboard.mark_oversized(tcb.sender.marks.cuts)
         _resend(tcb, now)
     elif tcb.state is State.SYN_SENT and tcb.fast_open is not None and tcb.fast_open.text_sent:
         tcb.agreed.announce(mss.own_mss(tcb.sender), tcb.agreed.rcv_wscale, tcb.agreed.ts_offset)
@@ -88,15 +85,5 @@ def resend_without_congestion(tcb: Tcb, now: int) -> None:
 
 
 def _resend(tcb: Tcb, now: int) -> None:
-    """Linux's tcp_non_congestion_loss_retransmit."""
-    if tcb.sender.ca_state != CA_LOSS:
-        control = tcb.sender.congestion
-        if control is not None and control.ssthresh >= INFINITE_SSTHRESH:
-            control.ssthresh = control.current_ssthresh()
-        tcb.sender.high_seq = tcb.sender.snd_nxt
-        tcb.sender.undo.clear()
-        tcb.sender.prr.leave()
-        tcb.sender.ca_state = CA_LOSS
-        tcb.sender.scoreboard.in_recovery = tcb.sender.scoreboard.in_loss = True
-    loss.rearm_rto(tcb.sender, now)
+    refusals.resend(tcb.sender, now)
     tcb.touch()

@@ -39,8 +39,8 @@ class TcpInfo:
         self.tcpi_state = int(State.CLOSED if tcb.state is State.TIME_WAIT else tcb.state)
         self.tcpi_ca_state = tcb.sender.ca_state
         self.tcpi_retransmits = tcb.sender.retransmits
-        self.tcpi_probes = tcb.sender.probes_out
-        backoff = tcb.sender.backoff or tcb.sender.rtt.backoff
+        self.tcpi_probes = tcb.sender.probing.sent
+        backoff = tcb.sender.probing.backoff or tcb.sender.rtt.backoff
         self.tcpi_backoff = 0 if tcb.state is State.CLOSED else backoff
         self.tcpi_options = (
             (OPT_TIMESTAMPS if tcb.agreed.ts_on else 0)
@@ -61,7 +61,7 @@ class TcpInfo:
         self.tcpi_snd_mss = mss
         self.tcpi_rcv_mss = tcb.receiver.rcv_mss
         self.tcpi_advmss = tcb.agreed.advertised_mss - (TIMESTAMP_SPACE if tcb.agreed.ts_on else 0)
-        self.tcpi_pmtu = tcb.sender.path_mtu
+        self.tcpi_pmtu = tcb.sender.path.mtu
         self.tcpi_unacked = 0 if tcb.state is State.CLOSED else board.out_segs  # the queue is gone, the rest stands
         self.tcpi_lost = board.lost_segs
         self.tcpi_retrans = board.retrans_segs

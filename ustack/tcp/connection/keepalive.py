@@ -5,7 +5,7 @@ from __future__ import annotations
 from ustack.tcp.connection import closing
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.constants import MILLISECOND, RESOURCE_PROBE_INTERVAL, SECOND
-from ustack.tcp.owed import OWE_KEEPALIVE
+from ustack.tcp.sender import probes
 from ustack.tcp.state import State
 from ustack.tcp.timers import Timer
 
@@ -45,15 +45,14 @@ def expire(tcb: Tcb, now: int) -> None:
         tcb.timers.arm(Timer.KEEPALIVE, now + idle_time(tcb) - silence)
         return
     user_timeout = tcb.options.user_timeout_ms * MILLISECOND
-    probes = tcb.options.keepcnt or tcb.host.settings.tcp_keepalive_probes
-    is_dead = tcb.sender.probes_out >= probes
+    most = tcb.options.keepcnt or tcb.host.settings.tcp_keepalive_probes
+    is_dead = tcb.sender.probing.sent >= most
     if user_timeout:
-        is_dead = silence >= user_timeout and tcb.sender.probes_out > 0
+        is_dead = silence >= user_timeout and tcb.sender.probing.sent > 0
     if is_dead:
         closing.owe_reset(tcb)
         closing.time_out(tcb, now)
         return
-    tcb.sender.probes_out += 1
-    tcb.owed.add(OWE_KEEPALIVE)
+    probes.ask_for_life(tcb.sender)
     tcb.host.counters.add("TCPKeepAlive")
     tcb.timers.arm(Timer.KEEPALIVE, now + max(interval(tcb), RESOURCE_PROBE_INTERVAL))

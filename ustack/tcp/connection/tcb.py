@@ -87,6 +87,33 @@ class Tcb(Endpoint, Waiter):
         """TCP_FASTOPEN_CONNECT: the SYN leaves with the first write."""
         return self.fast_open is not None and self.fast_open.is_deferred
 
+    def enter_table(self, holds_port: bool, is_looped: bool) -> None:
+        """The Stack finds it by its key from now on. ``holds_port``: it is one of its local port's users."""
+        self.holds_port = holds_port
+        self.is_looped = is_looped
+
+    def see_peer(self, is_looped: bool) -> None:
+        """The host's addresses have changed: the peer is this host itself, or not."""
+        self.is_looped = is_looped
+
+    def await_accept(self) -> None:
+        """It stands in its listener's accept queue."""
+        self.in_accept_queue = True
+
+    def leave_queue(self) -> None:
+        """The application took it, or nobody will."""
+        self.in_accept_queue = False
+
+    def take_error(self) -> int:
+        """The errno that ended it or was reported, which is told once; 0: none."""
+        code = self.error
+        self.error = 0
+        return code
+
+    def was_asked(self) -> None:
+        """The Stack has asked it, and it has nothing more to say: it left the queue."""
+        self.is_touched = False
+
     def touch(self) -> None:
         """Something changed: the Stack is to ask this connection what may leave, and for its deadline."""
         if not self.is_touched:

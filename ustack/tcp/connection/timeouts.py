@@ -119,19 +119,19 @@ def _probe_timeout(tcb: Tcb, now: int) -> None:
         return
     settings = tcb.host.settings
     user_timeout = tcb.options.user_timeout_ms * MILLISECOND
-    if user_timeout and now - tcb.sender.probe_since >= user_timeout:
+    if user_timeout and now - tcb.sender.probing.since >= user_timeout:
         closing.time_out(tcb, now)
         return
     most = settings.tcp_retries2
     if tcb.orphan:
-        is_alive = tcb.sender.rtt.rto << tcb.sender.backoff < tcb.sender.rtt.rto_max
+        is_alive = tcb.sender.rtt.rto << tcb.sender.probing.backoff < tcb.sender.rtt.rto_max
         most = timeouts.orphan_retries(tcb.sender, is_alive)
-        if not is_alive and tcb.sender.backoff >= most:
+        if not is_alive and tcb.sender.probing.backoff >= most:
             closing.time_out(tcb, now)
             return
         if closing.out_of_resources(tcb, True, now):
             return
-    if tcb.sender.probes_out >= most:
+    if tcb.sender.probing.sent >= most:
         closing.time_out(tcb, now)
         return
     probes.due(tcb.sender, now)

@@ -51,10 +51,8 @@ def _next_text(tcb: Tcb, now: int) -> Transmit | None:
     if tcb.fast_open is not None and tcb.fast_open.is_waiting():
         return output.new_text(tcb.sender, now)
     transmit = output.next_text(tcb.sender, now)
-    if transmit is None and tcb.sender.may_have_room:
-        tcb.sender.may_have_room = False
-        if buffer.has_room_again(tcb.sender, now):
-            tcb.host.tell(EventKind.WRITABLE, tcb)
+    if transmit is None and tcb.sender.buffer.may_have_room and buffer.let_writer_go(tcb.sender, now):
+        tcb.host.tell(EventKind.WRITABLE, tcb)
     return transmit
 
 

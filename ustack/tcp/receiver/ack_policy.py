@@ -79,6 +79,13 @@ def expect_answers(receiver: Receiver) -> None:
     receiver.acks.pingpong = receiver.host.settings.tcp_pingpong_thresh
 
 
+def expect_no_answers(receiver: Receiver) -> None:
+    """TCP_QUICKACK was switched on: an ACK that is scheduled leaves now."""
+    receiver.acks.pingpong = 0
+    if receiver.acks.scheduled:
+        receiver.owed.add(OWE_ACK)
+
+
 def ack_sent(receiver: Receiver) -> None:
     """A segment with an ACK left: whatever was scheduled is done."""
     receiver.owed.drop(OWE_ACK)
@@ -116,6 +123,13 @@ def arrived_again(receiver: Receiver, seq: int) -> None:
     sack.note_dsack(receiver, seq, seq + 1)
     receiver.enter_quickack(MAX_QUICKACKS)
     receiver.owed.add(OWE_ACK)
+
+
+def repeat_ack(receiver: Receiver) -> None:
+    """A segment that cannot be taken is answered by an ACK; a peer without SACK counts each of them."""
+    receiver.owed.add(OWE_ACK)
+    if not receiver.agreed.sack_on:
+        receiver.acks.duplicates += 1
 
 
 def owe_duplicates(receiver: Receiver, count: int) -> None:

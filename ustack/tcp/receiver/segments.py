@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ustack.drops import Drop
 from ustack.ring import REFUSED
-from ustack.tcp.constants import ATO_MIN, DEFAULT_MSS_V4, MAX_QUICKACKS, MIN_MSS
+from ustack.tcp.constants import ATO_MIN, DEFAULT_MSS_V4, MAX_QUICKACKS, MIN_MSS, PAWS_IDLE
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, sack, window
 from ustack.tcp.receiver.memory import truesize
@@ -27,6 +27,33 @@ def begin(receiver: Receiver, irs: int, ts_val: int, now: int) -> None:
     if receiver.agreed.ts_on:
         receiver.ts_recent = ts_val
         receiver.ts_recent_at = now
+
+
+def opened(receiver: Receiver, segs: int, now: int) -> None:
+    """The handshake is over, in which ``segs`` segments came before the one that is taken next."""
+    receiver.totals.segs_in += segs
+    receiver.last_text_at = now
+
+
+def count(receiver: Receiver, segment: Segment) -> None:
+    """One segment more, or a run of them."""
+    totals = receiver.totals
+    totals.segs_in += segment.segs
+    if segment.payload_length:
+        totals.data_segs_in += segment.segs
+
+
+def store_timestamp(receiver: Receiver, segment: Segment, now: int) -> None:
+    """RFC 7323 section 4.3: remember the timestamp of what the next ACK answers, never an older one."""
+    if (segment.ts_val - receiver.ts_recent) & 0xFFFFFFFF < 0x80000000 or now - receiver.ts_recent_at > PAWS_IDLE:
+        receiver.ts_recent = segment.ts_val
+        receiver.ts_recent_at = now
+
+
+def follow(receiver: Receiver, ts_recent: int, ts_recent_at: int) -> None:
+    """The connection takes the place of one in TIME-WAIT, whose newest timestamp still counts (RFC 6191)."""
+    receiver.ts_recent = ts_recent
+    receiver.ts_recent_at = ts_recent_at
 
 
 def take_early(receiver: Receiver, segment: Segment) -> None:
@@ -234,21 +261,8 @@ def event_data_received(receiver: Receiver, segment: Segment, charge: int, now: 
 
 
 def _take_ecn(receiver: Receiver, segment: Segment) -> None:
-    """The ECN field of text that is taken: CE starts the echo (RFC 3168 section 6.1.3).
-
-    Text without ECT after text with it is most likely a resend, whose sender waits for the ACK: quick ACKs, as after
-    CE (Linux's tcp_data_ecn_check)."""
-    ecn = receiver.ecn
-    if not ecn.on:
-        return
-    field = segment.tos & 3
-    if field == 0:
-        if ecn.seen:
-            receiver.enter_quickack(2)
-        return
-    ecn.seen = True
-    if field == 3 and not ecn.echo:
-        ecn.echo = True
+    """The ECN field of text that is taken."""
+    if receiver.ecn.on and receiver.ecn.take_text(segment.tos):
         receiver.enter_quickack(2)
 
 

@@ -6,8 +6,6 @@ costs the same for an ACK of one segment and of a run of half a megabyte.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-
 from ustack.drops import Drop
 from ustack.recovery.result import AckResult
 from ustack.seqnum import unwrap
@@ -30,9 +28,9 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
     if ack < prior_una - max(min(sender.max_window, sender.totals.bytes_acked), 0):
         sender.host.counters.drop(Drop.ACK_TOO_OLD)
         return False
-    sender.may_have_room = sender.writer_waits
+    sender.buffer.may_have_room = sender.buffer.writer_waits
     if ack != prior_una or not segment.payload_length:
-        sender.more = False  # what MSG_MORE held back leaves with the next ACK, as Linux's tcp_data_snd_check lets it
+        sender.marks.more = False  # what MSG_MORE held back leaves with the next ACK (Linux's tcp_data_snd_check)
     if ack < prior_una:
         if offered.sack and sender.agreed.sack_on:
             sender.news.is_old = True  # its SACK blocks may be news, and what they let resend is paid for
@@ -44,7 +42,7 @@ def take_ack(sender: Sender, segment: Segment, seq: int, offered: TcpOptions, no
     if says_window:
         _update_window(sender, window, seq, now)
     sender.ack_at = now
-    sender.probes_out = 0
+    sender.probing.sent = 0
     sender.soft_error = 0  # something came through
     news = sender.news
     if sender.scoreboard.is_empty:
@@ -132,7 +130,7 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
         sender.ecn.take_echo(board.delivered_segs - delivered_segs)
     if may_set_timer:
         loss.after_ack_timer(sender, result, now)
-    if sender.may_have_room and sender.in_flight() < sender.cwnd():
+    if sender.buffer.may_have_room and sender.in_flight() < sender.cwnd():
         buffer.grow(sender)
 
 
@@ -165,15 +163,7 @@ def release(sender: Sender, ack: int) -> None:
     upto = min(upto, ring.end)  # the FIN has no place in the ring
     if upto > ring.start:
         buffer.release(sender, upto)
-    pushes = sender.pushes
-    if pushes and pushes[0] <= ack:
-        del pushes[: bisect_right(pushes, ack)]
-    cuts = sender.cuts
-    if cuts and cuts[0] <= ack:
-        del cuts[: bisect_right(cuts, ack)]
-    records = sender.records
-    if records and records[0] <= ack:
-        del records[: bisect_right(records, ack)]
+    sender.marks.forget(ack)
 
 
 def _measure(sender: Sender, result: AckResult, news: AckNews, now: int) -> None:

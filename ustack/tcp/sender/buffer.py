@@ -36,7 +36,7 @@ UNLIMITED_LOWAT: Final = 0xFFFFFFFF
 def write(sender: Sender, data: object, how: int, now: int) -> int:
     """Copy what fits into the send buffer (Linux's tcp_sendmsg); how much that was."""
     if sender.unsent() == 0:
-        sender.push_now = False
+        sender.marks.push_now = False
         if sender.scoreboard.is_empty:
             idle.begin_again(sender, now)
     view = memoryview(data)  # type: ignore[arg-type]
@@ -52,15 +52,15 @@ def write(sender: Sender, data: object, how: int, now: int) -> int:
         _fill(sender, before, first, goal)
     if taken < size:
         is_whole = False
-        sender.writer_waits = True
-    sender.more = how & MORE_FOLLOWS != 0 and is_whole
-    if taken and not sender.more:
-        sender.push_at = ring.end
+        sender.buffer.writer_waits = True
+    sender.marks.more = how & MORE_FOLLOWS != 0 and is_whole
+    if taken and not sender.marks.more:
+        sender.marks.push_at = ring.end
     if how & ENDS_RECORD and is_whole and taken:
         end = sender.iss + 1 + ring.end
-        sender.records.append(end)
-        if not sender.more:
-            sender.pushes.append(end)
+        sender.marks.records.append(end)
+        if not sender.marks.more:
+            sender.marks.pushes.append(end)
     return taken
 
 
@@ -71,7 +71,7 @@ def _take(sender: Sender, data: memoryview) -> int:
         return ring.write(data)
     except MemoryError:
         if ring.end > ring.start:
-            sender.lacks_memory = True
+            sender.buffer.lacks_memory = True
             return 0
         raise from_errno(errno.ENOBUFS) from None
 
@@ -79,7 +79,7 @@ def _take(sender: Sender, data: memoryview) -> int:
 def queued(sender: Sender) -> int:
     """What the buffer holds by Linux's count, bytes (sk_wmem_queued)."""
     ring = sender.send_ring
-    return ring.end - ring.start + OVERHEAD * len(sender.chunks)
+    return ring.end - ring.start + OVERHEAD * len(sender.buffer.chunks)
 
 
 def room(sender: Sender) -> int:
@@ -92,11 +92,15 @@ def _room(sender: Sender) -> tuple[int, int, int]:
     """Bytes that join the last buffer, the size of new ones, and how many of those there may be."""
     goal = _goal(sender)
     ring = sender.send_ring
-    chunks = sender.chunks
+    chunks = sender.buffer.chunks
     sent = sender.snd_nxt - sender.iss - 1
     used = queued(sender)
     first = 0
-    if chunks and chunks[-1] > sent and (not sender.records or sender.records[-1] != sender.iss + 1 + ring.end):
+    if (
+        chunks
+        and chunks[-1] > sent
+        and (not sender.marks.records or sender.marks.records[-1] != sender.iss + 1 + ring.end)
+    ):
         first = max(goal - (chunks[-1] - max(chunks[-2] if len(chunks) > 1 else 0, ring.start, sent)), 0)
     if first == 0 and _may_begin(sender, used, ring.end - sent):
         first = goal
@@ -109,8 +113,8 @@ def _room(sender: Sender) -> tuple[int, int, int]:
         first += leaving
     used += first
     further = 0
-    if used < sender.sndbuf:
-        further = -(-(sender.sndbuf - used) // (goal + OVERHEAD))
+    if used < sender.buffer.size:
+        further = -(-(sender.buffer.size - used) // (goal + OVERHEAD))
         lowat = sender.notsent_lowat()
         if lowat != UNLIMITED_LOWAT:
             unsent = ring.end + first - sent - leaving
@@ -120,7 +124,7 @@ def _room(sender: Sender) -> tuple[int, int, int]:
 
 def _may_begin(sender: Sender, used: int, unsent: int) -> bool:
     """A new buffer is allowed (Linux's sk_stream_memory_free)."""
-    return used < sender.sndbuf and unsent < sender.notsent_lowat()
+    return used < sender.buffer.size and unsent < sender.notsent_lowat()
 
 
 def _goal(sender: Sender) -> int:
@@ -149,7 +153,7 @@ def _fill(sender: Sender, at: int, first: int, goal: int) -> None:
     end = sender.send_ring.end
     if end == at:
         return
-    chunks = sender.chunks
+    chunks = sender.buffer.chunks
     upto = min(at + first, end)
     if chunks and chunks[-1] == at and first < goal and at > sender.snd_nxt - sender.iss - 1:
         chunks[-1] = upto
@@ -162,7 +166,7 @@ def _fill(sender: Sender, at: int, first: int, goal: int) -> None:
 
 def cut(sender: Sender, at: int) -> None:
     """What lies below offset ``at`` leaves: a buffer that reaches over it becomes two."""
-    chunks = sender.chunks
+    chunks = sender.buffer.chunks
     if chunks and at < chunks[-1]:
         index = bisect_left(chunks, at)
         if chunks[index] != at:
@@ -172,8 +176,8 @@ def cut(sender: Sender, at: int) -> None:
 def release(sender: Sender, upto: int) -> None:
     """What lies below offset ``upto`` was acknowledged."""
     sender.send_ring.release(upto)
-    sender.lacks_memory = False
-    chunks = sender.chunks
+    sender.buffer.lacks_memory = False
+    chunks = sender.buffer.chunks
     if chunks and chunks[0] <= upto:
         if chunks[-1] <= upto:
             chunks.clear()
@@ -184,7 +188,7 @@ def release(sender: Sender, upto: int) -> None:
 def grow(sender: Sender) -> None:
     """Let the buffer follow the congestion window, within tcp_wmem, unless SO_SNDBUF fixed it (tcp_sndbuf_expand)."""
     if sender.options.sndbuf:
-        sender.sndbuf = sender.options.sndbuf
+        sender.buffer.size = sender.options.sndbuf
         return
     if sender.host.memory.under_pressure:
         return  # Linux's tcp_should_expand_sndbuf
@@ -195,15 +199,43 @@ def grow(sender: Sender) -> None:
     segs = max(settings.tcp_init_cwnd, sender.cwnd() // sender.snd_mss, sender.scoreboard.reordering + 1)
     factor = control.buffer_factor if control is not None else 2
     wanted = factor * segs * per_segment
-    if sender.sndbuf < wanted:
-        sender.sndbuf = max(sender.sndbuf, min(wanted, settings.tcp_wmem[2]))
+    if sender.buffer.size < wanted:
+        sender.buffer.size = max(sender.buffer.size, min(wanted, settings.tcp_wmem[2]))
 
 
-def has_room_again(sender: Sender, now: int) -> bool:
-    """After an ACK, and after what it let go: the writer that waits may go on (Linux's tcp_check_space)."""
+def queue_fin(sender: Sender, joins: bool) -> None:
+    """The application wrote its last byte. ``joins``: the FIN shares the PSH of text that still waits."""
+    sender.fin_joins = joins and sender.unsent() > 0
+    sender.fin_queued = True
+
+
+def mark_urgent(sender: Sender, length: int) -> None:
+    """The last of the next ``length`` bytes written is urgent (RFC 6093)."""
+    sender.snd_up = sender.iss + 1 + sender.send_ring.end + length
+
+
+def push_waiting(sender: Sender, at_once: bool) -> None:
+    """Nothing more is waited for (the cork was pulled). ``at_once``: what waits leaves, short or not."""
+    sender.marks.more = False
+    sender.marks.push_now = at_once
+
+
+def await_room(sender: Sender) -> None:
+    """A writer waits to be told of room."""
+    sender.buffer.writer_waits = True
+
+
+def ask_again(sender: Sender) -> None:
+    """There may be room now for the writer that waits, if one does."""
+    sender.buffer.may_have_room = sender.buffer.writer_waits
+
+
+def let_writer_go(sender: Sender, now: int) -> bool:
+    """After an ACK, and after what it let go: the writer that waits may go on, or not (Linux's tcp_check_space)."""
+    sender.buffer.may_have_room = False
     if not has_room(sender):
         return False
-    sender.writer_waits = False
+    sender.buffer.writer_waits = False
     if sender.chrono.kind == chrono.BUFFER:
         sender.chrono.move(chrono.BUSY, now)
     return True
@@ -213,6 +245,6 @@ def has_room(sender: Sender) -> bool:
     """A write would be taken, by Linux's measure: a third of the buffer is free (sk_stream_is_writeable), and not too
     much waits unsent (TCP_NOTSENT_LOWAT)."""
     used = queued(sender)
-    if sender.sndbuf - used < used >> 1 or sender.lacks_memory:
+    if sender.buffer.size - used < used >> 1 or sender.buffer.lacks_memory:
         return False
     return (sender.iss + 1 + sender.send_ring.end - sender.snd_nxt) << 1 < sender.notsent_lowat()

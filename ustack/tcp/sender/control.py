@@ -6,6 +6,15 @@ from ustack import congestion
 from ustack.tcp.sender.state import Sender
 
 
+def change(sender: Sender) -> None:
+    """Another algorithm takes over where the window stands."""
+    before = sender.congestion
+    sender.congestion = make_control(sender)
+    if before is not None:
+        sender.congestion.cwnd = before.cwnd
+        sender.congestion.ssthresh = before.ssthresh
+
+
 def make_control(sender: Sender) -> congestion.CongestionControl:
     """The congestion control that the socket or the Stack names (TCP_CONGESTION, tcp_congestion_control)."""
     mss = sender.snd_mss

@@ -119,7 +119,7 @@ def reordering_timeout(sender: Sender, now: int) -> None:
 # Entering
 
 
-def _enter(sender: Sender, state: int) -> None:
+def enter(sender: Sender, state: int) -> None:
     """The congestion state changes (Linux's tcp_set_ca_state)."""
     sender.ca_state = state
     sender.scoreboard.in_recovery = state >= CA_RECOVERY
@@ -141,7 +141,7 @@ def _reduce(sender: Sender, by_ecn: bool, now: int) -> None:
             control.on_loss(now, sender.in_flight())
         if not control.owns_recovery:
             sender.prr.enter(sender.in_flight(), prior, control.ssthresh)
-    sender.ecn.cwr_owed = sender.ecn.on
+    sender.ecn.window_reduced()
 
 
 def enter_recovery(sender: Sender, ece: bool, now: int) -> None:
@@ -153,7 +153,7 @@ def enter_recovery(sender: Sender, ece: bool, now: int) -> None:
     sender.undo.start(sender.snd_una, sender.snd_nxt, sender.scoreboard.retransmitted_bytes + _probe_bytes(sender))
     if sender.ca_state != CA_CWR:
         _reduce(sender, ece, now)
-    _enter(sender, CA_RECOVERY)
+    enter(sender, CA_RECOVERY)
 
 
 def _probe_bytes(sender: Sender) -> int:
@@ -166,7 +166,7 @@ def enter_cwr(sender: Sender, now: int) -> None:
     if sender.ca_state in (CA_OPEN, CA_DISORDER):
         sender.undo.clear()
         _reduce(sender, True, now)
-        _enter(sender, CA_CWR)
+        enter(sender, CA_CWR)
 
 
 def enter_loss(sender: Sender, now: int) -> None:
@@ -195,9 +195,9 @@ def enter_loss(sender: Sender, now: int) -> None:
     if sender.ca_state <= CA_DISORDER and sacked_segs >= usual:
         board.reordering = min(board.reordering, usual)  # it waited too long for segments that were lost
     sender.tlp.cancel()
-    _enter(sender, CA_LOSS)
+    enter(sender, CA_LOSS)
     sender.high_seq = sender.undo.high_seq = sender.snd_nxt
-    sender.ecn.cwr_owed = sender.ecn.on
+    sender.ecn.window_reduced()
 
 
 # Leaving
@@ -255,7 +255,7 @@ def recovered(sender: Sender, now: int, ts_ecr: int) -> bool:
         sender.scoreboard.on_recovered()
     if _is_held(sender):
         return False
-    _enter(sender, CA_OPEN)
+    enter(sender, CA_OPEN)
     sender.retrans_since = 0
     return True
 
@@ -287,7 +287,7 @@ def _keep_open(sender: Sender) -> None:
     board = sender.scoreboard
     state = CA_DISORDER if board.sacked_bytes or board.lost_bytes or board.any_resent else CA_OPEN
     if state != sender.ca_state:
-        _enter(sender, state)
+        enter(sender, state)
         sender.high_seq = sender.snd_nxt
 
 
@@ -325,7 +325,7 @@ def _end_episode(sender: Sender, news: AckNews, now: int) -> bool:
     if sender.ca_state == CA_CWR and sender.snd_una > sender.high_seq:
         # Held until something *above* high_seq is acknowledged: CWR must have reached the receiver.
         _end_reduction(sender, now)
-        _enter(sender, CA_OPEN)
+        enter(sender, CA_OPEN)
     elif sender.ca_state == CA_RECOVERY and sender.snd_una >= sender.high_seq:
         if not sender.scoreboard.enable_sack:
             sender.scoreboard.forget_duplicates()
@@ -383,7 +383,7 @@ def _answer_probe(sender: Sender, result: AckResult, news: AckNews, now: int) ->
         sender.host.counters.add("TCPLossProbeRecovery")
         sender.undo.clear()
         _reduce(sender, True, now)
-        _enter(sender, CA_CWR)
+        enter(sender, CA_CWR)
         _end_reduction(sender, now)
         _keep_open(sender)
 
@@ -441,5 +441,5 @@ def _spurious_timeout(sender: Sender, by_frto: bool, now: int) -> None:
     _undo(sender, "TCPLossUndo", True, now)
     sender.retransmits = 0
     if not _is_held(sender) and (by_frto or sender.agreed.sack_on):
-        _enter(sender, CA_OPEN)
+        enter(sender, CA_OPEN)
         sender.retrans_since = 0

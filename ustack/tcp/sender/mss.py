@@ -8,7 +8,7 @@ from ustack.tcp.sender.state import Sender
 
 def own_mss(sender: Sender) -> int:
     """The MSS that our SYN announces: what one packet of the interface carries (RFC 9293 section 3.7.1, MUST-67)."""
-    mss = sender.path_mtu - sender.flow.header_bytes()
+    mss = sender.path.mtu - sender.flow.header_bytes()
     if sender.options.maxseg:
         mss = min(mss, sender.options.maxseg)
     return min(mss, 65535)
@@ -17,7 +17,21 @@ def own_mss(sender: Sender) -> int:
 def bound_peer_mss(sender: Sender) -> None:
     """TCP_MAXSEG bounds what the peer's SYN announced (Linux's tcp_parse_options)."""
     if sender.options.maxseg:
-        sender.agreed.peer_mss = min(sender.agreed.peer_mss, sender.options.maxseg)
+        sender.agreed.bound_mss(sender.options.maxseg)
+
+
+def take_path(sender: Sender, mtu: int) -> None:
+    """Packets of ``mtu`` bytes reach the peer from now on: segments become as long."""
+    sender.path.mtu = mtu
+    settle_mss(sender)
+
+
+def look_up(sender: Sender, mtu: int, version: int, until: int) -> None:
+    """The Stack says what the path carries: ``version`` of all its news, which counts ``until`` (ns, 0: for ever)."""
+    sender.path.version = version
+    sender.path.until = until
+    if mtu != sender.path.mtu:
+        take_path(sender, mtu)
 
 
 def settle_mss(sender: Sender) -> None:
@@ -26,7 +40,7 @@ def settle_mss(sender: Sender) -> None:
     The lesser of the peer's and the path's, less the options on every segment, at most half the largest window seen
     (RFC 1122 section 4.2.3.4). TCP_MAXSEG counts where the MSS is agreed upon, and not later (``bound_peer_mss``)."""
     floor = sender.host.settings.tcp_min_snd_mss
-    mss = max(min(sender.agreed.peer_mss, sender.path_mtu - sender.flow.header_bytes()), floor)
+    mss = max(min(sender.agreed.peer_mss, sender.path.mtu - sender.flow.header_bytes()), floor)
     if sender.agreed.ts_on:
         mss -= TIMESTAMP_SPACE
     cutoff = sender.max_window >> 1 if sender.max_window > DEFAULT_MSS_V4 else sender.max_window

@@ -11,7 +11,7 @@ from ustack.wire.frame import Segment, Transmit
 
 def prepare(sender: Sender, mtu: int) -> int:
     """The path carries packets of ``mtu`` bytes. Returns the MSS that our SYN announces."""
-    sender.path_mtu = mtu
+    sender.path.mtu = mtu
     sender.snd_mss = mss.own_mss(sender)
     sender.congestion = control.make_control(sender)
     return sender.snd_mss
@@ -32,6 +32,11 @@ def answer_crossing_syn(sender: Sender, now: int) -> None:
     record = sender.scoreboard.sent_list.first()
     if record is not None and sender.snd_nxt == sender.iss + 1:
         record.sent_at = now
+
+
+def crossing_syn_taken(sender: Sender) -> None:
+    """Our SYN of a simultaneous open, and the SYN-ACK that followed it, are acknowledged: two segments for Linux."""
+    sender.scoreboard.delivered_segs += 1
 
 
 def syn_was_answered(sender: Sender, at: int, again: int, is_ambiguous: bool) -> None:
@@ -61,9 +66,9 @@ def establish(sender: Sender, was_resent: bool) -> None:
         sender.rtt.fall_back()
     bursts.set_pace(sender)
     sender.retransmits = 0
-    sender.probes_out = 0
+    sender.probing.sent = 0
     sender.retrans_since = 0
-    sender.small_sent = sender.snd_una
+    sender.marks.small_sent = sender.snd_una
     buffer.grow(sender)
 
 
@@ -79,7 +84,7 @@ def text_in_syn(sender: Sender, transmit: Transmit, length: int, now: int) -> No
     transmit.segment_size = length
     sender.scoreboard.sent(start, start + length, now)
     sender.snd_nxt = start + length
-    sender.pushes.append(start + length)
+    sender.marks.pushes.append(start + length)
     sender.totals.data_segs_out += 1
     sender.totals.bytes_sent += length
     sender.last_sent_at = now

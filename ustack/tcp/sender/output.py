@@ -9,12 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 
 from ustack.tcp.constants import GSO_MAX
+from ustack.tcp.ecn import ECT_0
 from ustack.tcp.owed import OWE_KEEPALIVE, OWE_TAIL_LOSS_PROBE, OWE_WINDOW_PROBE
 from ustack.tcp.sender import acks, buffer, bursts, chrono, loss, probes
 from ustack.tcp.sender.state import Sender
 from ustack.tcp.timers import LossTimer, Timer
 from ustack.wire.frame import Transmit
-from ustack.wire.tcp import ACK, CWR, FIN, PSH, URG
+from ustack.wire.tcp import ACK, FIN, PSH, URG
 
 
 def next_text(sender: Sender, now: int) -> Transmit | None:
@@ -99,7 +100,7 @@ def _collapsed(sender: Sender, start: int, mss: int) -> int:
     board.mss = mss
     fin = sender.stream_end() - 1 if sender.fin_queued else -1
     end = board.collapse(start, min(sender.snd_una + sender.snd_wnd, sender.record_end(start)), fin)
-    cuts = sender.cuts
+    cuts = sender.marks.cuts
     del cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]
     return end
 
@@ -217,7 +218,7 @@ def new_text(sender: Sender, now: int) -> Transmit | None:
         probes.arm_if_stuck(sender, now)
         return None
     transmit = _fresh(sender, end, now)
-    if sender.writer_waits and sender.unsent() == 0 and not acks.is_cwnd_limited(sender):
+    if sender.buffer.writer_waits and sender.unsent() == 0 and not acks.is_cwnd_limited(sender):
         sender.chrono.move(chrono.BUFFER, now)  # it starves: the buffer is too small for the window
     return transmit
 
@@ -291,11 +292,11 @@ def _paced(sender: Sender, now: int) -> int:
 
 def _holds_back(sender: Sender) -> bool:
     """A short segment must wait (RFC 896 in Minshall's form, and TCP_CORK). Linux's tcp_nagle_test."""
-    if sender.fin_queued or sender.push_now or sender.snd_up > sender.snd_una:
+    if sender.fin_queued or sender.marks.push_now or sender.snd_up > sender.snd_una:
         return False
-    if sender.options.cork or sender.more:
+    if sender.options.cork or sender.marks.more:
         return True
-    return not sender.options.nodelay and sender.small_sent > sender.snd_una and not sender.scoreboard.is_empty
+    return not sender.options.nodelay and sender.marks.small_sent > sender.snd_una and not sender.scoreboard.is_empty
 
 
 def _fresh(sender: Sender, end: int, now: int) -> Transmit:
@@ -309,14 +310,14 @@ def _fresh(sender: Sender, end: int, now: int) -> Transmit:
         sender.scoreboard.sent(start, end, now)
     sender.snd_nxt = end
     if not was_empty and end - start < GSO_MAX:
-        sender.cuts.append(start)
+        sender.marks.cuts.append(start)
     buffer.cut(sender, end - sender.iss - 1)
     _validate_cwnd(sender, sender.in_flight() + sender.snd_mss > sender.cwnd())
     transmit = _text(sender, start, end, now)
     length = transmit.length
     if length:
         if length % transmit.segment_size:
-            sender.small_sent = end
+            sender.marks.small_sent = end
         if sender.ecn.on:
             _mark_ect(sender, transmit)
     sender.totals.bytes_sent += length
@@ -369,23 +370,21 @@ def _text(sender: Sender, start: int, end: int, now: int) -> Transmit:
 
 def _mark_ect(sender: Sender, transmit: Transmit) -> None:
     """New text is ECT(0), and tells of a reduction; resends, bare FINs and ACKs are not (RFC 3168 section 6.1)."""
-    transmit.tos |= 2
-    if sender.ecn.cwr_owed:
-        transmit.flags |= CWR
-        sender.ecn.cwr_owed = False
+    transmit.tos |= ECT_0
+    transmit.flags |= sender.ecn.take_cwr()
 
 
 def _is_pushed(sender: Sender, at: int, length: int, end: int) -> bool:
     """Whether the last segment of a run carries PSH: at the end of what was written (MUST-61) and of each record,
     whenever it leaves, unless the write said that more follows (MAY-15)."""
-    if at + length == sender.push_at:
-        if not sender.pushes or sender.pushes[-1] < end:
-            sender.pushes.append(end)
+    if at + length == sender.marks.push_at:
+        if not sender.marks.pushes or sender.marks.pushes[-1] < end:
+            sender.marks.pushes.append(end)
         return True
     if length > sender.snd_mss:
         return True  # the end of a run: the receiver's GRO need not wait for more (Linux does so, too)
-    index = bisect_left(sender.pushes, end)
-    return index < len(sender.pushes) and sender.pushes[index] == end
+    index = bisect_left(sender.marks.pushes, end)
+    return index < len(sender.marks.pushes) and sender.marks.pushes[index] == end
 
 
 # Probes
@@ -399,9 +398,9 @@ def probe(sender: Sender, now: int) -> Transmit:
     if usable > 0 and waiting > 0:
         probes.forget(sender)
         # A short segment that a probe sends is none for Nagle's rule (tcp_write_wakeup() does not note it).
-        small_sent = sender.small_sent
+        small_sent = sender.marks.small_sent
         transmit = _push(sender, _fresh(sender, sender.snd_nxt + min(usable, _one_segment(sender)), now))
-        sender.small_sent = small_sent
+        sender.marks.small_sent = small_sent
         return transmit
     sender.host.counters.add("TCPWinProbe")
     return keepalive(sender, now)
@@ -417,5 +416,5 @@ def _push(sender: Sender, transmit: Transmit) -> Transmit:
     """What fills a small window after the probe's time carries PSH, also when resent (Linux's tcp_write_wakeup)."""
     if transmit.length and not transmit.flags & PSH:
         transmit.flags |= PSH
-        insort(sender.pushes, sender.iss + 1 + transmit.at + transmit.length)
+        insort(sender.marks.pushes, sender.iss + 1 + transmit.at + transmit.length)
     return transmit

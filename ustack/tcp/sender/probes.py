@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ustack.tcp.constants import MILLISECOND, MODEL_RTO_MIN
-from ustack.tcp.owed import OWE_WINDOW_PROBE
+from ustack.tcp.owed import OWE_KEEPALIVE, OWE_WINDOW_PROBE
 from ustack.tcp.sender.state import Sender
 from ustack.tcp.timers import LossTimer, Timer
 
@@ -23,23 +23,23 @@ LEAST_WAIT: Final = 2 * MILLISECOND
 def interval(sender: Sender) -> int:
     """Until the next probe, ns: one RTO first, then doubling up to TCP_RTO_MAX_MS (Linux's tcp_probe0_when)."""
     first = max(sender.rtt.rto, MODEL_RTO_MIN)
-    return min(first << min(sender.backoff, MOST_DOUBLINGS), sender.rtt.rto_max)
+    return min(first << min(sender.probing.backoff, MOST_DOUBLINGS), sender.rtt.rto_max)
 
 
 def _arm(sender: Sender, now: int) -> None:
     """The next probe; TCP_USER_TIMEOUT may end the probing before it (Linux's tcp_clamp_probe0_to_user_timeout)."""
     wait = interval(sender)
     user_timeout = sender.options.user_timeout_ms * MILLISECOND
-    if user_timeout and sender.probe_since:
-        wait = min(wait, max(sender.probe_since + user_timeout - now, LEAST_WAIT))
+    if user_timeout and sender.probing.since:
+        wait = min(wait, max(sender.probing.since + user_timeout - now, LEAST_WAIT))
     sender.timers.arm_loss(LossTimer.PROBE, now + wait)
 
 
 def forget(sender: Sender) -> None:
     """Text leaves again, or none waits."""
-    sender.probes_out = 0
-    sender.backoff = 0
-    sender.probe_since = 0
+    sender.probing.sent = 0
+    sender.probing.backoff = 0
+    sender.probing.since = 0
 
 
 def arm_if_stuck(sender: Sender, now: int) -> None:
@@ -55,8 +55,8 @@ def on_ack(sender: Sender, now: int) -> None:
         return
     usable = sender.snd_una + sender.snd_wnd - sender.snd_nxt
     if usable >= min(waiting, sender.snd_mss):
-        sender.backoff = 0
-        sender.probe_since = 0
+        sender.probing.backoff = 0
+        sender.probing.since = 0
         if sender.timers.loss is LossTimer.PROBE:
             sender.timers.stop_loss()
     elif sender.timers.loss is not LossTimer.RTO:
@@ -66,21 +66,27 @@ def on_ack(sender: Sender, now: int) -> None:
 def goes_on(sender: Sender, now: int) -> bool:
     """Text waits behind a shut window with nothing in flight. False: there is nothing to probe for."""
     if not sender.scoreboard.is_empty or sender.unsent() <= 0:
-        sender.probes_out = 0
-        sender.probe_since = 0
+        sender.probing.sent = 0
+        sender.probing.since = 0
         return False
-    if sender.probe_since == 0:
-        sender.probe_since = now
+    if sender.probing.since == 0:
+        sender.probing.since = now
     return True
 
 
 def due(sender: Sender, now: int) -> None:
     """A probe leaves, and the next one is due after twice the time."""
     sender.owed.add(OWE_WINDOW_PROBE)
-    sender.probes_out += 1
-    if sender.backoff < sender.host.settings.tcp_retries2:
-        sender.backoff += 1
+    sender.probing.sent += 1
+    if sender.probing.backoff < sender.host.settings.tcp_retries2:
+        sender.probing.backoff += 1
     _arm(sender, now)
+
+
+def ask_for_life(sender: Sender) -> None:
+    """A keepalive leaves (RFC 9293 section 3.8.4)."""
+    sender.probing.sent += 1
+    sender.owed.add(OWE_KEEPALIVE)
 
 
 def is_shut_in_flight(sender: Sender) -> bool:

@@ -65,6 +65,75 @@ class SendTotals:
         self.rto_recoveries: int = 0
 
 
+class Path:
+    """What the way to the peer carries, as the Stack last said."""
+
+    def __init__(self) -> None:
+        self.mtu: int = 1500
+        """Bytes of the largest packet."""
+        self.version: int = 0
+        self.until: int = 0
+        """Which news of paths ``mtu`` knows, and when it counts no more (ns, 0: always)."""
+
+
+class SendBuffer:
+    """The send buffer by Linux's count (``buffer.py``), and the writer who waits for room in it."""
+
+    def __init__(self, size: int) -> None:
+        self.size: int = size
+        """Bytes that it may hold."""
+        self.chunks: list[int] = []
+        """Offsets at which Linux's buffers would end, ascending, above snd_una."""
+        self.writer_waits: bool = False
+        self.lacks_memory: bool = False
+        """The host had no memory for the last write: the next ACK lets the writer try again."""
+        self.may_have_room: bool = False
+        """An ACK came while a writer waits: once the sender has sent what it let go, the writer may go on."""
+
+
+class Marks:
+    """Where the text is to be cut and pushed: by the application's wish, or as it left first."""
+
+    def __init__(self, iss: int) -> None:
+        self.more: bool = False
+        """The last write said MSG_MORE, and no ACK has come since: a short segment waits."""
+        self.push_now: bool = False
+        """TCP_NODELAY was set, or the cork pulled, while text waited: it goes at once, short or not."""
+        self.push_at: int = -1
+        """Offset of the ring at which the last write without MSG_MORE ended: PSH."""
+        self.records: list[int] = []
+        """Sequence numbers at which records end (MSG_EOR), ascending, above snd_una: no segment reaches over one."""
+        self.small_sent: int = iss
+        """End of the last segment sent short of the MSS (Minshall's variant of Nagle)."""
+        self.cuts: list[int] = []
+        """Where runs began that left while others were out, ascending, above snd_una: what is resent ends there, as in
+        Linux, where it is the same buffer. Runs of GSO_MAX and more are ours to choose, and not kept."""
+        self.pushes: list[int] = []
+        """Ends of runs that left with PSH, ascending, above snd_una: what is resent keeps its PSH."""
+
+    def forget(self, ack: int) -> None:
+        """All below ``ack`` is acknowledged."""
+        pushes = self.pushes
+        if pushes and pushes[0] <= ack:
+            del pushes[: bisect_right(pushes, ack)]
+        cuts = self.cuts
+        if cuts and cuts[0] <= ack:
+            del cuts[: bisect_right(cuts, ack)]
+        records = self.records
+        if records and records[0] <= ack:
+            del records[: bisect_right(records, ack)]
+
+
+class Probing:
+    """Probes of a shut window, and of a silent peer (keepalive), that nothing has answered."""
+
+    def __init__(self) -> None:
+        self.sent: int = 0
+        self.since: int = 0
+        """When the window was found shut, ns; 0: it is not."""
+        self.backoff: int = 0
+
+
 class Sender:
     """The sending half of one connection."""
 
@@ -86,13 +155,16 @@ class Sender:
         self.max_window: int = 0
         self.snd_up: int = iss
         """Behind the last urgent byte; nothing is urgent while snd_una has reached it."""
-        self.path_mtu: int = 1500
-        self.mtu_version: int = 0
-        self.mtu_until: int = 0
-        """The Stack's: which news of paths ``path_mtu`` knows, and when it counts no more (ns, 0: always)."""
+        self.path = Path()
         self.snd_mss: int = DEFAULT_MSS_V4
         """Bytes of text in a full segment: the MSS less the options that every segment carries."""
-        self._begin_writing(iss)
+        self.send_ring: SendRing = self.host.rings.send_ring(UNBOUNDED)
+        self.buffer = SendBuffer(self.options.sndbuf or self.host.settings.tcp_wmem[1])
+        self.marks = Marks(iss)
+        self.fin_queued: bool = False
+        """The application wrote its last byte: a FIN stands behind the ring's end."""
+        self.fin_joins: bool = False
+        """Text still waited then, and the FIN shares its PSH, even where a small window parts them."""
         self.last_sent_at: int = 0
         self.ack_at: int = now
         """When the last acceptable ACK came."""
@@ -103,38 +175,6 @@ class Sender:
         self._begin_repairing(iss)
         self.chrono = Chrono()
         self.totals = SendTotals()
-
-    def _begin_writing(self, iss: int) -> None:
-        """What was written, and how it is to leave."""
-        self.send_ring: SendRing = self.host.rings.send_ring(UNBOUNDED)
-        self.sndbuf: int = self.options.sndbuf or self.host.settings.tcp_wmem[1]
-        """What the send buffer may hold, by Linux's count (``buffer.py``)."""
-        self.chunks: list[int] = []
-        """Offsets at which Linux's buffers would end, ascending, above snd_una."""
-        self.fin_queued: bool = False
-        """The application wrote its last byte: a FIN stands behind the ring's end."""
-        self.fin_joins: bool = False
-        """Text still waited then, and the FIN shares its PSH, even where a small window parts them."""
-        self.writer_waits: bool = False
-        self.lacks_memory: bool = False
-        """The host had no memory for the last write: the next ACK lets the writer try again."""
-        self.may_have_room: bool = False
-        """An ACK came while a writer waits: once the sender has sent what it let go, the writer may go on."""
-        self.more: bool = False
-        """The last write said MSG_MORE, and no ACK has come since: a short segment waits."""
-        self.push_now: bool = False
-        """TCP_NODELAY was set, or the cork pulled, while text waited: it goes at once, short or not."""
-        self.push_at: int = -1
-        """Offset of the ring at which the last write without MSG_MORE ended: PSH."""
-        self.records: list[int] = []
-        """Sequence numbers at which records end (MSG_EOR), ascending, above snd_una: no segment reaches over one."""
-        self.small_sent: int = iss
-        """End of the last segment sent short of the MSS (Minshall's variant of Nagle)."""
-        self.cuts: list[int] = []
-        """Where runs began that left while others were out, ascending, above snd_una: what is resent ends there, as in
-        Linux, where it is the same buffer. Runs of GSO_MAX and more are ours to choose, and not kept."""
-        self.pushes: list[int] = []
-        """Ends of runs that left with PSH, ascending, above snd_una: what is resent keeps its PSH."""
 
     def _begin_repairing(self, iss: int) -> None:
         """Loss, time and congestion."""
@@ -152,9 +192,7 @@ class Sender:
         self.retransmits: int = 0
         self.retrans_since: int = 0
         """When the oldest unacknowledged byte was first resent; 0: it was not."""
-        self.backoff: int = 0
-        self.probes_out: int = 0
-        self.probe_since: int = 0
+        self.probing = Probing()
         self.soft_error: int = 0
         """An ICMP error that ended nothing: the errno for the day the connection gives up."""
 
@@ -179,14 +217,14 @@ class Sender:
 
     def run_end(self, start: int) -> int:
         """Where the run that holds the byte ``start`` ended when it left first, if that is known; NEVER else."""
-        cuts = self.cuts
+        cuts = self.marks.cuts
         if not cuts or cuts[-1] <= start:
             return NEVER
         return cuts[bisect_right(cuts, start)]
 
     def record_end(self, start: int) -> int:
         """Where the record that holds the byte ``start`` ends (MSG_EOR); NEVER when none was ended since."""
-        records = self.records
+        records = self.marks.records
         if not records or records[-1] <= start:
             return NEVER
         return records[bisect_right(records, start)]

@@ -71,7 +71,7 @@ def resend_due(sender: Sender, linear: int, now: int) -> None:
     if sender.is_opening():
         sender.scoreboard.mark_all_lost()
         sender.owed.add(OWE_SYN)
-        sender.ecn.cwr_owed = sender.ecn.asked  # should it be agreed upon after all
+        sender.ecn.syn_lost()
     else:
         loss.enter_loss(sender, now)
     sender.retransmits += 1
