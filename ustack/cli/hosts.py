@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from ustack.device.tun import TunDevice
 from ustack.drops import Drop
 from ustack.settings import Settings
 from ustack.socket.host import Host
+from ustack.trace import Event
 from ustack.wire.address import format_address
 
 QUEUE_LENGTH = 10_000
@@ -108,6 +110,8 @@ def open_host(options: argparse.Namespace, addresses: list[Interface], console: 
         raise
     try:
         with host:
+            if options.trace and options.trace_as != "packets":
+                host.trace(_teller(options.trace_as, scribes[1]), complain=_complainer(scribes[1]))
             yield Opened(host, tun.name, addresses, scribes[0])
     finally:
         if isinstance(device, PcapDevice) and device.lost:
@@ -133,13 +137,11 @@ def _wrapped(
 ) -> Device:
     """The link's faults are next to the wire; who looks on sees what the stack sees."""
 
-    def complain(sentence: str) -> None:
-        scribes[1].put(f"ustack: {sentence}")
-
+    complain = _complainer(scribes[1])
     device = tun
     if options.impair is not None:
         device = ImpairedDevice(device, options.impair)
-    if options.trace:
+    if options.trace and options.trace_as == "packets":
         device = TraceDevice(device, scribes[1].put, time.monotonic_ns(), complain)
     if options.ladder:
         ours = {str(interface.ip) for interface in addresses}
@@ -158,6 +160,18 @@ def _wrapped(
         except OSError as error:
             raise _about_capture(options.pcap, error) from None
     return device
+
+
+def _complainer(scribe: Scribe) -> Callable[[str], None]:
+    return lambda sentence: scribe.put(f"ustack: {sentence}")
+
+
+def _teller(form: str, scribe: Scribe) -> Callable[[Event], None]:
+    """Writes a line for each event of a trace. Seconds count from now; JSON has the stack's own clock."""
+    start = time.monotonic_ns()
+    if form == "json":
+        return lambda event: scribe.put(json.dumps(event.as_dict()))
+    return lambda event: scribe.put(event.line(start))
 
 
 def _about_capture(path: str, error: OSError) -> Complaint:

@@ -40,7 +40,14 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         "--impair", type=impairment, metavar="WORDS",
         help="a bad link, both ways: loss=3%%,delay=20ms,duplicate=1%%,reorder=1%%,corrupt=1%%,rate=10Mbit,seed=7",
     )  # fmt: skip
-    group.add_argument("--trace", action="store_true", help="a line for each packet, on standard error")
+    group.add_argument(
+        "--trace", action="store_true",
+        help="each thing that the stack does and why, a line each, on standard error",
+    )  # fmt: skip
+    group.add_argument(
+        "--trace-as", choices=("text", "json", "packets"), default="text",
+        help="the trace as text, as lines of JSON, or a line for each packet alone (text)",
+    )  # fmt: skip
     group.add_argument("--ladder", action="store_true", help="draw each TCP connection when it is over")
     group.add_argument(
         "--sysctl", action="append", default=[], type=sysctl, metavar="NAME=VALUE",

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ustack.cli.complaint import Complaint
+from ustack.cli.values import whole
 from ustack.device.pcap import PcapWriter
 from ustack.lab import language
 from ustack.lab.ladder import MOST_ROWS, WIDTH, text
@@ -38,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--trace", action="store_true", help="every decision of both stacks, with its reason")
     parser.add_argument(
-        "--most", type=int, default=MOST_ROWS, metavar="ROWS", help=f"fold longer ladders ({MOST_ROWS})"
+        "--most",
+        type=whole(1, 1 << 53, "number of rows"),
+        default=MOST_ROWS,
+        metavar="ROWS",
+        help=f"fold longer ladders ({MOST_ROWS})",
     )
     parser.add_argument("--step", action="store_true", help="one event after the other: press Enter")
     parser.add_argument("--json", action="store_true", help="everything that was seen, as JSON")

@@ -21,6 +21,7 @@ from ustack.socket.datagram import DatagramCore
 from ustack.socket.socket import DEFAULT_BACKLOG, Socket
 from ustack.socket.stream import StreamCore
 from ustack.stack.stack import Stack
+from ustack.trace import Event, Trace, trace
 
 AF_INET: Final = int(socket.AF_INET)
 FLAGS: Final = int(socket.SOCK_NONBLOCK) | int(socket.SOCK_CLOEXEC)
@@ -165,6 +166,21 @@ class Host:
             server.close()
             raise
         return server
+
+    def trace(
+        self,
+        tell: Callable[[Event], object],
+        *,
+        counters: bool = False,
+        complain: Callable[[str], object] | None = None,
+    ) -> Trace:
+        """Calls ``tell`` with each thing that the stack does from now on (:mod:`ustack.trace`), with its reason.
+
+        Events come in order, on the thread that runs the stack, so ``tell`` must be quick. ``counters``: every counter
+        that moves, too. The trace ends with ``close()`` of what is returned, or with its ``with`` statement; what
+        ``tell`` raises ends it, with a RuntimeWarning or a call of ``complain``."""
+        with self.driver.lock:
+            return trace(self.stack, tell, counters=counters, complain=complain)
 
     def close(self) -> None:
         """Reset what is connected, end every blocked call (ENETDOWN), give the device back. Twice is harmless."""

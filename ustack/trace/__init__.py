@@ -16,6 +16,7 @@ from ustack.trace.events import (
     TimerEvent,
 )
 from ustack.trace.snapshot import Snapshot
+from ustack.trace.tracing import Trace, trace
 from ustack.trace.watch import Watch
 
 __all__ = [
@@ -31,5 +32,7 @@ __all__ = [
     "Snapshot",
     "Stepped",
     "TimerEvent",
+    "Trace",
     "Watch",
+    "trace",
 ]

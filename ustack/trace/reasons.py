@@ -124,6 +124,25 @@ def _why_broken(step: Step) -> Reason:
     return "", ""
 
 
+def calls_seen(step: Step) -> list[tuple[str, str]]:
+    """The application's calls since the last step, as far as they left a mark, with what they moved."""
+    before, after = step.before, step.after
+    if after is None:
+        return []
+    if before is None:
+        return [("connect()", "")] if after.state == "SYN_SENT" else []
+    calls = []
+    if after.unsent - after.fin_queued > before.unsent - before.fin_queued:
+        calls.append(("send()", f"{after.unsent - after.fin_queued - before.unsent + before.fin_queued} bytes"))
+    if after.unread < before.unread:
+        calls.append(("recv()", f"{before.unread - after.unread} bytes"))
+    if after.orphan and not before.orphan:
+        calls.append(("close()", ""))
+    elif after.fin_queued and not before.fin_queued:
+        calls.append(("shutdown()", ""))
+    return calls
+
+
 def why_fired(name: str, step: Step) -> Reason:
     """What a timer means that fired."""
     meanings = {

@@ -16,7 +16,19 @@ from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
 from ustack.tcp.timers import Waiter
 from ustack.trace import packets, reasons
-from ustack.trace.events import Arrived, Counted, Event, Marked, Moved, Offered, Queued, Sent, Stepped, TimerEvent
+from ustack.trace.events import (
+    Arrived,
+    Called,
+    Counted,
+    Event,
+    Marked,
+    Moved,
+    Offered,
+    Queued,
+    Sent,
+    Stepped,
+    TimerEvent,
+)
 from ustack.trace.reasons import Cause, Step
 from ustack.trace.snapshot import Snapshot, of_connection, state_of
 from ustack.wire.address import flow_key
@@ -32,13 +44,17 @@ NOBODY = b""
 class Watch(Observer):
     """Hands each event to ``tell``. Install it with ``stack.observer = Watch(stack, tell)``.
 
-    ``counters``: also tell of every counter that moves.
+    ``counters``: also tell of every counter that moves. ``calls``: also tell of the application's calls, as far as they
+    change a connection: who writes them down itself needs no second telling.
     """
 
-    def __init__(self, stack: Stack, tell: Callable[[Event], object], *, counters: bool = False) -> None:
+    def __init__(
+        self, stack: Stack, tell: Callable[[Event], object], *, counters: bool = False, calls: bool = False
+    ) -> None:
         self._stack = stack
         self._tell = tell
         self._tells_counters = counters
+        self._tells_calls = calls
         self._seen: dict[bytes, Snapshot] = {}
         self._isns: dict[bytes, tuple[int, int]] = {}
         self._states: dict[bytes, str] = {}
@@ -155,8 +171,16 @@ class Watch(Observer):
                 step = self._step(key, cause, now)
                 if step.has_changed():
                     self._note_cause(key, cause)
+                    if self._tells_calls:
+                        self._tell_calls(step)
                     self._tell_changes(step)
         self._tell_queues(now, cause)
+
+    def _tell_calls(self, step: Step) -> None:
+        """What the application must have done, by what it changed."""
+        who = self._who(step.key)
+        for name, result in reasons.calls_seen(step):
+            self._tell(Called(step.now, who, "", "", name, result))
 
     def _step(self, key: bytes, cause: Cause, now: int) -> Step:
         """What one step did to the connection with this key; the step's end is the next one's beginning."""
