@@ -11,7 +11,7 @@ from ustack.packetdrill.command import add_arguments, run
 from ustack.packetdrill.parser import parse_script
 from ustack.packetdrill.printer import format_script
 from ustack.packetdrill.runner import Verdict, run_text
-from ustack.packetdrill.virtual import VirtualHost
+from ustack.packetdrill.virtual import VirtualHost, machines_algorithm
 
 LISTEN = """\
 0    socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
@@ -25,6 +25,7 @@ OPEN = f"""{LISTEN}\
 +0   accept(3, ..., ...) = 4
 """
 DATA = "+0 < P. 1:101(100) ack 1 win 9\n+0 > . 1:1(0) ack 101\n"
+CUBIC = '+0 setsockopt(4, SOL_TCP, TCP_CONGESTION, "cubic", 5) = 0\n'
 BLOCKED = "+0 fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n"
 
 
@@ -46,8 +47,8 @@ def passes(text, *overrides):
         "+0 write(4, ..., 2000 - 500 * 2) = 1000\n+0 > P. 1:1001(1000) ack 1",
         "+0 setsockopt(4, SOL_TCP, TCP_NODELAY, [1], sizeof(int)) = 0",
         "+0 setsockopt(4, SOL_SOCKET, SO_LINGER, {onoff=0, linger=0}, sizeof(struct linger)) = 0",
-        '+0 getsockopt(4, SOL_TCP, TCP_CONGESTION, "cubic", [5]) = 0',
-        '+0 getsockopt(4, SOL_TCP, TCP_CONGESTION, "cubic", [16]) = 0',
+        CUBIC + '+0 getsockopt(4, SOL_TCP, TCP_CONGESTION, "cubic", [5]) = 0',
+        CUBIC + '+0 getsockopt(4, SOL_TCP, TCP_CONGESTION, "cubic", [16]) = 0',
         "+0 %{ assert tcpi_state == TCPI_ESTABLISHED == TCP_ESTABLISHED }%",
         "+0 %{ assert tcpi_snd_cwnd == 10;\\\n }%",
         "+0 %{ assert tcpi_snd_cwnd == 10;\\\n      assert tcpi_unacked == 0;\\\n}%",
@@ -59,6 +60,16 @@ def passes(text, *overrides):
 )
 def test_forms_that_pass(line):
     passes(OPEN + line)
+
+
+def test_what_sets_no_congestion_control_has_the_machines(tmp_path):
+    """Else the same script would be put to one algorithm here, and to another one with --live."""
+    for text, name in (("bbr\n", "bbr"), ("reno\n", "reno"), ("nosuch\n", "cubic")):
+        (tmp_path / "knob").write_text(text)
+        assert machines_algorithm(tmp_path / "knob") == name
+    assert machines_algorithm(tmp_path / "none") == "cubic"
+    name = machines_algorithm()
+    passes(OPEN + f'+0 getsockopt(4, SOL_TCP, TCP_CONGESTION, "{name}", [{len(name)}]) = 0')
 
 
 def test_a_request_for_a_cookie_needs_no_nops():

@@ -104,6 +104,9 @@ class CongestionControl:
 
     # What the connection calls
 
+    def on_open(self, srtt: int) -> None:
+        """Our SYN was acknowledged; ``srtt`` is the handshake's round trip, ns. A SYN moves no window."""
+
     def on_ack(self, sample: AckSample) -> None:
         """One ACK with news. The base only knows slow start; growth beyond it is the subclass's."""
         if sample.cwnd_limited and not sample.in_recovery:

@@ -124,7 +124,7 @@ class Bbr(CongestionControl):
         self.in_repair: int = 0
         """0 no; 1 recovery begins, 2 it is on; 3 after an RTO."""
         self.repair_end: int = -1
-        self.pacing_rate = (self.cwnd * 1000) * HIGH_GAIN // UNIT  # as if the RTT were 1 ms
+        self._begin_rate(MILLISECOND)
 
     @property
     def bandwidth(self) -> int:
@@ -132,6 +132,11 @@ class Bbr(CongestionControl):
         return self.max_bw.best
 
     # Events
+
+    def on_open(self, srtt: int) -> None:
+        """The first rate is a window per round trip of the handshake (Linux's bbr_init)."""
+        self.seen_rtt = True
+        self._begin_rate(srtt)
 
     def on_ack(self, sample: AckSample) -> None:
         """Model, then rate, then window."""
@@ -302,10 +307,14 @@ class Bbr(CongestionControl):
     def _set_pacing_rate(self, srtt: int, gain: int) -> None:
         if not self.seen_rtt and srtt > 0:
             self.seen_rtt = True
-            self.pacing_rate = self.cwnd * SECOND // srtt * HIGH_GAIN // UNIT
+            self._begin_rate(srtt)
         rate = self.bandwidth * gain // UNIT * MARGIN_PERCENT // 100
         if rate > 0 and (self.full_bw_reached or rate > self.pacing_rate):
             self.pacing_rate = rate
+
+    def _begin_rate(self, srtt: int) -> None:
+        """Linux's bbr_init_pacing_rate_from_rtt."""
+        self.pacing_rate = self.cwnd * SECOND // srtt * HIGH_GAIN // UNIT * MARGIN_PERCENT // 100
 
     def _product(self, gain: int) -> int:
         """Bandwidth times delay times gain, bytes."""

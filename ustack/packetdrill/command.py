@@ -18,7 +18,8 @@ SUMMARY = "run packetdrill scripts: what goes in at what time, what must come ou
 _DESCRIPTION = f"""\
 Runs packetdrill scripts against ustack, in this process and in virtual time: a script of two hours takes milliseconds,
 needs no root and no device, and gives the same answer every time. --live runs the same scripts against this
-machine's kernel, in real time, through a TUN device in a network namespace of its own (root).
+machine's kernel, in real time, through a TUN device in a network namespace of its own (root). A script that names no
+tcp_congestion_control has the machine's, both ways.
 
 A first script, three.pkt: a client connects, and ustack must answer its SYN.
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, Final
 
+from ustack.congestion import check_name
 from ustack.drops import DROP_RULES
 from ustack.packetdrill.calls import Outcome, Prepared
 from ustack.packetdrill.claims import unclaimed
@@ -117,13 +118,25 @@ def read_defaults(path: Path) -> list[Effects]:
     return [effects for line in lines if line.strip().startswith("sysctl") for effects in understand(line)]
 
 
+def machines_algorithm(knob: Path = Path("/proc/sys/net/ipv4/tcp_congestion_control")) -> str:
+    """The congestion control that this machine's kernel begins with: what a script that sets none meets with ``--live``.
+
+    ustack's default where the kernel's is unknown here."""
+    try:
+        name = knob.read_text().strip()
+        check_name(name)
+    except (OSError, ValueError):
+        return Settings().tcp_congestion_control
+    return name
+
+
 class VirtualHost(Host):
     """One Stack, made for one script."""
 
     def __init__(self, config: Config, settings: Settings | None = None) -> None:
         self.config = config
         self.clock = ORIGIN
-        self.stack = Stack(settings or Settings(), entropy=ENTROPY)
+        self.stack = Stack(settings or Settings(tcp_congestion_control=machines_algorithm()), entropy=ENTROPY)
         self.stack.set_mtu(config.mtu)
         self.stack.add_address(parse_address(config.local), config.prefix)
         self.driver = VirtualDriver(self)

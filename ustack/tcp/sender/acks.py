@@ -185,6 +185,9 @@ def _control(sender: Sender, result: AckResult, news: AckNews, now: int) -> None
     if control is None:
         return
     board = sender.scoreboard
+    if news.prior_una == sender.iss:
+        bursts.begin(sender)
+        return
     mss = sender.snd_mss
     in_flight = sender.in_flight()
     if news.is_old and not control.owns_recovery:

@@ -45,6 +45,14 @@ def set_pace(sender: Sender) -> None:
     pacer.least_segs = least_segs(sender)
 
 
+def begin(sender: Sender) -> None:
+    """Our SYN was acknowledged."""
+    control = sender.congestion
+    if control is not None and sender.rtt.srtt:
+        control.on_open(sender.rtt.srtt)
+    set_pace(sender)
+
+
 def least_segs(sender: Sender) -> int:
     """Segments of a run that is not held back further by a low rate (tcp_min_tso_segs, or the algorithm's own)."""
     control = sender.congestion

@@ -64,7 +64,7 @@ def establish(sender: Sender, was_resent: bool) -> None:
         sender.congestion.cwnd = sender.snd_mss  # RFC 5681 section 3.1, once more than one SYN was lost (Linux)
     if sender.rtt.srtt == 0:
         sender.rtt.fall_back()
-    bursts.set_pace(sender)
+    bursts.begin(sender)
     sender.retransmits = 0
     sender.probing.sent = 0
     sender.retrans_since = 0
