@@ -221,14 +221,16 @@ def text(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> 
         sign = "✓" if figure.holds else "✗"
         must = "" if figure.holds else translate(", must be {value}").format(value=figure.text(figure.expected))
         rule = f"  [{figure.rule}]" if figure.rule else ""
-        lines.append(f"  {sign} {figure.label}: {figure.text(figure.seen)}{must}{rule}")
+        line = f"{sign} {figure.label}: {figure.text(figure.seen)}{must}{rule}"
+        lines += textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
     lines.append("")
     for sentence in report.sentences:
         lines += textwrap.wrap(
             f"{sentence.text} ({clock(sentence.at)})", WIDTH, initial_indent="• ", subsequent_indent="  "
         )
     if report.tries:
-        lines += ["", translate("Try: ") + "; ".join(f"ustack lab {report.id} --set {one}" for one in report.tries)]
+        commands = "; ".join(f"ustack lab {report.id} --set {one}" for one in report.tries)
+        lines += ["", *textwrap.wrap(translate("Try: ") + commands, WIDTH, break_on_hyphens=False)]
     if report.next:
         lines += [translate("Ask next: ") + ", ".join(report.next)]
     return lines

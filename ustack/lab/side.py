@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ustack.counters import Counters
+from ustack.lab.language import translate
 from ustack.lab.report import Note
 from ustack.settings import Settings
 from ustack.socket.host import Host
@@ -140,6 +141,11 @@ class Side:
         else:
             text = f"{result or 'done'} after {span(now - began)}"
             self._write(Called(now, "", "", "", f"{call.partition('(')[0]}()", text), self.name)
+
+    def exit(self) -> None:
+        """The process ends, killed or not: the system closes every socket that it had."""
+        self._write(Called(self._now(), "", "", "", translate("the process dies")), self.name)
+        self.close()
 
     def close(self) -> None:
         """Closes what is open, without a note."""

@@ -8,20 +8,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from ustack.device.impairment import PERFECT, parse_impairment
+from ustack.lab.findings import Evidence, Findings, instant_of
 from ustack.lab.header import Field, decode, header_lines
 from ustack.lab.knobs import Knobs
 from ustack.lab.language import translate
 from ustack.lab.link import LabLink, matcher
 from ustack.lab.question import Question
-from ustack.lab.report import Figure, Flight, Note, Report, Sentence, Unseen, View, changed_on_the_way
-from ustack.lab.side import Side, error_name
+from ustack.lab.report import Flight, Note, Report, Unseen, View, changed_on_the_way
+from ustack.lab.side import Side
 from ustack.settings import SECOND, Settings
 from ustack.sim.apps import make_stack
 from ustack.sim.driver import SimDriver
 from ustack.sim.network import SimHost, SimNetwork
 from ustack.socket.host import Host
 from ustack.stack.stack import Stack
-from ustack.trace import Arrived, Event, Moved, Sent, Watch
+from ustack.trace import Arrived, Called, Event, Moved, Sent, Watch
 from ustack.trace.snapshot import state_of
 from ustack.wire.address import flow_key, parse_address
 from ustack.wire.describe import describe_body, endpoint_text, segment_text
@@ -30,19 +31,17 @@ from ustack.wire.parse import parse_packet
 from ustack.wire.tcp import ACK, SYN
 
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
-Evidence = Event | Flight | Figure | list[Event] | list[Flight] | float | bool | None
-
-
-class NotSeenError(AssertionError):
-    """A question says something that did not happen in its run."""
 
 
 class _LabHost(SimHost):
     """Tells the lab what arrives before the stack sees it."""
 
     lab: Lab
+    is_dead = False
 
     def receive(self, packets: Any) -> None:
+        if self.is_dead:
+            return
         self.lab._arriving(self, packets)
         super().receive(packets)
 
@@ -56,7 +55,7 @@ class _LabNetwork(SimNetwork):
         self.lab._carried(packet, copies)
 
 
-class Lab:
+class Lab(Findings):
     """What a question's function gets. Times are seconds of the simulated clock, from 0.
 
     ``client`` and ``server`` are two :class:`Side` with a :class:`LabLink` ``link`` between them; ``add`` makes more.
@@ -65,8 +64,9 @@ class Lab:
     def __init__(self, question: Question, changes: Mapping[str, str] | None = None) -> None:
         self.question = question
         self.knobs = Knobs(question, changes or {})
-        self.network = _LabNetwork()
-        self.network.lab = self
+        network = _LabNetwork()
+        network.lab = self
+        self.network = network
         self.report = Report(
             question.id, translate(question.title), translate(question.setup), [], dict(self.knobs.changes),
             next=question.next, tries=question.tries,
@@ -79,6 +79,7 @@ class Lab:
         """By the identity of the packet that crosses; the packet is kept, so that no other gets that identity."""
         self._expected: deque[Flight] = deque()
         self._order = 0
+        self._lives = 0
         self._sides: list[Side] = []
         self._last_views: dict[tuple[str, str], View] = {}
         self._hidden: Unseen | None = None
@@ -106,16 +107,30 @@ class Lab:
 
         return LabLink(link, note)
 
+    def kill(self, side: Side) -> None:
+        """The host dies without a word, and whatever comes for it is lost until ``restart``."""
+        self._note(Called(self.network.now, "", "", "", translate("the host dies")), side.name)
+        self._forget(side)
+        self._places[side.name].is_dead = True
+
     def restart(self, side: Side, **settings: Any) -> None:
-        """The host dies without a word and comes back at once, with nothing in its memory (``settings``: changed)."""
-        place = self._places[side.name]
+        """The host comes back with nothing in its memory (``settings``: changed); one that lives dies first."""
         side.settings = side.settings.replace(**settings)
-        stack = self._stack(side.name + "'", side.address, side.settings)
-        side.host.stack.observer = None
-        side.close()
+        self._forget(side)
+        self._note(Called(self.network.now, "", "", "", translate("the host starts")), side.name)
+        place = self._places[side.name]
+        place.is_dead = False
+        self._observe(side.name, place.stack)
+
+    def _forget(self, side: Side) -> None:
+        """A host with an empty stack, which nobody looks at yet, takes the place of the one that was."""
+        place = self._places[side.name]
+        self._lives += 1
+        stack = self._stack(f"{side.name}, life {self._lives}", side.address, side.settings)
+        place.stack.observer = None
         place.replace_stack(stack)
+        side.close()
         side.host = Host(stack, SimDriver(place))
-        self._observe(side.name, stack)
 
     def _make(self, name: str, address: str, settings: Settings) -> Side:
         stack = self._stack(name, address, settings)
@@ -218,42 +233,10 @@ class Lab:
 
     def instant(self, evidence: Evidence) -> float:
         """When it happened, seconds."""
-        at = _instant(evidence)
+        at = instant_of(evidence)
         return self.now if at is None else at / SECOND
 
-    # What is said
-
-    def figure(
-        self,
-        label: str,
-        seen: float | str,
-        expected: float | str,
-        unit: str = "",
-        *,
-        within: float = 0.0,
-        rule: str = "",
-    ) -> Figure:
-        """A figure that was measured and what it must be, give or take ``within``. ``label`` is English."""
-        made = Figure(translate(label), seen, expected, unit, within, rule)
-        self.report.figures.append(made)
-        return made
-
-    def say(self, evidence: Evidence, sentence: str, **values: object) -> None:
-        """A sentence of the answer (English, with ``{names}`` for ``values``). ``evidence`` is what it rests on: an
-        event, a segment, a figure. Without evidence (None, False, an empty list) the sentence is left out; with the
-        question's own settings that is a fault of the question, and raises NotSeenError.
-        """
-        if not _is_there(evidence) and not self.knobs.changes:
-            raise NotSeenError(f"{self.question.id}: nothing was seen of: {sentence}")
-        self.say_if(evidence, sentence, **values)
-
-    def say_if(self, evidence: Evidence, sentence: str, **values: object) -> None:
-        """A sentence of the answer where there is evidence for it: what other settings lead to."""
-        if not _is_there(evidence):
-            return
-        at = _instant(evidence)
-        text = translate(sentence).format(**values)
-        self.report.sentences.append(Sentence(text, self._elapsed() if at is None else at))
+    # What is shown
 
     def show_listing(self, side: Side) -> list[str]:
         """``ss -tan`` at a side, kept in the report."""
@@ -285,21 +268,7 @@ class Lab:
                 self._watches[side.name].catch_up()
                 side.host.stack.observer = self._watches[side.name]
 
-    @contextmanager
-    def error(self) -> Iterator[list[str]]:
-        """``with lab.error() as found:`` expects the block to raise OSError; ``found[0]`` is the name of its errno."""
-        found: list[str] = []
-        try:
-            yield found
-        except OSError as error:
-            found.append(error_name(error))
-        else:
-            found.append("no error")
-
     # Writing it down
-
-    def _elapsed(self) -> int:
-        return self.network.now - self.network.start
 
     def _next(self) -> int:
         self._order += 1
@@ -348,7 +317,8 @@ class Lab:
             return None
         frame = parse_packet(packet)
         flight = Flight(sender, receiver, self._elapsed(), packet, frame, self._text(frame), self._pair(frame))
-        flight.fate, flight.order, flight.late = fate, self._next(), late
+        is_dead = self._places[receiver].is_dead
+        flight.fate, flight.order, flight.late = "lost" if is_dead else fate, self._next(), late
         reason = self._reasons.get(sender)
         if late:
             flight.why = "the network delivers what it has held, or a copy"
@@ -407,19 +377,6 @@ def _key_of(who: str) -> bytes:
     (here, port), (there, other_port) = (end.rsplit(":", 1) for end in who.split(" > "))
     ends = [parse_address(address.strip("[]")) for address in (there, here)]
     return flow_key(ends[0], int(other_port), ends[1], int(port))
-
-
-def _is_there(evidence: Evidence) -> bool:
-    return bool(evidence) or isinstance(evidence, float)
-
-
-def _instant(evidence: Evidence) -> int | None:
-    """ns since the run began, of what has an instant."""
-    if isinstance(evidence, list):
-        return _instant(evidence[0]) if evidence else None
-    if isinstance(evidence, Event):
-        return evidence.at
-    return evidence.at if isinstance(evidence, Flight) else None
 
 
 def answer(question: Question, changes: Mapping[str, str] | None = None) -> Report:
