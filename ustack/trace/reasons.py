@@ -145,6 +145,10 @@ def calls_seen(step: Step) -> list[tuple[str, str]]:
 
 def why_fired(name: str, step: Step) -> Reason:
     """What a timer means that fired."""
+    if step.after is not None and step.after.error:
+        return "it has waited for as long as it may: the connection is given up", "RFC 9293 section 3.8.3"
+    if name == "keepalive timer" and "TCPKeepAlive" not in step.counts:
+        return "something came since it was set: it waits on", "Linux tcp_keepalive_timer"
     meanings = {
         "retransmission timer": ("nothing was acknowledged for a whole RTO: the oldest segment counts as lost",
                                  "RFC 6298 section 5.4"),
