@@ -15,6 +15,7 @@ from ustack.cli.values import whole
 from ustack.device.pcap import PcapWriter
 from ustack.lab import language
 from ustack.lab.ladder import MOST_ROWS, WIDTH, text
+from ustack.lab.page import command as pages
 from ustack.lab.question import GROUPS, load, questions
 from ustack.lab.report import Report
 from ustack.lab.world import answer
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step", action="store_true", help="one event after the other: press Enter")
     parser.add_argument("--json", action="store_true", help="everything that was seen, as JSON")
     parser.add_argument("--pcap", metavar="FILE", help="write the packets for Wireshark")
+    pages.add_arguments(parser)
     parser.add_argument("--code", action="store_true", help="show the question's own source")
     parser.add_argument("--lang", metavar="LANGUAGE", help="en or zh; else what LANG says")
 
@@ -56,10 +58,13 @@ def run(options: argparse.Namespace) -> int:
     """Lists the questions, or answers one. 1: a figure is not what it must be."""
     language.choose(options.lang or os.environ.get("LC_ALL") or os.environ.get("LANG") or "en")
     console = Console(highlight=False, soft_wrap=True, width=WIDTH)
-    if options.question is None:
-        _list(console)
-        return 0
     try:
+        status = pages.run_without_report(options, console.print)
+        if status is not None:
+            return status
+        if options.question is None:
+            _list(console)
+            return 0
         asked = load(options.question)
         if options.code:
             console.print(Text(asked.code()), end="")
@@ -69,9 +74,10 @@ def run(options: argparse.Namespace) -> int:
         raise Complaint(f"{str(error.args[0]).rstrip('.')}.", 2) from None
     if options.pcap:
         _write_pcap(options.pcap, report)
+    has_written = pages.write_files(options, report)
     if options.json:
         print(json.dumps(report.as_dict(), indent=1))
-    else:
+    elif not has_written:
         _show(console, report, options)
     return 1 if report.wrong() else 0
 

@@ -1,0 +1,413 @@
+"""The ladder as a picture: lifelines, slanted arrows to scale in time, states as bars, and notes in the margins.
+
+There are two layouts. The wide one has notes in margins of their own, with a line to their instant. The narrow one, for
+a telephone or two pictures side by side, gives each text a strip of its own between the lifelines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from xml.etree.ElementTree import Element
+
+from ustack.lab.ladder import clock
+from ustack.lab.language import translate
+from ustack.lab.page.margin import spread, width_of, wrapped
+from ustack.lab.page.markup import add, make
+from ustack.lab.page.scale import Fold, Point, place, usual_flight
+from ustack.lab.page.story import Hidden, Row, Story
+from ustack.lab.page.wording import arrow_text, kind_of, what
+from ustack.lab.report import Flight, Note, Unseen
+from ustack.trace.events import Moved, span
+
+TOP = 58.0
+LINE = 14.0
+"""The height of a line of a note."""
+LETTER = 6.4
+"""The width of a letter of a note."""
+NOTE_GAP = 5.0
+ROW = 17.0
+"""The least distance of two ends of arrows at one side."""
+ENDS_AT = 0.62
+"""A lost segment's cross stands at this part of its way."""
+HELD_AT = 0.4
+"""Where the network keeps what it delivers later."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Measures in units of the picture; a unit is a pixel where the picture has its natural width."""
+
+    name: str
+    width: float
+    left: float
+    right: float
+    note_width: float
+    letter: float
+    """The width of one letter of an arrow's label."""
+
+    @property
+    def is_wide(self) -> bool:
+        """Notes have margins of their own."""
+        return self.name == "wide"
+
+
+WIDE = Layout("wide", 872, 262, 654, 180, 6.15)
+NARROW = Layout("narrow", 344, 22, 322, 262, 5.9)
+
+
+@dataclasses.dataclass
+class Box:
+    """A note's place: its text's lines, and the point on the lifeline that it belongs to."""
+
+    note: Note
+    lines: list[str]
+    point: Point
+    x: float
+    y: float
+    is_right: bool
+
+    @property
+    def height(self) -> float:
+        """With the gap to the next."""
+        return len(self.lines) * LINE + NOTE_GAP
+
+
+class Picture:
+    """A story, laid out. ``draw`` makes the SVG; ``heights`` says where the slider's instants are."""
+
+    def __init__(self, story: Story, layout: Layout) -> None:
+        self.story = story
+        self.layout = layout
+        sides = story.sides
+        step = (layout.right - layout.left) / max(len(sides) - 1, 1)
+        self.x = {side: layout.left + step * index for index, side in enumerate(sides)}
+        self.leaving: dict[int, Point] = {}
+        self.arriving: dict[int, Point] = {}
+        self.boxes: list[Box] = []
+        self._hidden: list[tuple[Hidden | Unseen, Point]] = []
+        self.usual = usual_flight(row.arrivals[0] - row.at for row in story.flights if row.arrivals)
+        self.points: list[Point] = [Point(0, (-1, 0), ())]
+        for row in story.rows:
+            self._add(row)
+        self.folds: list[Fold] = place(self.points, self.usual, TOP)
+        self._lay_out_notes()
+        ends = [point.y for point in self.points] + [box.y + box.height for box in self.boxes]
+        self.height = max(ends) + 40
+
+    # Where everything stands
+
+    def _add(self, row: Row) -> None:
+        if isinstance(row, Unseen | Hidden):
+            point = Point(row.at, (1, row.order), tuple(self.story.sides), above=30, below=30, until=row.until)
+            self._hidden.append((row, point))
+            self.points.append(point)
+        elif isinstance(row, Note):
+            self._add_note(row)
+        else:
+            self._add_flight(row)
+
+    def _add_flight(self, flight: Flight) -> None:
+        strip = tuple(self.story.sides) if not self.layout.is_wide else (flight.sender,)
+        leaving = Point(flight.at, (1, flight.order), strip, above=ROW, below=3)
+        self.leaving[flight.order] = leaving
+        self.points.append(leaving)
+        if flight.arrivals:
+            at = flight.arrivals[0]
+            order = (0, flight.order) if at > flight.at else (1, flight.order + 0.5)
+            room = ROW if flight.drop or self.layout.is_wide else 8
+            strip = tuple(self.story.sides) if flight.drop and not self.layout.is_wide else (flight.receiver,)
+            arriving = Point(at, order, strip, above=room, below=17 if flight.drop else 2)
+        else:
+            arriving = Point(flight.at + round(self.usual * ENDS_AT), (0, flight.order), (), is_event=False)
+        self.arriving[flight.order] = arriving
+        self.points.append(arriving)
+
+    def _add_note(self, note: Note) -> None:
+        layout = self.layout
+        is_right = self.x.get(note.side, layout.left) > (layout.left + layout.right) / 2
+        text = what(note.event)
+        if len(self.story.sides) > 2 and not self._is_outer(note.side):
+            text = f"{note.side}: {text}"
+        if isinstance(note.event, Moved) and self.story.has_many:
+            text = f"[{_port_of(note.event.who)}] {text}"
+        if not layout.is_wide:
+            text = f"{clock(note.at)}  {text}"
+        lines = wrapped(text, (layout.note_width - 12) / LETTER)
+        tall = len(lines) * LINE + NOTE_GAP
+        if layout.is_wide:
+            point = Point(note.at, (1, note.order), (), margin="right" if is_right else "left", height=tall)
+            x = layout.width - layout.note_width if is_right else layout.left - 24 - layout.note_width
+        else:
+            point = Point(note.at, (1, note.order), tuple(self.story.sides), above=5, below=tall - 2)
+            x = layout.right - 12 - layout.note_width if is_right else layout.left + 12
+        self.points.append(point)
+        self.boxes.append(Box(note, lines, point, x, 0, is_right))
+
+    def _is_outer(self, side: str) -> bool:
+        return side in (self.story.sides[0], self.story.sides[-1])
+
+    def _lay_out_notes(self) -> None:
+        if not self.layout.is_wide:
+            for box in self.boxes:
+                box.y = box.point.y
+            return
+        for is_right in (False, True):
+            boxes = sorted((box for box in self.boxes if box.is_right is is_right), key=lambda box: box.point.y)
+            tops = spread([box.point.y - LINE / 2 for box in boxes], [box.height for box in boxes], TOP - 8)
+            for box, top in zip(boxes, tops, strict=True):
+                box.y = top
+
+    def heights(self) -> list[list[float]]:
+        """For each instant of the slider the heights between which it is drawn."""
+        found: dict[int, list[float]] = {}
+        for point in self.points:
+            band = found.setdefault(point.at, [point.y, point.y])
+            band[0], band[1] = min(band[0], point.y), max(band[1], point.y)
+        return [[round(y, 1) for y in found.get(at, [TOP, TOP])] for at in self.story.moments]
+
+    def height_of(self, at: int) -> float:
+        """The height of an instant at which nothing need be drawn."""
+        before = [point.y for point in self.points if point.at <= at]
+        return before[-1] if before else TOP
+
+    # Drawing
+
+    def draw(self) -> Element:
+        """The svg element, without style."""
+        layout, report = self.layout, self.story.report
+        root = make("svg", class_=f"ladder {layout.name}", role="group", aria_label=f"{report.id}: {report.question}",
+                    viewBox=f"0 0 {layout.width:g} {self.height:.0f}", width=f"{layout.width:g}",
+                    height=f"{self.height:.0f}")  # fmt: skip
+        add(root, make("rect", class_="now", x=0, y=TOP, width=layout.width, height=2))
+        add(root, [self._lifeline(side) for side in self.story.sides], self._bars(), self._times())
+        add(root, [self._fold(fold) for fold in self.folds], [self._gap(*one) for one in self._hidden])
+        add(root, [self._arrow(flight) for flight in self.story.flights])
+        add(root, [self._note(box) for box in self.boxes])
+        return root
+
+    def _lifeline(self, side: str) -> Element:
+        x = self.x[side]
+        anchor = "middle"
+        if not self.layout.is_wide and self._is_outer(side):
+            anchor = "start" if side == self.story.sides[0] else "end"
+            x += -12 if anchor == "start" else 12
+        name = make("text", side, class_="side", x=x, y=26, text_anchor=anchor)
+        x = self.x[side]
+        return make("g", name, make("line", class_="life", x1=x, x2=x, y1=38, y2=self.height - 12))
+
+    def _bars(self) -> list[Element]:
+        """What each connection's state is, along the lifelines of both ends."""
+        bars = []
+        for slot, connection in enumerate(self.story.connections):
+            ends = frozenset(connection.split(" > "))
+            for side in self.story.sides:
+                moves = [note for note in self.story.report.notes if isinstance(note.event, Moved)
+                         and note.side == side and frozenset(note.event.who.split(" > ")) == ends]  # fmt: skip
+                bars += self._bars_of(side, slot, moves)
+        return bars
+
+    def _bars_of(self, side: str, slot: int, moves: list[Note]) -> list[Element]:
+        heights = [self._height_of_move(move) for move in moves] + [self.height - 12]
+        outward = 1 if self.x[side] > self.layout.width / 2 else -1
+        x = self.x[side] - 3 + outward * slot * 7
+        bars = []
+        for move, begin, end in zip(moves, heights, heights[1:], strict=False):
+            assert isinstance(move.event, Moved)
+            state = move.event.after
+            if state != "CLOSED" and end > begin:
+                bar = make("rect", class_=f"state {state}", x=x, y=begin, width=6, height=end - begin)
+                add(bar, make("title", f"{side}: {state}"))
+                bars.append(bar)
+        return bars
+
+    def _height_of_move(self, move: Note) -> float:
+        for box in self.boxes:
+            if box.note is move:
+                return box.point.y
+        return self.height_of(move.at)
+
+    def _times(self) -> list[Element]:
+        """The clock, at the left edge of the wide picture."""
+        if not self.layout.is_wide:
+            return []
+        times, last, last_text = [], 0.0, ""
+        for point in self.points:
+            text = clock(point.at).removesuffix(" s")
+            if point.is_event and text != last_text and point.y - last >= 13:
+                times.append(make("text", text, class_="time", x=50, y=point.y + 4, text_anchor="end"))
+                last, last_text = point.y, text
+        return [make("text", translate("seconds"), class_="time", x=50, y=26, text_anchor="end"), *times]
+
+    def _fold(self, fold: Fold) -> Element:
+        """Two waves across the lifelines, and how long the silence was."""
+        words = translate("{time} pass").format(time=span(fold.end - fold.begin))
+        middle = (self.layout.left + self.layout.right) / 2
+        waves = [self._wave(x, fold.y) for x in self.x.values()]
+        return make("g", waves, make("text", words, class_="fold", x=middle, y=fold.y + 4, text_anchor="middle"))
+
+    def _gap(self, hidden: Hidden | Unseen, point: Point) -> Element:
+        text = gap_text(hidden)
+        middle = (self.layout.left + self.layout.right) / 2
+        lines = wrapped(text, (self.layout.right - self.layout.left - 30) / 6.4)
+        y = point.y - (len(lines) - 1) * 7 + 4
+        texts = [make("text", line, class_="fold", x=middle, y=y + 14 * index, text_anchor="middle")
+                 for index, line in enumerate(lines)]  # fmt: skip
+        return make("g", [self._wave(x, point.y) for x in self.x.values()], texts)
+
+    @staticmethod
+    def _wave(x: float, y: float) -> Element:
+        path = "".join(f"M{x - 9:g} {at + 3:.1f}q4.5 -8 9 -3t9 -3" for at in (y - 3, y + 3))
+        return make(
+            "g", make("rect", class_="cut", x=x - 9, y=y - 4, width=18, height=8), make("path", class_="wave", d=path)
+        )
+
+    # Arrows
+
+    def _arrow(self, flight: Flight) -> Element:
+        leaving = self.leaving[flight.order]
+        x1, y1 = self.x.get(flight.sender, self.layout.left), leaving.y
+        x2, y2 = self.x.get(flight.receiver, self.layout.right), self.arriving[flight.order].y
+        way = 1 if x2 > x1 else -1
+        x1, x2 = x1 + 4 * way, x2 - 4 * way
+        is_whole = bool(flight.arrivals)
+        if flight.late:
+            x1 += (x2 - x1) * HELD_AT
+        elif not is_whole:
+            x2 = x1 + (x2 - x1) * (HELD_AT if flight.fate == "held" else ENDS_AT)
+        is_again = flight.order in self.story.again
+        kind = kind_of(flight, is_again)
+        group = make("g", class_=f"flight {kind}" + ("" if is_whole else " lost") + (" dropped" if flight.drop else ""),
+                     data_flight=flight.order)  # fmt: skip
+        add(group, make("title", self.spoken(flight)), make("line", class_="reach", x1=x1, y1=y1, x2=x2, y2=y2))
+        add(group, make("line", class_="shaft", x1=x1, y1=y1, x2=x2, y2=y2))
+        add(group, *self._ends(flight, (x1, y1, x2, y2)), self._label(flight, is_again, (x1, y1, x2, y2)))
+        return group
+
+    def _ends(self, flight: Flight, line: tuple[float, float, float, float]) -> list[Element]:
+        """The arrow's head, or the cross of what ends here, with the reason."""
+        x1, y1, x2, y2 = line
+        way = 1 if x2 > x1 else -1
+        marks = [make("circle", class_="kept", cx=x1, cy=y1, r=3)] if flight.late else []
+        if flight.arrivals and not flight.drop:
+            head = make("path", class_="head", d=f"M{x2:.1f} {y2:.1f}l{-9 * way} -4.5v9z",
+                        transform=f"rotate({_angle(line) * way:.1f} {x2:.1f} {y2:.1f})")  # fmt: skip
+            return [*marks, head]
+        cross = make("path", class_="cross", d=f"M{x2 - 5:.1f} {y2 - 5:.1f}l10 10m0 -10l-10 10")
+        if flight.drop:
+            x, anchor = x2 - 9 * way, "end" if way > 0 else "start"
+            return [*marks, cross, make("text", flight.drop, class_="fate", x=x, y=y2 + 14, text_anchor=anchor)]
+        text = translate("lost") if flight.is_lost else translate(flight.fate or "on its way")
+        anchor = "start" if way > 0 else "end"
+        sort = "fate" if flight.is_lost else "fate kept"
+        shown = make("text", text, class_=sort, x=x2 + 10 * way, y=y2 + 4, text_anchor=anchor)
+        return [*marks, cross if flight.is_lost else make("circle", class_="kept", cx=x2, cy=y2, r=3), shown]
+
+    def _label(self, flight: Flight, is_again: bool, line: tuple[float, float, float, float]) -> Element:
+        x1, y1, x2, y2 = line
+        text = arrow_text(flight, is_again, self.story.has_many)
+        if not self.layout.is_wide:
+            text = f"{clock(flight.at)}  {text}"
+        if flight.late:
+            text = f"{translate('late')}: {text}"
+        way = 1 if x2 > x1 else -1
+        reach = abs(self.x.get(flight.receiver, self.layout.right) - self.x.get(flight.sender, self.layout.left))
+        room = reach * (0.94 if not self.layout.is_wide else 0.5 if self._is_crossed(flight) else 0.86) - 22
+        text = _cut(text, room / self.layout.letter)
+        x, anchor = x1 + 10 * way, "start" if way > 0 else "end"
+        angle = _angle(line) if self.layout.is_wide else 0.0
+        turned = abs(angle) <= 14 and self.layout.is_wide
+        y = y1 - 4 + (10 * abs(y2 - y1) / max(abs(x2 - x1), 1) if turned else 0)
+        turn = f"rotate({angle * way:.1f} {x:.1f} {y:.1f})" if turned else None
+        return make("text", text, class_="label", x=x, y=y, text_anchor=anchor, transform=turn)
+
+    def _is_crossed(self, flight: Flight) -> bool:
+        """Something flies the other way meanwhile: the labels share the width."""
+        end = flight.arrivals[0] if flight.arrivals else flight.at + self.usual
+        return any(
+            other.sender == flight.receiver
+            and other.at < end
+            and (other.arrivals[0] if other.arrivals else other.at + self.usual) > flight.at
+            for other in self.story.flights
+        )
+
+    def spoken(self, flight: Flight) -> str:
+        """A segment in a sentence, for those who hear the page."""
+        words = translate("{time}, {sender} to {receiver}: {text}").format(
+            time=clock(flight.at), sender=flight.sender, receiver=flight.receiver,
+            text=arrow_text(flight, flight.order in self.story.again, self.story.has_many),
+        )  # fmt: skip
+        return f"{words} ({fate_of(flight)})"
+
+    # Notes
+
+    def _note(self, box: Box) -> Element:
+        event = box.note.event
+        state = f" {event.after}" if isinstance(event, Moved) else ""
+        group = make("g", class_=f"note {event.kind}{state}", data_at=box.note.at)
+        if event.why:
+            add(group, make("title", event.why))
+        height = len(box.lines) * LINE
+        if self.layout.is_wide:
+            add(group, self._leader(box))
+        else:
+            wide = min(max(width_of(line) for line in box.lines) * LETTER + 12, self.layout.note_width)
+            x = box.x + self.layout.note_width - wide if box.is_right else box.x
+            add(group, make("rect", class_="paper", x=x, y=box.y, width=wide, height=height))
+        edge = box.x + self.layout.note_width - 3 if box.is_right is not self.layout.is_wide else box.x
+        if self.layout.is_wide and not box.is_right:
+            edge = box.x + self.layout.note_width - 3
+        add(group, make("rect", class_="edge", x=edge, y=box.y + 1.5, width=3, height=height - 3))
+        at_end = edge > box.x
+        x, anchor = (edge - 6, "end") if at_end else (box.x + 9, "start")
+        for index, line in enumerate(box.lines):
+            y = box.y + 11 + index * LINE
+            add(group, make("text", line, class_="words", x=x, y=y, text_anchor=anchor))
+        return group
+
+    def _leader(self, box: Box) -> Element:
+        life = self.x.get(box.note.side, self.layout.left)
+        y = box.y + LINE / 2
+        near = box.x if box.is_right else box.x + self.layout.note_width
+        bend = near - 8 if box.is_right else near + 8
+        start = life + (5 if box.is_right else -5)
+        return make("polyline", class_="leader",
+                    points=f"{start:.1f},{box.point.y:.1f} {bend:.1f},{y:.1f} {near:.1f},{y:.1f}")  # fmt: skip
+
+
+def gap_text(hidden: Hidden | Unseen) -> str:
+    """What is not drawn here."""
+    time, segments = span(hidden.until - hidden.at), f"{hidden.segments:,}"
+    if isinstance(hidden, Unseen):
+        return f"{hidden.text} ({translate('{segments} segments in {time}').format(segments=segments, time=time)})"
+    words = translate("{segments} segments and {events} events more, in {time}")
+    return words.format(segments=segments, events=hidden.events, time=time)
+
+
+def fate_of(flight: Flight) -> str:
+    """What became of a segment."""
+    if flight.drop:
+        return f"{translate('dropped')}: {flight.drop}"
+    if flight.is_lost:
+        return translate("lost")
+    if not flight.arrivals:
+        return translate(flight.fate or "on its way")
+    arrives = translate("arrives at {time}").format(time=", ".join(clock(at) for at in flight.arrivals[:3]))
+    return f"{translate(flight.fate)}, {arrives}" if flight.fate else arrives
+
+
+def _port_of(who: str) -> str:
+    """The larger of the two ports: the client's."""
+    return str(max(int(end.rpartition(":")[2]) for end in who.split(" > ") if end.rpartition(":")[2].isdigit()))
+
+
+def _angle(line: tuple[float, float, float, float]) -> float:
+    """How far the line falls, in degrees, whichever way it goes."""
+    from_x, from_y, to_x, to_y = line
+    return math.degrees(math.atan2(to_y - from_y, abs(to_x - from_x)))
+
+
+def _cut(text: str, letters: float) -> str:
+    while width_of(text) > letters and len(text) > 4:
+        text = text[:-2].rstrip() + "…"
+    return text
