@@ -15,8 +15,9 @@ from ustack.cli.values import whole
 from ustack.device.pcap import PcapWriter
 from ustack.lab import language
 from ustack.lab.ladder import MOST_ROWS, WIDTH, text
+from ustack.lab.live import disagreements, kernel_answer, side_by_side
 from ustack.lab.page import command as pages
-from ustack.lab.question import GROUPS, load, questions
+from ustack.lab.question import GROUPS, Question, load, questions
 from ustack.lab.report import Report
 from ustack.lab.world import answer
 from ustack.tcp.state import State
@@ -37,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="changes",
         help="a setting (client. or server. before it sets one side), the link (delay, loss, rate ...), or an option "
         "of the question",
+    )
+    parser.add_argument(
+        "--kernel", action="store_true", help="put it to Linux, too, live over a TUN device, and lay both side by side"
     )
     parser.add_argument("--trace", action="store_true", help="every decision of both stacks, with its reason")
     parser.add_argument(
@@ -69,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         if options.code:
             console.print(Text(asked.code()), end="")
             return 0
+        if options.kernel:
+            return _beside_kernel(console, asked, _changes(options.changes))
         report = answer(asked, _changes(options.changes))
     except (LookupError, ValueError) as error:
         raise Complaint(f"{str(error.args[0]).rstrip('.')}.", 2) from None
@@ -80,6 +86,28 @@ def run(options: argparse.Namespace) -> int:
     elif not has_written:
         _show(console, report, options)
     return 1 if report.wrong() else 0
+
+
+def _beside_kernel(console: Console, asked: Question, changes: dict[str, str]) -> int:
+    """Both runs side by side, once for each side that Linux can be. 1: they differ."""
+    if not asked.kernel:
+        raise ValueError(f"{asked.id} is no question for Linux: what it shows cannot be done to this machine's kernel")
+    changes = {**asked.live, **changes}
+    ours = answer(asked, changes)
+    different = False
+    for side in ("client", "server") if asked.kernel == "both" else (asked.kernel,):
+        try:
+            theirs = kernel_answer(asked, changes, side)
+        except PermissionError as error:
+            raise Complaint(f"--kernel makes a network namespace and a TUN device of its own, which needs root: "
+                            f"{error.strerror}.", 1) from None  # fmt: skip
+        for line in side_by_side(ours, theirs, side):
+            console.print(Text(line, style="red" if line.startswith("≠") else ""))
+        found = disagreements(ours, theirs)
+        different = different or bool(found)
+        for line in found or [language.translate("Linux does the same.")]:
+            console.print(Text(line))
+    return 1 if different else 0
 
 
 def _changes(words: list[str]) -> dict[str, str]:

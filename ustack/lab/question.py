@@ -43,6 +43,8 @@ class Question:
     """What ``--set`` may change beside settings and the link: name, and the value that it has else."""
     kernel: str
     """Which side Linux itself can be, live: ``client``, ``server``, ``both`` (each in turn); empty for neither."""
+    live: Mapping[str, str]
+    """What ``--kernel`` sets, as ``--set`` does, so that real time is short."""
     tries: tuple[str, ...]
     """Values for ``--set`` that change the outcome."""
     next: tuple[str, ...]
@@ -71,13 +73,16 @@ def question(  # noqa: PLR0913 - the heading of a question, each field by its na
     server: Mapping[str, object] | None = None,
     options: Mapping[str, str] | None = None,
     kernel: str = "",
+    live: Mapping[str, str] | None = None,
     tries: tuple[str, ...] = (),
     next: tuple[str, ...] = (),  # noqa: A002
 ) -> Callable[[Callable[[Lab], None]], Question]:
     """Makes a question of a function that takes a :class:`~ustack.lab.Lab`."""
 
     def made(run: Callable[[Lab], None]) -> Question:
-        found = Question(id, title, setup, run, link, client or {}, server or {}, options or {}, kernel, tries, next)
+        found = Question(
+            id, title, setup, run, link, client or {}, server or {}, options or {}, kernel, live or {}, tries, next
+        )
         REGISTRY[id] = found
         return found
 

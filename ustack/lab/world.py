@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from ustack.lab.header import Field, decode, header_lines
 from ustack.lab.knobs import Knobs
 from ustack.lab.language import translate
 from ustack.lab.link import LabLink, matcher
+from ustack.lab.place import LabPlace
 from ustack.lab.question import Question
 from ustack.lab.report import Flight, Note, Report, Unseen, View, changed_on_the_way
 from ustack.lab.side import Side
@@ -33,20 +34,7 @@ from ustack.wire.tcp import ACK, SYN
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 
 
-class _LabHost(SimHost):
-    """Tells the lab what arrives before the stack sees it."""
-
-    lab: Lab
-    is_dead = False
-
-    def receive(self, packets: Any) -> None:
-        if self.is_dead:
-            return
-        self.lab._arriving(self, packets)
-        super().receive(packets)
-
-
-class _LabNetwork(SimNetwork):
+class LabNetwork(SimNetwork):
     """Tells the lab what a link did to each packet of its own accord (``loss=1%``, a cable that is out)."""
 
     lab: Lab
@@ -64,14 +52,14 @@ class Lab(Findings):
     def __init__(self, question: Question, changes: Mapping[str, str] | None = None) -> None:
         self.question = question
         self.knobs = Knobs(question, changes or {})
-        network = _LabNetwork()
+        network = self._make_network()
         network.lab = self
         self.network = network
         self.report = Report(
             question.id, translate(question.title), translate(question.setup), [], dict(self.knobs.changes),
             next=question.next, tries=question.tries,
         )  # fmt: skip
-        self._places: dict[str, _LabHost] = {}
+        self._places: dict[str, LabPlace] = {}
         self._watches: dict[str, Watch] = {}
         self._isns: dict[tuple[bytes, bytes], int] = {}
         self._reasons: dict[str, Sent] = {}
@@ -134,8 +122,8 @@ class Lab(Findings):
 
     def _make(self, name: str, address: str, settings: Settings) -> Side:
         stack = self._stack(name, address, settings)
-        place = _LabHost(self.network, name, stack)
-        place.lab = self
+        place = LabPlace(self.network, name, stack)
+        place.arriving = lambda packets: self._arriving(place, packets)
         place.addresses.add(parse_address(address))
         self.network.hosts.append(place)
         self._places[name] = place
@@ -144,6 +132,9 @@ class Lab(Findings):
         made = Side(name, address, settings, Host(stack, SimDriver(place)), self._note, lambda: self.network.now)
         self._sides.append(made)
         return made
+
+    def _make_network(self) -> LabNetwork:
+        return LabNetwork()
 
     @staticmethod
     def _stack(name: str, address: str, settings: Settings) -> Stack:
@@ -165,6 +156,7 @@ class Lab(Findings):
         self._is_over = True
         for side in self._sides:
             side.host.stack.observer = None
+        for side in (self.client, self.server, *self._sides):
             side.close()
 
     # Time
@@ -334,7 +326,7 @@ class Lab(Findings):
         if flight is not None and crossing is packet and copies != 1:
             flight.fate = "repeated" if copies else "lost"
 
-    def _arriving(self, place: SimHost, packets: list[bytes]) -> None:
+    def _arriving(self, place: SimHost, packets: Sequence[bytes]) -> None:
         self._expected.clear()
         if self._hidden is not None:
             return

@@ -1,0 +1,35 @@
+"""The questions that Linux can be asked, too: what goes over the wire is the same, and the figures hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from ustack.lab.live import compare, disagreements, kernel_answer, side_by_side
+from ustack.lab.question import Question, questions
+from ustack.lab.world import answer
+
+SIDES = {"both": ("client", "server"), "client": ("client",), "server": ("server",), "": ()}
+ROWS = [(one, side) for one in questions().values() for side in SIDES[one.kernel]]
+
+
+@pytest.mark.kernel
+@pytest.mark.tun
+@pytest.mark.parametrize(("asked", "side"), ROWS, ids=[f"{one.id}-{side}" for one, side in ROWS])
+def test_linux_does_the_same(asked: Question, side: str) -> None:
+    ours, theirs = answer(asked, asked.live), kernel_answer(asked, asked.live, side)
+    assert not disagreements(ours, theirs), "\n".join(side_by_side(ours, theirs, side))
+
+
+@pytest.mark.parametrize(("asked", "side"), ROWS, ids=[f"{one.id}-{side}" for one, side in ROWS])
+def test_what_is_set_for_linux_holds_in_virtual_time(asked: Question, side: str) -> None:
+    assert not answer(asked, asked.live).wrong()
+
+
+def test_a_missing_segment_is_marked() -> None:
+    asked = questions()["B5"]
+    ours, theirs = answer(asked), answer(asked, {"silence": "0.5"})
+    found = disagreements(ours, theirs)
+    assert found
+    assert all(one.startswith("only ustack: ") for one in found)
+    marked = [line for line in side_by_side(ours, theirs, "server") if line.startswith("≠")]
+    assert len(marked) == len(found) == sum(not pair.agrees for pair in compare(ours, theirs))
