@@ -276,6 +276,38 @@ def test_detach(world: World) -> None:
     assert server.recv(1) == b""
 
 
+BUFFER_CALLS = {
+    "send": lambda found, buffer: found.send(buffer),
+    "sendall": lambda found, buffer: found.sendall(buffer),
+    "sendto": lambda found, buffer: found.sendto(buffer, ("127.0.0.1", 9)),
+    "sendmsg": lambda found, buffer: found.sendmsg([buffer]),
+    "recv_into": lambda found, buffer: found.recv_into(buffer),
+    "recv_into, some": lambda found, buffer: found.recv_into(buffer, 3),
+    "recv_into, flags": lambda found, buffer: found.recv_into(buffer, 3, socket.MSG_WAITALL),
+    "recvfrom_into": lambda found, buffer: found.recvfrom_into(buffer),
+    "recvmsg_into": lambda found, buffer: found.recvmsg_into([buffer]),
+}
+
+
+@pytest.mark.parametrize("call", BUFFER_CALLS)
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_failed_call_lets_go_of_the_buffer(world: World, call: str, kind: int) -> None:
+    """Asyncio clears its buffer while it handles the exception of a send."""
+    if kind == socket.SOCK_STREAM:
+        found, _ = world.pair_of_streams()
+    else:
+        found = world.socket(kind=kind)
+        found.bind((world.client_address(), 0))
+    found.setblocking(False)
+    if "send" in call:
+        found.shutdown(socket.SHUT_WR) if kind == socket.SOCK_STREAM else found.close()
+    buffer = bytearray(b"text")
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - which one is the world's
+        BUFFER_CALLS[call](found, buffer)
+    buffer.clear()
+    assert caught.value.__traceback__ is not None
+
+
 # Files
 
 

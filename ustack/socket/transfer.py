@@ -50,6 +50,15 @@ def _put(buffer: Any, view: memoryview, count: int) -> None:
         fill(buffer, view[:count])
 
 
+def _let_go(*views: memoryview) -> None:
+    """A call has failed: its traceback may live on, but the application's buffer can be resized again.
+
+    Immutable bytes need no such care; the connection may still hold a view of them."""
+    for view in views:
+        if type(view.obj) is not bytes:
+            view.release()
+
+
 class Transfer(SocketBase):
     """Sending and receiving."""
 
@@ -83,18 +92,26 @@ class Transfer(SocketBase):
         view, flags = self._window("recv_into", buffer, nbytes, flags)
         if not len(view):
             return 0
-        with self._lock, self._live() as core:
-            if isinstance(core, StreamCore):
-                count = self._receive_text(core, view, flags)
-            else:
-                count = self._receive(core, view, flags).count
+        try:
+            with self._lock, self._live() as core:
+                if isinstance(core, StreamCore):
+                    count = self._receive_text(core, view, flags)
+                else:
+                    count = self._receive(core, view, flags).count
+        except BaseException:
+            _let_go(view)
+            raise
         _put(buffer, view, count)
         return count
 
     def recvfrom_into(self, buffer: object, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         view, flags = self._window("recvfrom_into", buffer, nbytes, flags)
-        with self._lock, self._live() as core:
-            arrival = self._receive(core, view, flags)
+        try:
+            with self._lock, self._live() as core:
+                arrival = self._receive(core, view, flags)
+        except BaseException:
+            _let_go(view)
+            raise
         _put(buffer, view, arrival.count)
         return arrival.count, arrival.address
 
@@ -114,10 +131,14 @@ class Transfer(SocketBase):
         judge(self._family, self._kind, "recvmsg_into", pieces, ancbufsize, flags)
         ancbufsize, flags = index(ancbufsize), index(flags)
         views = [memoryview(buffer) for buffer in pieces]
-        with self._lock, self._live() as core:
-            check_pieces(len(views))
-            data, arrival = self._take(core, sum(view.nbytes for view in views), flags)
-            ancillary, cut = control_messages(core, arrival.datagram, ancbufsize)
+        try:
+            with self._lock, self._live() as core:
+                check_pieces(len(views))
+                data, arrival = self._take(core, sum(view.nbytes for view in views), flags)
+                ancillary, cut = control_messages(core, arrival.datagram, ancbufsize)
+        except BaseException:
+            _let_go(*views)
+            raise
         at = 0
         for view in views:
             fill(view, data[at : at + view.nbytes])
@@ -179,8 +200,12 @@ class Transfer(SocketBase):
     def send(self, data: object, flags: int = 0, /) -> int:
         """How many bytes went into the send buffer: all of them when the socket has no time-out."""
         view, flags = self._text("send", data, flags)
-        with self._lock, self._live() as core:
-            return self._send(core, view, flags)
+        try:
+            with self._lock, self._live() as core:
+                return self._send(core, view, flags)
+        except BaseException:
+            _let_go(view)
+            raise
 
     def _text(self, call: str, data: Any, flags: int) -> tuple[memoryview, int]:
         """The bytes of an argument, and the flags; whatever is not plain is judged first."""
@@ -198,13 +223,17 @@ class Transfer(SocketBase):
     def sendall(self, data: object, flags: int = 0, /) -> None:
         """Returns when the last byte is in the send buffer; the time-out bounds the whole call."""
         view, flags = self._text("sendall", data, flags)
-        with self._lock, self._live() as core:
-            deadline = core.now() + self._timeout if self._timeout else None
-            while True:
-                sent = self._send(core, view, flags, deadline)
-                view = view[sent:]
-                if not view:
-                    return
+        try:
+            with self._lock, self._live() as core:
+                deadline = core.now() + self._timeout if self._timeout else None
+                while True:
+                    sent = self._send(core, view, flags, deadline)
+                    view = view[sent:]
+                    if not view:
+                        return
+        except BaseException:
+            _let_go(view)
+            raise
 
     def sendto(self, data: object, *rest: Any) -> int:
         """``sendto(data, address)`` or ``sendto(data, flags, address)``."""
@@ -213,8 +242,12 @@ class Transfer(SocketBase):
             judge(self._family, self._kind, "sendto", data, *rest)
         to = parse(self._family, self._kind, rest[-1], "sendto", b"")
         view = readable_bytes(data)
-        with self._lock, self._live() as core:
-            return self._send_to(core, view, index(flags), to)
+        try:
+            with self._lock, self._live() as core:
+                return self._send_to(core, view, index(flags), to)
+        except BaseException:
+            _let_go(view)
+            raise
 
     def _send_to(self, core: Core, view: memoryview, flags: int, to: Address | None) -> int:
         if isinstance(core, DatagramCore) and to is not None:
@@ -236,14 +269,18 @@ class Transfer(SocketBase):
         to = None if address is None else parse(self._family, self._kind, address, "sendmsg", (), (), 0)
         whole = readable_bytes(pieces[0]) if len(pieces) == 1 else memoryview(b"".join(map(readable_bytes, pieces)))
         messages = listed(control)
-        with self._lock, self._live() as core:
-            check_pieces(len(pieces))
-            changed = apply(core, messages)
-            try:
-                return self._send_to(core, whole, flags, to)
-            finally:
-                for field, value in changed:
-                    setattr(core.options, field, value)
+        try:
+            with self._lock, self._live() as core:
+                check_pieces(len(pieces))
+                changed = apply(core, messages)
+                try:
+                    return self._send_to(core, whole, flags, to)
+                finally:
+                    for field, value in changed:
+                        setattr(core.options, field, value)
+        except BaseException:
+            _let_go(whole)
+            raise
 
     # Files
 
