@@ -9,6 +9,7 @@ import select
 import selectors
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,6 +237,19 @@ def test_selectors(world: World) -> None:
         world.settle()
         [(key, events)] = selector.select(0)
         assert (key.fileobj, events) == (server, selectors.EVENT_READ)
+
+
+def test_sendfile_into_the_descriptor_is_refused(ustack_world: World, tmp_path: Path) -> None:
+    """What it wrote would be lost; asyncio sends the file by itself when it fails."""
+    client, server = ustack_world.pair_of_streams()
+    path = tmp_path / "text"
+    path.write_bytes(b"lost")
+    with open(path, "rb") as file, pytest.raises(OSError, match="Invalid argument"):
+        os.sendfile(client.fileno(), file.fileno(), 0, 4)
+    assert polled(client) == OUT
+    server.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        server.recv(1)
 
 
 def test_closed(world: World) -> None:

@@ -21,6 +21,9 @@ POLLERR, and the POLLHUP of a socket that never was connected, cannot be made th
 (select() treats them so on Linux). Urgent data is the kernel's own out-of-band byte, POLLPRI, which brings a
 POLLIN with it.
 
+sendfile(2) and splice(2) into the descriptor fail with EINVAL, as into every file with O_APPEND: what they wrote would
+be lost, while asyncio, for one, takes the refusal as a hint to read and send by itself.
+
 Nothing exists before the first ``fileno()``; then the socket layer calls :meth:`Readiness.show` after each event
 and call.
 """
@@ -28,6 +31,8 @@ and call.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import select
 import socket
 from typing import Final
@@ -51,6 +56,7 @@ class Readiness:
         self.theirs, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._ours.setblocking(False)
         self.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        fcntl.fcntl(self.theirs, fcntl.F_SETFL, os.O_APPEND)
         self._readable = False
         self._writable = True
         self._urgent = False
