@@ -27,7 +27,8 @@ AF_INET: Final = int(socket.AF_INET)
 FLAGS: Final = int(socket.SOCK_NONBLOCK) | int(socket.SOCK_CLOEXEC)
 SOCK_MAX: Final = 11
 IPPROTO_MAX: Final = 263
-_UNSET: Final[Any] = object()
+_UNSET: Final[Any] = vars(socket).get("_GLOBAL_DEFAULT_TIMEOUT") or object()
+"""The standard library's own: http.client and its like hand it to whatever makes their connections."""
 
 
 class Host:
