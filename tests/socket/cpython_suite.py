@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> int:
             _host.create_connection(server.getsockname()).close()
         wanted = [name for name in arguments if not name.startswith("-")] or CLASSES
         tests = unittest.defaultTestLoader.loadTestsFromNames(wanted, suite)
-        for test in _flat(tests):
+        for test in flat(tests):
             reason = LEFT_OUT.get(".".join(test.id().split(".")[-2:])) or LEFT_OUT.get(test.id().split(".")[-1])
             if reason is not None and wanted is CLASSES:
                 setattr(test, test._testMethodName, unittest.skip(reason)(lambda: None))
@@ -134,11 +134,11 @@ def main(arguments: list[str]) -> int:
     return 0 if result.wasSuccessful() else 1
 
 
-def _flat(tests: unittest.TestSuite) -> list[Any]:
+def flat(tests: unittest.TestSuite) -> list[Any]:
     found: list[Any] = []
     for test in tests:
         if isinstance(test, unittest.TestSuite):
-            found += _flat(test)
+            found += flat(test)
         else:
             found.append(test)
     return found
