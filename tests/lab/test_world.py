@@ -83,3 +83,55 @@ def test_what_is_not_written_down_is_one_line(ask: Ask) -> None:
     lines = ask(many)
     assert "60 segments" in line_with(lines, "20 clients come and stay")
     assert len([line for line in lines if "SYN_SENT ──" in line]) == 1
+
+
+def test_what_crosses_on_the_way_changes_the_state_when_it_comes(ask: Ask) -> None:
+    def close_both_at_once(lab: Lab) -> None:
+        listener = lab.server.listen()
+        client = lab.client.connect(lab.server)
+        served, _ = listener.accept()
+        client.close()
+        served.close()
+        lab.settle()
+
+    lines = ask(close_both_at_once)
+    assert line_with(lines, "FIN_WAIT_1 ── F.").rstrip().endswith("▶ │")
+    assert "our FIN is acknowledged" in line_with(lines, "CLOSING -> TIME_WAIT")
+
+
+def test_time_wait_that_is_skipped_says_so(ask: Ask) -> None:
+    def close_without(lab: Lab) -> None:
+        listener = lab.server.listen()
+        lab.client.sysctl(tcp_timewait_length=0)
+        client = lab.client.connect(lab.server)
+        served, _ = listener.accept()
+        client.close()
+        lab.settle()
+        served.close()
+        lab.settle()
+        assert lab.path(lab.client) == "SYN_SENT, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT, CLOSED"
+
+    lines = ask(close_without)
+    assert line_with(lines, "sysctl -w tcp_timewait_length=0")
+    assert "TIME-WAIT is skipped" in line_with(lines, "TIME_WAIT -> CLOSED")
+
+
+def test_a_forged_segment_is_no_segment_of_its_sender(ask: Ask) -> None:
+    def forge(lab: Lab) -> None:
+        lab.link.keep(lab.client, text=True)
+        listener = lab.server.listen()
+        client = lab.client.connect(lab.server)
+        served, _ = listener.accept()
+        kept = lab.link.keep(lab.client, text=True)
+        client.sendall(b"x")
+        lab.settle()
+        (real,) = lab.flights(lab.client, text=True)
+        assert kept.packets == [real.packet]
+        lab.link.forge(real, text=b"y", seq=real.frame.seq + 1)
+        lab.settle()
+        assert served.read_all() == b"xy"
+        assert lab.flights(lab.client, text=True) == [real]
+        with pytest.raises(TypeError):
+            lab.link.forge(real, colour="red")
+
+    assert line_with(ask(forge), "(forged)")

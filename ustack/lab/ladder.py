@@ -35,6 +35,7 @@ def draw(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> 
     right = " / ".join(report.sides[1:])
     lines = [" " * (TIME + 1) + left + right.rjust(WIDTH - TIME - 1 - len(left)), ""]
     rows = rows_of(report, everything)
+    crossing = crossed(report)
     many = len({flight.connection for flight in report.flights if flight.connection}) > 1
     states: dict[str, str] = {}
     last = 0
@@ -50,7 +51,7 @@ def draw(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> 
             last = row.item.until
             lines.append(" " * (TIME + 1) + _unseen_text(row.item).center(WIDTH - TIME - 1))
         elif isinstance(row.item, Flight):
-            lines.append(_flight_line(report, row.item, states, many))
+            lines.append(_flight_line(report, row.item, states, many, id(row.item) in crossing))
         else:
             lines.extend(_note_lines(report, row.item))
     return [line.rstrip() for line in lines]
@@ -73,8 +74,26 @@ def rows_of(report: Report, everything: bool = False) -> list[Row]:
 def _states_on_arrows(report: Report) -> set[tuple[str, int, str]]:
     """Side, instant, state: what stands at the ends of arrows. Other changes of state need a line of their own."""
     drawn = {(flight.sender, flight.at, flight.sender_state) for flight in report.flights}
-    drawn.update((flight.receiver, at, flight.receiver_state) for flight in report.flights for at in flight.arrivals)
+    crossing = crossed(report)
+    for flight in report.flights:
+        if id(flight) not in crossing:
+            drawn.update((flight.receiver, at, flight.receiver_state) for at in flight.arrivals)
     return drawn
+
+
+def crossed(report: Report) -> set[int]:
+    """The ``id()`` of each segment that meets another one of its connection on the way: what its arrival changes must
+    not stand at its arrow, which is drawn when it leaves.
+    """
+    crossing: set[int] = set()
+    on_the_way: list[Flight] = []
+    for flight in report.flights:
+        on_the_way = [one for one in on_the_way if one.arrivals and one.arrivals[-1] > flight.at]
+        for other in on_the_way:
+            if other.sender == flight.receiver and other.connection == flight.connection:
+                crossing.add(id(other))
+        on_the_way.append(flight)
+    return crossing
 
 
 def _unseen_text(stretch: Unseen) -> str:
@@ -87,11 +106,11 @@ def _unseen_text(stretch: Unseen) -> str:
 def matters(event: Event) -> bool:
     """What stands beside the ladder without being asked for."""
     if isinstance(event, TimerEvent):
-        if event.timer in ("TIME-WAIT timer", "FIN-WAIT-2 timer"):
+        if event.timer == "TIME-WAIT timer" or (event.timer == "FIN-WAIT-2 timer" and event.action != "stopped"):
             return True
         return event.action == "fired" and event.timer != "pacing timer"
     if isinstance(event, Called):
-        return not (event.name.startswith(("setsockopt", "bind")) and not event.result)
+        return not (event.name.startswith("bind") and not event.result)
     return isinstance(event, _SHOWN)
 
 
@@ -119,16 +138,17 @@ def clock(at: int) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
-def _flight_line(report: Report, flight: Flight, states: dict[str, str], many: bool) -> str:
+def _flight_line(report: Report, flight: Flight, states: dict[str, str], many: bool, crosses: bool) -> str:
     from_left = flight.sender == report.sides[0]
     label = _label(report, flight, many)
     before = {side: states.get(side + flight.connection, "") for side in (flight.sender, flight.receiver)}
-    for side, state in ((flight.sender, flight.sender_state), (flight.receiver, flight.receiver_state)):
+    receiver_state = "" if crosses else flight.receiver_state
+    for side, state in ((flight.sender, flight.sender_state), (flight.receiver, receiver_state)):
         if state:
             states[side + flight.connection] = state
     shown = {
         side: state if state != before[side] or many else "│"
-        for side, state in ((flight.sender, flight.sender_state), (flight.receiver, flight.receiver_state or "│"))
+        for side, state in ((flight.sender, flight.sender_state), (flight.receiver, receiver_state or "│"))
     }
     near, far = (flight.sender, flight.receiver) if from_left else (flight.receiver, flight.sender)
     arrow = _arrow(label, from_left, flight.is_lost)
@@ -167,12 +187,12 @@ def _way(report: Report, flight: Flight) -> str:
 
 def _fate(flight: Flight) -> str:
     if flight.drop:
-        late = f"{translate('late')}, " if flight.late else ""
+        late = f"{translate(flight.fate)}, " if flight.late else ""
         return f" ({late}{translate('dropped')}: {flight.drop})"
     if flight.is_lost:
         return f" ({translate('lost')})"
     if flight.late:
-        return f" ({translate('late')})"
+        return f" ({translate(flight.fate)})"
     if not flight.arrivals and flight.fate != "held":
         return f" ({translate('on its way')})"
     return f" ({translate(flight.fate)})" if flight.fate else ""
@@ -191,7 +211,10 @@ def _note_lines(report: Report, note: Note) -> list[str]:
     event = note.event
     mark = {"timer": "⏲", "queue": "▤", "call": "»", "loss": "!", "variable": "~", "window": "~"}.get(event.kind, "·")
     text = f"{mark} {event.what()}"
-    if isinstance(event, TimerEvent | Marked | Stepped) and event.why:
+    has_reason = isinstance(event, TimerEvent | Marked | Stepped) or (
+        isinstance(event, Moved) and event.cause in ("segment", "skip")
+    )
+    if has_reason and event.why:
         text += f": {event.why}"
     width = WIDTH - TIME - 3
     is_right = note.side != report.sides[0]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from ustack.device.impairment import parse_impairment
+from ustack.lab.report import Flight
 from ustack.lab.side import Side
 from ustack.settings import SECOND
 from ustack.sim.network import SimHost, SimLink
+from ustack.wire import ipv4
 from ustack.wire.frame import Segment
 from ustack.wire.parse import parse_packet
-from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
+from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, TcpHeader, build_segment
 
 _FLAGS = {"SYN": SYN, "ACK": ACK, "FIN": FIN, "RST": RST, "PSH": PSH, "URG": URG}
 ALWAYS = 1 << 60
@@ -28,6 +31,7 @@ class Rule:
     count: int
     by: int = 0
     seen: int = 0
+    packets: list[bytes] = dataclasses.field(default_factory=list)
 
     def applies(self, sender: str, packet: bytes) -> bool:
         """This packet is one of them."""
@@ -48,7 +52,7 @@ class LabLink:
     def __init__(self, link: SimLink, note: Callable[..., None]) -> None:
         self.sim = link
         self._note = note
-        self._rules: list[Rule] = []
+        self.rules: list[Rule] = []
         link.tamper = self._tamper
 
     def lose(self, sender: Side, **which: object) -> Rule:
@@ -63,13 +67,22 @@ class LabLink:
         """A copy of segments of ``sender`` arrives ``by`` seconds after them."""
         return self._add(sender, "repeated", round(by * SECOND), which)
 
+    def keep(self, sender: Side, **which: object) -> Rule:
+        """The network keeps a copy of segments of ``sender``, in the rule's ``packets``: for :meth:`replay`."""
+        return self._add(sender, "kept", 0, which)
+
     def corrupt(self, sender: Side, **which: object) -> Rule:
         """One bit of the segments' last byte is turned."""
         return self._add(sender, "corrupted", 0, which)
 
-    def forget(self, rule: Rule) -> None:
-        """The rule counts no more."""
-        self._rules.remove(rule)
+    def forget(self, *rules: Rule) -> None:
+        """These rules count no more; without an argument all of them."""
+        self.rules = [rule for rule in self.rules if rules and rule not in rules]
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the link alone takes, there and back."""
+        return sum(path.impairment.delay for path in self.sim.paths) / SECOND
 
     def cut(self) -> None:
         """The cable is out: whatever is sent is lost."""
@@ -85,14 +98,18 @@ class LabLink:
 
     def _add(self, sender: Side, action: str, by: int, which: dict[str, object]) -> Rule:
         rule = Rule(sender.name, matcher(which), action, int(str(which.get("nth", 1))), _count(which), by)
-        self._rules.append(rule)
+        self.rules.append(rule)
         return rule
 
     def _tamper(self, sender: SimHost, packet: bytes) -> list[bytes]:
         fate = "" if self.sim.is_up else "lost"
         rule = None
-        for candidate in self._rules:
-            if candidate.applies(sender.name, packet) and rule is None:
+        for candidate in self.rules:
+            if not candidate.applies(sender.name, packet):
+                continue
+            if candidate.action == "kept":
+                candidate.packets.append(packet)
+            elif rule is None:
                 rule = candidate
                 fate = rule.action if self.sim.is_up else "lost"
         crossing = packet[:-1] + bytes([packet[-1] ^ 1]) if fate == "corrupted" else packet
@@ -108,9 +125,36 @@ class LabLink:
 
     def replay(self, sender: Side | SimHost, packet: bytes) -> None:
         """The network delivers a packet of ``sender`` once more, or late: no rule applies to it."""
+        self._put(sender if isinstance(sender, SimHost) else self.place_of(sender), packet, "late")
+
+    def forge(self, like: Flight, **changes: Any) -> None:
+        """Somebody sends a segment in the name of ``like``'s sender: as that one, but for ``flags`` (``"RST"``),
+        ``seq`` and ``ack`` (as they stand on the wire), ``window``, ``options`` (bytes) and ``text`` (bytes).
+        """
+        was = like.frame
+        assert isinstance(was, Segment)
+        fields: dict[str, Any] = {
+            "flags": was.flags,
+            "seq": was.seq,
+            "ack": was.ack,
+            "window": was.window,
+            "options": was.options,
+        }
+        fields["text"] = b""
+        unknown = set(changes) - set(fields)
+        if unknown:
+            raise TypeError(f"unknown: {', '.join(sorted(unknown))}")
+        fields |= changes
+        flags = fields["flags"] if isinstance(fields["flags"], int) else _flags(fields["flags"])
+        seq, ack = fields["seq"] & 0xFFFFFFFF, fields["ack"] & 0xFFFFFFFF
+        header = TcpHeader(was.source_port, was.destination_port, seq, ack, flags, fields["window"])
+        ends = was.source, was.destination
+        packet = ipv4.build(*ends, 6, build_segment(*ends, header, bytes(fields["options"]), fields["text"]))
+        self._put(next(end for end in self.sim.ends if end.name == like.sender), packet, "forged")
+
+    def _put(self, place: SimHost, packet: bytes, fate: str) -> None:
         packet = bytes(bytearray(packet))  # another object: it is another journey
-        place = sender if isinstance(sender, SimHost) else self.place_of(sender)
-        self._note(place.name, packet, "" if self.sim.is_up else "lost", packet, late=True)
+        self._note(place.name, packet, fate if self.sim.is_up else "lost", packet, late=True)
         tamper, self.sim.tamper = self.sim.tamper, None
         self.sim.carry(place, packet)
         self.sim.tamper = tamper

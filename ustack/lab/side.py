@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,11 @@ class LabSocket:
         """TCP_INFO by the names of Linux, without ``tcpi_``: times in microseconds, windows in segments."""
         return unpack_tcp_info(self._inner.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH))
 
+    @property
+    def silent(self) -> Any:
+        """The same socket, whose calls are not written down."""
+        return self._inner
+
     def discard(self) -> None:
         """close(), without a note."""
         self._inner.close()
@@ -96,8 +102,8 @@ class Side:
     def listen(self, port: int = 80, backlog: int = 128) -> LabSocket:
         """A listening socket."""
         made = self.socket()
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(("", port))
+        made.silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.silent.bind(("", port))
         made.listen(backlog)
         return made
 
@@ -119,10 +125,16 @@ class Side:
         made.setblocking(True)
         return made
 
+    def sysctl(self, **settings: Any) -> None:
+        """As ``sysctl -w``: other settings from now on."""
+        self.settings = self.host.stack.settings = self.settings.replace(**settings)
+        for name, value in settings.items():
+            self._write(Called(self._now(), "", "", "", f"sysctl -w {name}={value}"), self.name)
+
     def call(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Calls a function of a socket and writes down what came of it: at once, or once more when it had to wait."""
         began = self._now()
-        shown = f"{name}({', '.join(_shown(arg) for arg in args)})"
+        shown = f"{name}({', '.join(_names(args) if name == 'setsockopt' else [_shown(arg) for arg in args])})"
         note = self._write(Called(began, "", "", "", shown), self.name)
         try:
             found = function(*args)
@@ -177,6 +189,18 @@ def error_name(error: OSError) -> str:
     if error.errno is None:
         return "timed out" if isinstance(error, TimeoutError) else str(error)
     return errno.errorcode.get(error.errno, os.strerror(error.errno))
+
+
+def _names(args: tuple[Any, ...]) -> list[str]:
+    """The arguments of setsockopt(), with the names of Linux: ``SOL_SOCKET, SO_LINGER, {1, 0}``."""
+    level, option, value = args
+    levels = {socket.SOL_SOCKET: ("SOL_SOCKET", "SO_"), socket.IPPROTO_TCP: ("IPPROTO_TCP", "TCP_"),
+              socket.IPPROTO_IP: ("IPPROTO_IP", "IP_")}  # fmt: skip
+    level_name, prefix = levels.get(level, (str(level), ""))
+    names = [name for name in dir(socket) if prefix and name.startswith(prefix) and getattr(socket, name) == option]
+    if isinstance(value, bytes) and len(value) == 8:
+        value = "{{{}, {}}}".format(*struct.unpack("ii", value))
+    return [level_name, names[0] if names else str(option), str(value)]
 
 
 def _shown(arg: object) -> str:

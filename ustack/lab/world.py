@@ -223,6 +223,10 @@ class Lab(Findings):
             and match(flight.frame)
         ]
 
+    def path(self, side: Side, *, since: float = 0.0) -> str:
+        """The states that a side's connections went through, ``FIN_WAIT_1, FIN_WAIT_2, ...``, from an instant on."""
+        return ", ".join(one.after for one in self.events(Moved, side) if one.at >= since * SECOND)  # type: ignore[attr-defined]
+
     def instant(self, evidence: Evidence) -> float:
         """When it happened, seconds."""
         at = instant_of(evidence)
@@ -281,7 +285,7 @@ class Lab(Findings):
             flight.arrivals.append(self._elapsed())
             flight.drop, flight.drop_why = event.drop, event.why if event.drop else ""
             flight.receiver_state = self._state(name, flight.frame, True)
-        elif isinstance(event, Moved):
+        elif isinstance(event, Moved) and event.cause == "segment":
             self._update_states(name, event)
         self._view(name, event)
 
@@ -306,6 +310,7 @@ class Lab(Findings):
             return None
         if self._hidden is not None:
             self._hidden.segments += 1
+            self._learn_isn(packet)
             return None
         frame = parse_packet(packet)
         flight = Flight(sender, receiver, self._elapsed(), packet, frame, self._text(frame), self._pair(frame))
@@ -313,12 +318,18 @@ class Lab(Findings):
         flight.fate, flight.order, flight.late = "lost" if is_dead else fate, self._next(), late
         reason = self._reasons.get(sender)
         if late:
-            flight.why = "the network delivers what it has held, or a copy"
+            flight.why = "somebody forged it" if fate == "forged" else "the network delivers what it held, or a copy"
         elif reason is not None:
             flight.rule, flight.why, flight.source = reason.rule, reason.why, reason.source
         flight.sender_state = "" if late else self._state(sender, frame, False)
         self.report.flights.append(flight)
         return flight
+
+    def _learn_isn(self, packet: bytes) -> None:
+        """Of a connection that opens unseen the ladder still shows relative numbers."""
+        frame = parse_packet(packet)
+        if isinstance(frame, Segment) and frame.flags & SYN:
+            self._text(frame)
 
     def _carried(self, packet: bytes, copies: int) -> None:
         """A link has taken a packet: none of it arrives, or so many copies."""

@@ -80,6 +80,8 @@ class Moved(Event):
 
     before: str = ""
     after: str = ""
+    cause: str = ""
+    """What it came with: a segment, a timer, a call; skip: TIME-WAIT was passed over."""
 
     def what(self) -> str:
         return f"{self.before} -> {self.after}"

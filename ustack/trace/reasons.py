@@ -89,6 +89,8 @@ def why_moved(step: Step) -> Reason:
     figure = "RFC 9293 section 3.3.2, figure 5"
     if step.state == "CLOSED" and step.after is not None and step.after.error:
         return _why_broken(step)
+    if step.cause.kind == "skip":
+        return "TIME-WAIT is skipped: too many wait already, or its time is 0", "tcp_max_tw_buckets"
     if step.cause.kind == "call":
         words = {
             "SYN_SENT": "connect()",
@@ -145,13 +147,14 @@ def calls_seen(step: Step) -> list[tuple[str, str]]:
 
 def why_fired(name: str, step: Step) -> Reason:
     """What a timer means that fired."""
-    if step.after is not None and step.after.error:
-        return "it has waited for as long as it may: the connection is given up", "RFC 9293 section 3.8.3"
+    if name != "FIN-WAIT-2 timer" and (step.state == "CLOSED" or (step.after is not None and step.after.error)):
+        source = _limit_of(step) if name == "retransmission timer" else "RFC 9293 section 3.8.3"
+        return "it has waited for as long as it may: the connection is given up", source
     if name == "keepalive timer" and "TCPKeepAlive" not in step.counts:
         return "something came since it was set: it waits on", "Linux tcp_keepalive_timer"
     meanings = {
-        "retransmission timer": ("nothing was acknowledged for a whole RTO: the oldest segment counts as lost",
-                                 "RFC 6298 section 5.4"),
+        "retransmission timer": ("the SYN is not answered yet" if step.was == "SYN_SENT" else
+                                 "no ACK came for a whole RTO", "RFC 6298 section 5.4"),
         "zero-window probe timer": ("the peer's window is closed: ask whether it is still", "RFC 9293 section 3.8.6.1"),
         "tail loss probe timer": ("no ACK came for two round trips: send one segment to get one", "RFC 8985 section 7"),
         "reordering timer": ("reordered segments would have come by now: what is missing is lost",
@@ -185,11 +188,20 @@ def why_time_wait_ends(step: Step) -> Reason:
     return "a new SYN may not be an old one: a new connection begins", "RFC 6191; RFC 9293 section 3.10.7.4"
 
 
+def _limit_of(step: Step) -> str:
+    """The knob that bounds how long a segment is resent."""
+    if step.was == "SYN_SENT":
+        return "tcp_syn_retries"
+    return "tcp_orphan_retries" if step.before is not None and step.before.orphan else "tcp_retries2"
+
+
 def why_set(name: str, step: Step) -> Reason:
     """How the time of a timer was computed."""
     after = step.after
     if after is None:
         return "", ""
+    if name == "retransmission timer" and after.state == "SYN_SENT" and step.cause.kind == "segment":
+        return "an ACK of another connection came: once that is reset, the SYN may succeed", "Linux TCP_TIMEOUT_MIN"
     if name == "retransmission timer":
         return f"RTO = {_rto_text(after)}", "RFC 6298 section 2"
     if name == "tail loss probe timer":
@@ -269,6 +281,8 @@ def why_number(name: str, step: Step) -> Reason:
     if name == "snd_wnd":
         return "the peer says so in its segment", "RFC 9293 section 3.10.7.4, fifth"
     if name == "rto":
+        if step.cause.kind == "timer":
+            return f"the timer fired, so the RTO doubles: {_rto_text(after)}", "RFC 6298 section 5.5"
         return f"a round trip was measured: {_rto_text(after)}", "RFC 6298 section 2.3"
     control = after.control or "congestion control"
     if name == "ssthresh":

@@ -9,6 +9,7 @@ from ustack.congestion.base import INFINITE_SSTHRESH
 from ustack.stack.tcp_layer import TcpLayer
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.sender import bursts
+from ustack.tcp.state import State
 from ustack.tcp.timers import OFF, LossTimer, Timer
 
 _LOSS_NAMES = {
@@ -99,7 +100,7 @@ def of_connection(connection: Connection) -> Snapshot:
         fin_queued=sender.fin_queued,
         orphan=connection.orphan,
         error=connection.error,
-        timers=timers_of(connection),
+        timers={} if connection.state in (State.CLOSED, State.TIME_WAIT) else timers_of(connection),
     )
 
 

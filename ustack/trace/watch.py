@@ -153,7 +153,9 @@ class Watch(Observer):
             self._tell(Sent(now, "", why, source, describe(transmit), "other"))
         else:
             for key in [key for key in self._seen if key not in self._stack.tcp.connections]:
-                self._tell_changes(self._step(key, self._causes.get(key, Cause("call", "")), now))
+                is_skipped = self._states.get(key) == "TIME_WAIT" and key not in self._stack.tcp.time_waits
+                cause = Cause("skip", "") if is_skipped else self._causes.get(key, Cause("call", ""))
+                self._tell_changes(self._step(key, cause, now))
                 for table in (self._seen, self._isns, self._causes, self._cause_counts):
                     table.pop(key, None)
 
@@ -221,7 +223,7 @@ class Watch(Observer):
         now, who = step.now, self._who(step.key)
         if step.key and step.was != step.state:
             why, source = reasons.why_moved(step)
-            self._tell(Moved(now, who, why, source, step.was, step.state))
+            self._tell(Moved(now, who, why, source, step.was, step.state, step.cause.kind))
         if step.before is not None or step.after is not None:
             self._tell_timers(step, who, fired)
         if step.before is not None and step.after is not None:
