@@ -22,6 +22,7 @@ from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPILED_FILES = (
+    "units.py",
     "seqnum.py",
     "ranges.py",
     "windowed.py",

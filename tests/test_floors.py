@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ustack"
 
 FLOOR_0 = (
+    "units",
     "entropy",
     "seqnum",
     "ranges",

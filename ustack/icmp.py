@@ -13,8 +13,9 @@ from ustack.drops import Drop
 from ustack.errors import from_errno
 from ustack.events import Endpoint
 from ustack.network import Network, Outgoing
-from ustack.settings import MILLISECOND, SECOND, Settings
+from ustack.settings import Settings
 from ustack.sockopts import PMTUDISC_DONT
+from ustack.units import MILLISECOND, SECOND
 from ustack.wire import icmp, ipv4_options, ipv6
 from ustack.wire.address import V4_PREFIX, is_any, is_multicast, is_unicast, is_v4
 from ustack.wire.frame import Frame, IcmpMessage, OtherPacket, Refused

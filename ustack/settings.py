@@ -14,8 +14,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-MILLISECOND: Final = 1_000_000
-SECOND: Final = 1_000_000_000
+from ustack.units import MILLISECOND
 
 _HIGHEST: Final = {
     **dict.fromkeys(

@@ -8,11 +8,12 @@ import pytest
 
 from tools.fuzz.invariants import check_empty, check_stack
 from tools.fuzz.text import text
-from ustack.settings import SECOND, Settings
+from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.state import State
+from ustack.units import SECOND
 from ustack.wire.address import ANY, parse_address
 
 OWN = parse_address("10.0.0.2")

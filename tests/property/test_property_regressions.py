@@ -8,7 +8,7 @@ from tools.fuzz.flows import CONNECT_PORT, LISTEN_PORT, Flow, Forged
 from tools.fuzz.honest import Case, Manners, Play
 from tools.fuzz.hostile import Operation, Setup, World
 from ustack.device.impairment import Impairment
-from ustack.tcp.constants import SECOND
+from ustack.units import SECOND
 from ustack.wire.tcp import ACK, FIN, SYN
 
 MS = 1_000_000

@@ -11,8 +11,8 @@ from tools.fuzz.honest import Case, Manners, Play
 from tools.fuzz.hostile import Setup, World
 from tools.fuzz.invariants import check_stack
 from ustack.device.impairment import Impairment
-from ustack.settings import SECOND
 from ustack.tcp.connection.connection import Connection
+from ustack.units import SECOND
 from ustack.wire import ipv4
 from ustack.wire.tcp import ACK, FIN, PSH, SYN, TcpHeader, build_segment
 

@@ -7,8 +7,9 @@ import pytest
 from ustack.drops import Drop
 from ustack.hoststate import HostState
 from ustack.ring import RingMaker
-from ustack.settings import MILLISECOND, Settings
+from ustack.settings import Settings
 from ustack.stack.ip import Ip
+from ustack.units import MILLISECOND
 from ustack.wire import icmp, ipv4
 from ustack.wire.address import parse_address
 from ustack.wire.frame import IcmpMessage

@@ -8,9 +8,10 @@ import itertools
 import pytest
 
 from ustack.entropy import Entropy
-from ustack.settings import SECOND, Settings
+from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
+from ustack.units import SECOND
 from ustack.wire import ipv4, udp
 from ustack.wire.address import ANY_V4, parse_address
 from ustack.wire.parse import parse_packet

@@ -7,7 +7,7 @@ import pytest
 from ustack.settings import Settings, parse_fastopen_keys
 from ustack.sockopts import SocketOptions
 from ustack.tcp import fastopen
-from ustack.tcp.constants import SECOND
+from ustack.units import SECOND
 from ustack.wire.address import flow_key, parse_address
 
 KEY = "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4"

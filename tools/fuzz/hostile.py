@@ -16,13 +16,14 @@ from ustack import native
 from ustack.drops import Drop
 from ustack.ring import RingMaker
 from ustack.seqnum import unwrap
-from ustack.settings import SECOND, Settings
+from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
 from ustack.tcp.sender import buffer
 from ustack.tcp.state import State
+from ustack.units import SECOND
 from ustack.wire.address import ANY, reverse_key
 from ustack.wire.frame import Datagram, Fragment, Frame, IcmpMessage, RawTransmit, Refused, Segment, Transmit
 from ustack.wire.parse import parse_packet

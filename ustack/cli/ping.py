@@ -15,10 +15,10 @@ from ustack.cli.values import time as seconds
 from ustack.cli.values import whole
 from ustack.events import Event, Owner
 from ustack.icmp import EchoReply, IcmpEndpoint
+from ustack.units import SECOND
 from ustack.wire.address import format_address, parse_address
 
 SUMMARY = "send echo requests to the kernel's side of a TUN device, with ustack's IP and ICMP"
-SECOND = 1_000_000_000
 MOST_BYTES = 65_507
 """65 535 less the headers of IPv4 and ICMP."""
 

@@ -15,10 +15,8 @@ from typing import ClassVar, Final
 from mypy_extensions import mypyc_attr
 
 from ustack.congestion.base import MAX_CWND, AckSample, CongestionControl
+from ustack.units import MILLISECOND, SECOND
 from ustack.windowed import WindowedMax
-
-MILLISECOND: Final = 1_000_000
-SECOND: Final = 1_000_000_000
 
 UNIT: Final = 256
 HIGH_GAIN: Final = UNIT * 2885 // 1000 + 1

@@ -13,8 +13,8 @@ from mypy_extensions import mypyc_attr
 
 from ustack.congestion.base import AckSample, CongestionControl
 from ustack.congestion.hystart import HyStart
+from ustack.units import SECOND
 
-SECOND: Final = 1_000_000_000
 TICKS: Final = 1024
 """Per second."""
 BETA: Final = 717

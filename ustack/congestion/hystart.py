@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ustack.congestion.base import AckSample
-
-MILLISECOND: Final = 1_000_000
+from ustack.units import MILLISECOND
 
 LOW_WINDOW_SEGS: Final = 16
 """Below this cwnd (segments) HyStart does not act (hystart_low_window)."""

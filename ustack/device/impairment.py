@@ -13,7 +13,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-SECOND = 1_000_000_000
+from ustack.units import SECOND
+
 REORDER_GAP = 1_000_000
 """A reordered packet comes later by a quarter of the delay, or by this many ns when there is none."""
 

@@ -21,11 +21,12 @@ from ustack.device.tun import TunDevice
 from ustack.lab.place import LabPlace
 from ustack.lab.report import Note
 from ustack.lab.side import LabSocket, Side
-from ustack.settings import SECOND, Settings
+from ustack.settings import Settings
 from ustack.sim.network import SimNetwork
 from ustack.stack.listing import state_name
 from ustack.tcp.state import State
 from ustack.trace.events import Called
+from ustack.units import SECOND
 from ustack.wire.address import parse_address
 
 SYSCTLS = Path("/proc/sys/net")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from ustack.lab.language import translate
 from ustack.lab.report import Flight, Note, Report, Unseen
-from ustack.settings import SECOND
 from ustack.trace.events import Called, Event, Marked, Moved, Queued, Stepped, TimerEvent, span
+from ustack.units import SECOND
 
 WIDTH = 118
 TIME = 11

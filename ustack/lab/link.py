@@ -9,8 +9,8 @@ from typing import Any
 from ustack.device.impairment import parse_impairment
 from ustack.lab.report import Flight
 from ustack.lab.side import Side
-from ustack.settings import SECOND
 from ustack.sim.network import SimHost, SimLink
+from ustack.units import SECOND
 from ustack.wire import ipv4
 from ustack.wire.frame import Segment
 from ustack.wire.parse import parse_packet

@@ -18,8 +18,9 @@ from ustack.lab.question import Question
 from ustack.lab.report import Figure, Flight, Report
 from ustack.lab.side import Side
 from ustack.lab.world import Lab, LabNetwork
-from ustack.settings import SECOND, Settings
+from ustack.settings import Settings
 from ustack.sim.network import SimHost
+from ustack.units import SECOND
 from ustack.wire.describe import endpoint_text
 from ustack.wire.frame import Segment
 

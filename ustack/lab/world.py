@@ -17,7 +17,7 @@ from ustack.lab.place import LabPlace
 from ustack.lab.question import Question
 from ustack.lab.report import Flight, Note, Report, Unseen, View, changed_on_the_way
 from ustack.lab.side import Side
-from ustack.settings import SECOND, Settings
+from ustack.settings import Settings
 from ustack.sim.apps import make_stack
 from ustack.sim.driver import SimDriver
 from ustack.sim.network import SimHost, SimNetwork
@@ -25,6 +25,7 @@ from ustack.socket.host import Host
 from ustack.stack.stack import Stack
 from ustack.trace import Arrived, Called, Event, Moved, Sent, Watch
 from ustack.trace.snapshot import state_of
+from ustack.units import SECOND
 from ustack.wire.address import flow_key, parse_address
 from ustack.wire.describe import describe_body, endpoint_text, segment_text
 from ustack.wire.frame import Segment

@@ -14,8 +14,7 @@ from ustack.packetdrill.cursor import Cursor, substitute
 from ustack.packetdrill.expressions import parse_call
 from ustack.packetdrill.packets import parse_packet
 from ustack.packetdrill.tree import Action, Clock, Code, Command, Direction, Event, Script, Setting, Time
-
-SECOND: Final = 1_000_000_000
+from ustack.units import SECOND
 
 _SETTING: Final = re.compile(r"--([A-Za-z]\w*)(?:[ \t]*=[ \t]*(\"[^\"\n]*\"|[^\s]*))?|-D\s*(\w+=[^\s]*)")
 _TIME: Final = re.compile(r"(\+?)[ \t]*(\d+(?:\.(?!\.)\d*)?|\.\d+)")

@@ -34,8 +34,8 @@ from ustack.packetdrill.tree import (
     UdpPacket,
     Unary,
 )
+from ustack.units import SECOND
 
-SECOND: Final = 1_000_000_000
 _WORDS: Final = (OptionKind.SACK_OK, OptionKind.NOP, OptionKind.EOL)
 
 

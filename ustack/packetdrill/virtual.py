@@ -119,7 +119,7 @@ def read_defaults(path: Path) -> list[Effects]:
 
 
 def machines_algorithm(knob: Path = Path("/proc/sys/net/ipv4/tcp_congestion_control")) -> str:
-    """The congestion control that this machine's kernel begins with: what a script that sets none meets with ``--live``.
+    """The congestion control that this machine's kernel begins with, and a script that sets none, with ``--live``.
 
     ustack's default where the kernel's is unknown here."""
     try:

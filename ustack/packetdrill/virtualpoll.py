@@ -8,8 +8,8 @@ from typing import Final
 from ustack.packetdrill.symbols import SYMBOLS
 from ustack.packetdrill.virtualbase import Epoll, VirtualBase, Watch, failed
 from ustack.socket.core import Core
+from ustack.units import MILLISECOND
 
-MILLISECOND: Final = 1_000_000
 _ALWAYS: Final = SYMBOLS["POLLERR"] | SYMBOLS["POLLHUP"]
 _EDGE: Final = SYMBOLS["EPOLLET"]
 _ONESHOT: Final = SYMBOLS["EPOLLONESHOT"]

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SECOND: Final = 1_000_000_000
-MILLISECOND: Final = 1_000_000
+from ustack.units import MILLISECOND, SECOND
 
 MAX_QUANTUM: Final = 512 * 1024
 """Bytes: the longest run."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 from ustack.recovery.sent import Sent
+from ustack.units import MILLISECOND
 
-MILLISECOND: Final = 1_000_000
 TIMEOUT_MIN: Final = 2 * MILLISECOND
 """Linux's TCP_TIMEOUT_MIN: slack that a probe or reordering timer gets."""
 REO_STEPS_MAX: Final = 255

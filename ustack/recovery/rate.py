@@ -8,11 +8,8 @@ Linux, where cwnd and rate count packets.
 
 from __future__ import annotations
 
-from typing import Final
-
 from ustack.recovery.sent import Sent
-
-SECOND: Final = 1_000_000_000
+from ustack.units import SECOND
 
 
 class DeliveryRate:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ustack.units import MILLISECOND, SECOND
 from ustack.windowed import WindowedMin
-
-MILLISECOND: Final = 1_000_000
-SECOND: Final = 1_000_000_000
 
 INITIAL_RTO: Final = 1 * SECOND
 """RFC 6298 section 2.1 (Linux's TCP_TIMEOUT_INIT)."""

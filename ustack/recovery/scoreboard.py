@@ -3,11 +3,11 @@
 The facade over :mod:`sent` (records), :mod:`rack` (loss by time) and :mod:`rate` (delivery rates). It
 speaks of sequence offsets, bytes and ns only. The order of calls for one ACK::
 
-    result = board.acked(una, blocks, now)          # always
-    if not result.sacked and not result.acked and is_duplicate and not board.enable_sack:
-        board.dupack(now)
-    lost = board.detect_losses(now, srtt, min_rtt)  # may be left out while board.is_clean
-    while (lost := board.next_lost()) and cwnd allows: board.resent(...)
+    result = scoreboard.acked(una, blocks, now)          # always
+    if not result.sacked and not result.acked and is_duplicate and not scoreboard.enable_sack:
+        scoreboard.dupack(now)
+    lost = scoreboard.detect_losses(now, srtt, min_rtt)  # may be left out while scoreboard.is_clean
+    while (lost := scoreboard.next_lost()) and cwnd allows: scoreboard.resent(...)
 
 RFC 2018 (SACK), 2883 (D-SACK), 6582 (NewReno), 6675 (pipe), 8985 (RACK-TLP).
 """

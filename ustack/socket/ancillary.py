@@ -72,26 +72,26 @@ def _inq_hint(core: StreamCore) -> int:
 
 
 def _about_v4(core: Core, datagram: Received) -> list[Ancillary]:
-    own = core.options
+    options = core.options
     found: list[Ancillary] = []
-    if own.pktinfo:
+    if options.pktinfo:
         address = datagram.destination[12:]
         found.append((IPPROTO_IP, IP_PKTINFO, struct.pack("=i4s4s", INTERFACE, address, address)))
-    if own.recvttl:
+    if options.recvttl:
         found.append((IPPROTO_IP, IP_TTL, struct.pack("=i", datagram.ttl)))
-    if own.recvtos:
+    if options.recvtos:
         found.append((IPPROTO_IP, IP_TOS, bytes((datagram.tos,))))
     return found
 
 
 def _about_v6(core: Core, datagram: Received) -> list[Ancillary]:
-    own = core.options
+    options = core.options
     found: list[Ancillary] = []
-    if own.recvpktinfo6:
+    if options.recvpktinfo6:
         found.append((IPPROTO_IPV6, IPV6_PKTINFO, datagram.destination + struct.pack("=I", INTERFACE)))
-    if own.recvhoplimit:
+    if options.recvhoplimit:
         found.append((IPPROTO_IPV6, IPV6_HOPLIMIT, struct.pack("=i", datagram.ttl)))
-    if own.recvtclass:
+    if options.recvtclass:
         found.append((IPPROTO_IPV6, IPV6_TCLASS, struct.pack("=i", datagram.tos)))
     return found
 

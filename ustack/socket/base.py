@@ -17,11 +17,11 @@ from ustack.socket.arguments import is_int, judge, readable_bytes, seconds
 from ustack.socket.core import Core, failure
 from ustack.socket.readiness import ERR, HUP, IN, OUT
 from ustack.socket.sockopt import find_option, set_option
+from ustack.units import SECOND
 
 T = TypeVar("T")
 TO_READ: Final = IN | ERR | HUP
 TO_WRITE: Final = OUT | ERR | HUP
-NS: Final = 1_000_000_000
 MAX_OPTION: Final = 1024
 
 
@@ -112,8 +112,8 @@ class SocketBase:
             self._timeout = self._timeout_s = None
             return
         judge(self._family, self._kind, "settimeout", value)
-        self._timeout = math.ceil(seconds(value) * NS)
-        self._timeout_s = self._timeout / NS
+        self._timeout = math.ceil(seconds(value) * SECOND)
+        self._timeout_s = self._timeout / SECOND
 
     def _show_blocking(self) -> None:
         core = self._core

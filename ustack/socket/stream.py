@@ -15,9 +15,9 @@ from ustack.stack.ports import Reservation
 from ustack.tcp import fastopen
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.state import State
+from ustack.units import SECOND
 from ustack.wire.address import ANY, ANY_V4, LOOPBACK, is_any, is_multicast, is_v4
 
-SECOND: Final = 1_000_000_000
 _ABORTED_LOUDLY: Final = frozenset({State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSE_WAIT})
 """Where the end of a connection by connect() to AF_UNSPEC is an error for who still waits for it."""
 

@@ -17,10 +17,11 @@ from ustack.errors import from_errno
 from ustack.hoststate import HostState
 from ustack.icmp import Icmp
 from ustack.network import Network, Outgoing
-from ustack.settings import SECOND, Settings
+from ustack.settings import Settings
 from ustack.sockopts import PMTUDISC_DO, PMTUDISC_INTERFACE, PMTUDISC_OMIT, PMTUDISC_PROBE, PMTUDISC_WANT
 from ustack.stack.fragments import Reassembly, Verdict, whole_packet
 from ustack.stack.pmtu import PathMtus
+from ustack.units import SECOND
 from ustack.wire import ipv4, ipv6
 from ustack.wire.address import (
     BROADCAST,

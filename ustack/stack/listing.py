@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from ustack.memory import PAGE
-from ustack.settings import SECOND
 from ustack.stack.ip import Ip
 from ustack.stack.tcp_layer import TcpLayer
 from ustack.tcp.state import State
 from ustack.udp import UdpTable
+from ustack.units import SECOND
 from ustack.wire.address import ANY, ANY_V4, format_address, is_v4
 
 _NAMES: Final = {State.ESTABLISHED: "ESTAB", State.SYN_RECEIVED: "SYN-RECV", State.CLOSED: "UNCONN"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from ustack.settings import SECOND
+from ustack.units import SECOND
 from ustack.wire.address import is_v4
 
 EXPIRY: Final = 600 * SECOND

@@ -18,11 +18,11 @@ PERTURB_BUCKETS: Final = 65536
 class Reservation:
     """One bind(): an address (ANY for all) and a port, until ``release``."""
 
-    def __init__(self, ports: Ports, address: bytes, port: int, own: SocketOptions) -> None:
+    def __init__(self, ports: Ports, address: bytes, port: int, options: SocketOptions) -> None:
         self.ports = ports
         self.address = address
         self.port = port
-        self.options = own
+        self.options = options
         self.is_listening = False
 
     def release(self) -> None:
@@ -76,9 +76,9 @@ class Ports:
         self._parity: dict[int, int] = {}
         """By bucket: the half of the ports in which the last connect() found one."""
 
-    def use(self, port: int, own: SocketOptions) -> bool:
+    def use(self, port: int, options: SocketOptions) -> bool:
         """A connection has this local port. True: it counts, and `leave` is due whatever its options are by then."""
-        if own.reuseaddr:
+        if options.reuseaddr:
             return False
         self.users[port] = self.users.get(port, 0) + 1
         return True
@@ -91,13 +91,13 @@ class Ports:
         else:
             self.users.pop(port, None)
 
-    def bind(self, address: bytes, port: int, own: SocketOptions, span: tuple[int, int]) -> Reservation:
+    def bind(self, address: bytes, port: int, options: SocketOptions, span: tuple[int, int]) -> Reservation:
         """Reserve ``port`` (0: any free one of ``span``). Raises EADDRINUSE."""
         if port == 0:
-            port = self._free_port(address, own, span)
-        elif not self._is_compatible(address, port, own):
+            port = self._free_port(address, options, span)
+        elif not self._is_compatible(address, port, options):
             raise from_errno(errno.EADDRINUSE)
-        reservation = Reservation(self, address, port, own)
+        reservation = Reservation(self, address, port, options)
         self.bound.setdefault(port, []).append(reservation)
         return reservation
 
@@ -120,34 +120,34 @@ class Ports:
                 return False
         return True
 
-    def _is_compatible(self, address: bytes, port: int, own: SocketOptions) -> bool:
+    def _is_compatible(self, address: bytes, port: int, options: SocketOptions) -> bool:
         if self.users.get(port, 0) and not self.bound.get(port):
             return False
         for other in self.bound.get(port, ()):
-            if not _overlap(other.address, other.options, address, own):
+            if not _overlap(other.address, other.options, address, options):
                 continue
-            if own.reuseport and other.options.reuseport:
+            if options.reuseport and other.options.reuseport:
                 continue
-            if own.reuseaddr and other.options.reuseaddr and not other.is_listening:
+            if options.reuseaddr and other.options.reuseaddr and not other.is_listening:
                 continue
             return False
         return True
 
-    def _free_port(self, address: bytes, own: SocketOptions, span: tuple[int, int]) -> int:
+    def _free_port(self, address: bytes, options: SocketOptions, span: tuple[int, int]) -> int:
         """As Linux's inet_csk_find_open_port: from a random place on, in every second port first (connect() begins
         with the others), and with SO_REUSEADDR in the lower half of the range first. Ports are not shared."""
         low, high = span[0], span[1] + 1
         parts = [(low, high)]
-        if own.reuseaddr and high - low >= 4:
+        if options.reuseaddr and high - low >= 4:
             middle = low + ((high - low) >> 2 << 1)
             parts = [(low, middle), (middle, high)]
         for first, end in parts:
-            port = self._free_port_within(address, own, first, end)
+            port = self._free_port_within(address, options, first, end)
             if port >= 0:
                 return port
         raise from_errno(errno.EADDRINUSE)
 
-    def _free_port_within(self, address: bytes, own: SocketOptions, low: int, end: int) -> int:
+    def _free_port_within(self, address: bytes, options: SocketOptions, low: int, end: int) -> int:
         count = end - low
         if count > 1:
             count &= ~1
@@ -157,16 +157,16 @@ class Ports:
             for _ in range(0, count, 2):
                 if port >= end:
                     port -= count
-                if self._is_unshared(address, port, own):
+                if self._is_unshared(address, port, options):
                     return port
                 port += 2
         return -1
 
-    def _is_unshared(self, address: bytes, port: int, own: SocketOptions) -> bool:
+    def _is_unshared(self, address: bytes, port: int, options: SocketOptions) -> bool:
         others = self.bound.get(port)
         if others is None:
             return not self.users.get(port, 0)
-        return not any(_overlap(other.address, other.options, address, own) for other in others)
+        return not any(_overlap(other.address, other.options, address, options) for other in others)
 
     def search(self, ends: bytes, remote_port: int, span: tuple[int, int], step: int) -> PortSearch:
         """The ports that a connect() from and to the addresses ``ends`` tries: from a place that is keyed by the far

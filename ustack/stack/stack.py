@@ -173,7 +173,7 @@ class Stack:
             try:
                 self._expire(waiter, now)
             except MemoryError:
-                self._put_off(waiter, now)
+                self._defer(waiter, now)
             if self.observer is not None:
                 self.observer.after_deadline(waiter, now)
         try:
@@ -193,7 +193,7 @@ class Stack:
         elif isinstance(waiter, TimeWait):
             self.tcp.expire_time_wait(waiter, now)
 
-    def _put_off(self, waiter: Waiter, now: int) -> None:
+    def _defer(self, waiter: Waiter, now: int) -> None:
         """There was no memory for what is due: once more, soon."""
         if isinstance(waiter, Connection):
             waiter.out_of_memory(now)
@@ -305,32 +305,32 @@ class Stack:
 
     # TCP, for the application
 
-    def check_local(self, address: bytes, own: SocketOptions) -> None:
+    def check_local(self, address: bytes, options: SocketOptions) -> None:
         """bind() may use this address. Raises EADDRNOTAVAIL, EINVAL. A multicast or broadcast address of IPv4 is taken,
         as on Linux, though no connection can have it."""
         if is_multicast(address) and not is_v4(address):
             raise from_errno(errno.EINVAL)
-        free = is_any(address) or own.freebind or own.transparent or is_multicast(address)
+        free = is_any(address) or options.freebind or options.transparent or is_multicast(address)
         if not free and not self.ip.is_local(address) and not self.ip.is_broadcast(address):
             raise from_errno(errno.EADDRNOTAVAIL)
 
-    def bind_port(self, address: bytes, port: int, own: SocketOptions) -> Reservation:
+    def bind_port(self, address: bytes, port: int, options: SocketOptions) -> Reservation:
         """bind(): reserve an address (ANY for all) and a port (0: a free one). Raises EADDRNOTAVAIL, EADDRINUSE."""
-        self.check_local(address, own)
-        return self.ports.bind(address, port, own, self.tcp.port_range(own))
+        self.check_local(address, options)
+        return self.ports.bind(address, port, options, self.tcp.port_range(options))
 
     def listen(
         self,
         address: bytes,
         port: int,
         backlog: int,
-        own: SocketOptions,
+        options: SocketOptions,
         now: int,
         reservation: Reservation | None = None,
     ) -> Listener:
         """A passive open (RFC 9293 section 3.9.1.1). Raises EADDRINUSE, EADDRNOTAVAIL."""
-        made = reservation or self.bind_port(address, port, own)
-        return self.tcp.listen(made, backlog, own)
+        made = reservation or self.bind_port(address, port, options)
+        return self.tcp.listen(made, backlog, options)
 
     def connect(
         self,
@@ -338,7 +338,7 @@ class Stack:
         local_port: int,
         remote: bytes,
         remote_port: int,
-        own: SocketOptions,
+        options: SocketOptions,
         now: int,
         reservation: Reservation | None = None,
     ) -> Connection:
@@ -351,14 +351,14 @@ class Stack:
                 raise from_errno(errno.ENETUNREACH)
             local = chosen
         else:
-            self.check_local(local, own)
-        return self.tcp.connect((local, local_port), (remote, remote_port), own, now)
+            self.check_local(local, options)
+        return self.tcp.connect((local, local_port), (remote, remote_port), options, now)
 
     # UDP and ICMP, for the application
 
-    def udp_open(self, address: bytes, port: int, own: SocketOptions, now: int) -> UdpEndpoint:
+    def udp_open(self, address: bytes, port: int, options: SocketOptions, now: int) -> UdpEndpoint:
         """A UDP endpoint (ANY for all addresses, port 0 for a free one). Raises EADDRINUSE, EADDRNOTAVAIL."""
-        return self.udp.open(address, port, own, now)
+        return self.udp.open(address, port, options, now)
 
     def icmp_open(self, address: bytes, identifier: int, now: int) -> IcmpEndpoint:
         """An endpoint for echo requests (identifier 0: a free one). Raises EADDRINUSE, EADDRNOTAVAIL."""

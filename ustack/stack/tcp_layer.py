@@ -8,7 +8,6 @@ from hashlib import blake2s
 from ustack.drops import Drop
 from ustack.errors import from_errno
 from ustack.seqnum import wrap
-from ustack.settings import MILLISECOND
 from ustack.sockopts import SocketOptions
 from ustack.stack.deadlines import Deadlines
 from ustack.stack.ip import Ip
@@ -22,6 +21,7 @@ from ustack.tcp.receiver import segments
 from ustack.tcp.sender import mss
 from ustack.tcp.state import State
 from ustack.tcp.tcphost import TcpHost
+from ustack.units import MILLISECOND
 from ustack.wire.address import ANY, ANY_V4, flow_key, is_loopback, is_v4, reverse_key
 from ustack.wire.frame import Segment
 from ustack.wire.icmp_error import IcmpError, IcmpKind
@@ -187,12 +187,12 @@ class TcpLayer(ConnectionTable):
                 group = [listener for listener in group if not listener.options.v6only]
         return group
 
-    def listen(self, reservation: Reservation, backlog: int, own: SocketOptions) -> Listener:
+    def listen(self, reservation: Reservation, backlog: int, options: SocketOptions) -> Listener:
         """A passive open on a reserved port. Raises EADDRINUSE when somebody listens there."""
         if not self.ports.may_listen(reservation):
             raise from_errno(errno.EADDRINUSE)
         reservation.is_listening = True
-        listener = Listener(self.host, self, reservation.address, reservation.port, backlog, own)
+        listener = Listener(self.host, self, reservation.address, reservation.port, backlog, options)
         self._reservations[listener] = reservation
         self.listeners.setdefault(reservation.port, []).append(listener)
         self._listening.setdefault(_place(listener), []).append(listener)
@@ -231,7 +231,9 @@ class TcpLayer(ConnectionTable):
         for connection in self.connections.values():
             connection.see_peer(self.ip.is_local(connection.flow.remote_address))
 
-    def connect(self, local: tuple[bytes, int], remote: tuple[bytes, int], own: SocketOptions, now: int) -> Connection:
+    def connect(
+        self, local: tuple[bytes, int], remote: tuple[bytes, int], options: SocketOptions, now: int
+    ) -> Connection:
         """An active open from a concrete address; port 0: an ephemeral one. Raises EADDRNOTAVAIL."""
         address, port = local
         peer, peer_port = remote
@@ -241,24 +243,24 @@ class TcpLayer(ConnectionTable):
             if not self._is_free(key, now):
                 raise from_errno(errno.EADDRNOTAVAIL)
         else:
-            key = self._ephemeral_key(address, remote, own, now)
+            key = self._ephemeral_key(address, remote, options, now)
         recycled = self._time_wait(key, now)
         iss = self.host.isn.isn(key, now)
         if recycled is not None:
             iss = recycled.next_isn()
             self.forget_time_wait(recycled)
             self.host.counters.add("TCPTimeWaitReused")
-        connection = Connection(self.host, key, own, iss, now)
+        connection = Connection(self.host, key, options, iss, now)
         if recycled is not None:
             segments.follow(connection.receiver, recycled.ts_recent, recycled.ts_recent_at)
         self.adopt(connection)
         handshake.open_actively(connection, self.ip.mtu_to(peer, now), now)
         return connection
 
-    def _ephemeral_key(self, address: bytes, remote: tuple[bytes, int], own: SocketOptions, now: int) -> bytes:
+    def _ephemeral_key(self, address: bytes, remote: tuple[bytes, int], options: SocketOptions, now: int) -> bytes:
         peer, peer_port = remote
-        step = 1 if own.local_port_range else 2
-        search = self.ports.search(address + peer, peer_port, self.port_range(own), step)
+        step = 1 if options.local_port_range else 2
+        search = self.ports.search(address + peer, peer_port, self.port_range(options), step)
         head = peer + address + peer_port.to_bytes(2, "big")
         while (port := search.next()) >= 0:
             if port in self.ports.bound:
@@ -269,12 +271,12 @@ class TcpLayer(ConnectionTable):
                 return key
         raise from_errno(errno.EADDRNOTAVAIL)
 
-    def port_range(self, own: SocketOptions) -> tuple[int, int]:
+    def port_range(self, options: SocketOptions) -> tuple[int, int]:
         """The ports that may be chosen for a socket (ip_local_port_range, IP_LOCAL_PORT_RANGE)."""
         low, high = self.host.settings.ip_local_port_range
-        if own.local_port_range:
-            low = max(low, own.local_port_range & 0xFFFF)
-            high = min(high, own.local_port_range >> 16 or 0xFFFF)
+        if options.local_port_range:
+            low = max(low, options.local_port_range & 0xFFFF)
+            high = min(high, options.local_port_range >> 16 or 0xFFFF)
         return low, max(low, high)
 
     def _is_free(self, key: bytes, now: int) -> bool:

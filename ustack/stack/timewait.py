@@ -10,13 +10,13 @@ from __future__ import annotations
 from enum import IntEnum
 
 from ustack.seqnum import unwrap, wrap
-from ustack.settings import MILLISECOND, SECOND
 from ustack.tcp import emit
 from ustack.tcp.connection.tcb import Tcb
 from ustack.tcp.emit import NO_SOCKET
 from ustack.tcp.flow import Flow
 from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import Waiter
+from ustack.units import MILLISECOND, SECOND
 from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, RST, SYN
 

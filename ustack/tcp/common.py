@@ -29,6 +29,6 @@ class Common:
 
 def rto_bounds(host: TcpHost, flow: Flow) -> tuple[int, int]:
     """Least and largest RTO, ns (TCP_RTO_MIN_US, TCP_RTO_MAX_MS, else the host's settings)."""
-    own = flow.options
+    options = flow.options
     settings = host.settings
-    return own.rto_min_us * 1000 or settings.rto_min, own.rto_max_ms * 1_000_000 or settings.rto_max
+    return options.rto_min_us * 1000 or settings.rto_min, options.rto_max_ms * 1_000_000 or settings.rto_max

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-MILLISECOND: Final = 1_000_000
-SECOND: Final = 1_000_000_000
+from ustack.units import MILLISECOND, SECOND
 
 DEFAULT_MSS_V4: Final = 536
 """Bytes assumed when an IPv4 SYN carries no MSS option (RFC 9293 section 3.7.1, MUST-15)."""

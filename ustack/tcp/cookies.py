@@ -13,7 +13,7 @@ from hashlib import blake2s
 from typing import Final
 
 from ustack.tcp.agreed import Agreed
-from ustack.tcp.constants import SECOND
+from ustack.units import SECOND
 from ustack.wire.address import is_v4
 from ustack.wire.tcp import TcpOptions
 

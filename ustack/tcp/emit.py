@@ -160,12 +160,12 @@ class Emitter:
         if self.ecn.accurate:
             self._tells_marks = self.ecn.sends_option(self.host.settings, self.rtt.srtt, now)
 
-    def option_space(self) -> int:
-        """Bytes that the options of the next segment take, but for the timestamps that all carry."""
+    def choose_options(self) -> int:
+        """Choose what the next segment tells beside the timestamps that all carry: the bytes that it takes."""
         receiver = self.receiver
         if not self._tells_marks and not receiver.recent_blocks and receiver.dsack is None:
             return 0
-        blocks = self._blocks_to_tell() if self.agreed.sack_on else []
+        blocks = self._choose_blocks() if self.agreed.sack_on else []
         if self._tells_marks:
             return len(self._ecn_and_sack(blocks, 0, False))
         return 4 + 8 * len(blocks) if blocks else 0
@@ -185,7 +185,7 @@ class Emitter:
             lead = timestamp_bytes(self.host.timestamp(self.agreed.ts_offset, now), receiver.ts_recent)
         blocks: list[tuple[int, int]] = []
         if receiver.dsack is not None or (self.agreed.sack_on and sack.has_gap(receiver)):
-            blocks = self._blocks_to_tell()
+            blocks = self._choose_blocks()
         self.look_at_options(now)
         if self._tells_marks:
             return lead + self._ecn_and_sack(blocks, now, True)
@@ -212,5 +212,5 @@ class Emitter:
         padding = 2 - over if 0 < over <= saving else (-over & 3) + 2
         return counted + _NOP * padding + _sack_option(blocks[:count])
 
-    def _blocks_to_tell(self) -> list[tuple[int, int]]:
-        return sack.sack_blocks(self.receiver, MAX_SACK_BLOCKS - 1 if self.agreed.ts_on else MAX_SACK_BLOCKS)
+    def _choose_blocks(self) -> list[tuple[int, int]]:
+        return sack.choose_blocks(self.receiver, MAX_SACK_BLOCKS - 1 if self.agreed.ts_on else MAX_SACK_BLOCKS)

@@ -15,7 +15,7 @@ from typing import Final
 
 from ustack.settings import Settings, parse_fastopen_keys
 from ustack.sockopts import SocketOptions
-from ustack.tcp.constants import SECOND
+from ustack.units import SECOND
 from ustack.wire.address import is_v4
 from ustack.wire.tcp import FAST_OPEN_MAGIC, MAX_OPTIONS, TcpOptions
 
@@ -136,9 +136,9 @@ class FastOpenHost:
         """A listener wants Fast Open: without tcp_fastopen_key the key is random from now on."""
         self._has_key = True
 
-    def keys(self, settings: Settings, own: SocketOptions) -> list[bytes]:
+    def keys(self, settings: Settings, options: SocketOptions) -> list[bytes]:
         """The keys that count for a listener, the one for new cookies first; none before anybody asked for one."""
-        chosen = own.fastopen_key
+        chosen = options.fastopen_key
         if chosen:
             return [chosen[:KEY], chosen[KEY:]] if len(chosen) > KEY else [chosen]
         text = settings.tcp_fastopen_key

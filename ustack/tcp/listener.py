@@ -18,7 +18,7 @@ from ustack.tcp import cookies, ecn, emit
 from ustack.tcp.agreed import agree, our_offer
 from ustack.tcp.connection import closing, fast_child, handshake
 from ustack.tcp.connection.connection import Connection
-from ustack.tcp.constants import MILLISECOND, SECOND, TIMESTAMP_SPACE
+from ustack.tcp.constants import TIMESTAMP_SPACE
 from ustack.tcp.fastopen import FastOpenQueue
 from ustack.tcp.flow import Flow
 from ustack.tcp.receiver import window
@@ -26,6 +26,7 @@ from ustack.tcp.requests import Request, RequestTimes
 from ustack.tcp.state import Input
 from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import Waiter
+from ustack.units import MILLISECOND, SECOND
 from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, RST, SYN, TcpOptions, parse_options
 
@@ -49,7 +50,7 @@ class Listener(Endpoint, Waiter):
     """A passive open on ``address`` (16 bytes; all zero for any) and ``port``."""
 
     def __init__(
-        self, host: TcpHost, table: ConnectionTable, address: bytes, port: int, backlog: int, own: SocketOptions
+        self, host: TcpHost, table: ConnectionTable, address: bytes, port: int, backlog: int, options: SocketOptions
     ) -> None:
         super().__init__()
         self.queued_at = 0
@@ -58,7 +59,7 @@ class Listener(Endpoint, Waiter):
         self.address = address
         self.port = port
         self.backlog = backlog
-        self.options = own
+        self.options = options
         self.requests: dict[bytes, Request] = {}
         self._times = RequestTimes(self.requests)
         self.queue: deque[Connection] = deque()
@@ -200,10 +201,10 @@ class Listener(Endpoint, Waiter):
         if ts_val < 0:
             ts_val = self.host.timestamp(terms.ts_offset, now)
         transmit = self._answer(
-            request, request.iss, SYN | ACK | ecn.syn_ack_flags(request.ecn, request.syn_ect, request.again)
+            request, request.iss, SYN | ACK | ecn.syn_ack_flags(request.ecn, request.syn_ect, request.synack_resends)
         )
         transmit.window = min(request.window, 65535)
-        with_ecn = request.ecn == ecn.ACCURATE and not request.again and self.host.settings.tcp_ecn_option != 0
+        with_ecn = request.ecn == ecn.ACCURATE and not request.synack_resends and self.host.settings.tcp_ecn_option != 0
         transmit.options = emit.syn_option_bytes(terms, ts_val, request.ts_recent, with_ecn)
         if judgement is not None:
             transmit.options += judgement.option(len(transmit.options))
@@ -269,8 +270,8 @@ class Listener(Endpoint, Waiter):
         is_old = 0 < behind < 0x80000000
         if segment.seq == request.irs & 0xFFFFFFFF and flags & (SYN | ACK | RST | FIN) == SYN and not is_old:
             self.host.counters.drop(Drop.REQUEST_REPEATED)
-            if not self._is_limited(request, segment, now):
-                request.again += 1
+            if self._take_turn(request, segment, now):
+                request.synack_resends += 1
                 request.deadline = now + min(SECOND << request.resends, self.host.settings.rto_max)
                 self._send_syn_ack(request, now)
             return False
@@ -322,20 +323,20 @@ class Listener(Endpoint, Waiter):
         if is_old:
             self.host.counters.add("PAWSEstab")
         self.host.counters.drop(Drop.PAWS if is_old else Drop.BEYOND_WINDOW)
-        if not segment.flags & RST and not self._is_limited(request, segment, now):
+        if not segment.flags & RST and self._take_turn(request, segment, now):
             self._send_ack(request, now)
 
-    def _is_limited(self, request: Request, segment: Segment, now: int) -> bool:
-        """A repeated SYN or an ACK out of window was answered less than tcp_invalid_ratelimit ago (Linux's
-        tcp_oow_rate_limited; SYN-ACKs that the timer sends do not count)."""
+    def _take_turn(self, request: Request, segment: Segment, now: int) -> bool:
+        """A repeated SYN or an ACK out of window is to be answered. False: one was, less than tcp_invalid_ratelimit ago
+        (Linux's tcp_oow_rate_limited; SYN-ACKs that the timer sends do not count)."""
         if segment.payload_length and not segment.flags & SYN:
-            return False
+            return True
         least = self.host.settings.tcp_invalid_ratelimit * MILLISECOND
         if request.limited_at >= 0 and now - request.limited_at < least:
             self.host.counters.add("TCPACKSkippedSynRecv")
-            return True
+            return False
         request.limited_at = now
-        return False
+        return True
 
     def _send_ack(self, request: Request, now: int) -> None:
         """A bare ACK of the SYN."""
@@ -420,6 +421,6 @@ class Listener(Endpoint, Waiter):
         if not waits_for_text:
             self.host.counters.add("TCPSynRetrans")
             self.host.counters.add("TcpRetransSegs")
-            request.again += 1
+            request.synack_resends += 1
             self._send_syn_ack(request, now)
         return True

@@ -6,9 +6,9 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from ustack.tcp.agreed import Agreed
-from ustack.tcp.constants import SECOND
 from ustack.tcp.ecn import OFF
 from ustack.tcp.flow import Flow
+from ustack.units import SECOND
 
 _MOST_STALE: Final = 64
 """This many entries of requests that have gone do no harm."""
@@ -32,7 +32,7 @@ class Request:
         """The first one that we offer, bytes."""
         self.resends = 0
         """How often the timer was due."""
-        self.again = 0
+        self.synack_resends = 0
         """SYN-ACKs but the first: the timer's, and answers to repeated SYNs."""
         self.deadline = now + SECOND
         self.answered_at = now

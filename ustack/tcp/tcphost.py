@@ -8,9 +8,10 @@ from ustack.congestion.base import AckSample
 from ustack.events import Endpoint
 from ustack.hoststate import HostState
 from ustack.ring import RingMaker
-from ustack.settings import MILLISECOND, SECOND, Settings
+from ustack.settings import Settings
 from ustack.tcp.fastopen import FastOpenHost
 from ustack.tcp.isn import IsnGenerator
+from ustack.units import MILLISECOND, SECOND
 from ustack.wire.address import is_v4
 from ustack.wire.frame import Transmit
 

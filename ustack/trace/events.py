@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from ustack.settings import SECOND
+from ustack.units import SECOND
 
 
 @dataclasses.dataclass(frozen=True)

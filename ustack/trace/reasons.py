@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ustack.settings import MILLISECOND, SECOND
 from ustack.stack.stack import Stack
 from ustack.trace.events import span
 from ustack.trace.snapshot import Snapshot
+from ustack.units import MILLISECOND, SECOND
 from ustack.wire.frame import Frame, Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, RST, SYN
 

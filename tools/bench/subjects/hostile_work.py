@@ -17,10 +17,11 @@ from typing import Any
 
 from ustack import native
 from ustack.ring import RingMaker
-from ustack.settings import SECOND, Settings
+from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
 from ustack.tcp.connection.connection import Connection
+from ustack.units import SECOND
 from ustack.wire import ipv4, udp
 from ustack.wire.address import parse_address
 from ustack.wire.frame import Frame, Transmit

@@ -15,11 +15,12 @@ from ustack.events import EventKind
 from ustack.seqnum import unwrap
 from ustack.tcp.connection import closing, contents, fast_child, fast_open, handshake
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.constants import MAX_QUICKACKS, MILLISECOND, PAWS_IDLE, PAWS_WINDOW
+from ustack.tcp.constants import MAX_QUICKACKS, PAWS_IDLE, PAWS_WINDOW
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, sack, segments, urgent
 from ustack.tcp.sender import acks
 from ustack.tcp.state import State, may_receive_text
+from ustack.units import MILLISECOND
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ACK, CWR, FIN, PSH, RST, SYN, URG, TcpOptions, parse_options
 
@@ -243,7 +244,7 @@ def _rst_after_fin(tcb: Tcb, seq: int) -> bool:
 def _answer_unacceptable(tcb: Tcb, segment: Segment, seq: int, skipped: str, now: int) -> None:
     """An ACK in reply (RFC 9293 section 3.10.7.4), pure ACKs at most twice a second (against ACK loops): the others
     count under the name ``skipped``."""
-    if not segment.payload_length and ack_policy.is_limited(tcb.receiver, now):
+    if not segment.payload_length and not ack_policy.take_turn(tcb.receiver, now):
         tcb.host.counters.add(skipped)
         return
     end = seq + sequence_length(segment)

@@ -7,11 +7,11 @@ from typing import Final
 
 from ustack.events import EventKind
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.constants import SECOND
 from ustack.tcp.owed import OWE_ACK, OWE_RST, OWE_SYN
 from ustack.tcp.sender import buffer
 from ustack.tcp.state import Input, State
 from ustack.tcp.timers import Timer
+from ustack.units import SECOND
 
 SOCK_MIN_SNDBUF: Final = 4608
 """Bytes that an orphan may have to send still, however short memory is (Linux's name)."""

@@ -150,7 +150,7 @@ class Connection(Tcb):
     def read(self, size: int, now: int) -> bytes:
         """Up to ``size`` bytes; b"" when there are none now, or at the end (see ``at_eof``)."""
         if self.receiver.rcv_up >= 0:
-            size = urgent.limit_read(self.receiver, size)
+            size = urgent.begin_read(self.receiver, size)
         data = self.receiver.receive_ring.read(size)
         if data:
             self._after_read(len(data), now)
@@ -160,7 +160,7 @@ class Connection(Tcb):
         """The same into ``buffer`` (writable, bytes-like); how many bytes."""
         if self.receiver.rcv_up >= 0:
             view = memoryview(buffer)  # type: ignore[arg-type]
-            buffer = view[: urgent.limit_read(self.receiver, len(view))]
+            buffer = view[: urgent.begin_read(self.receiver, len(view))]
         count = self.receiver.receive_ring.read_into(buffer)
         if count:
             self._after_read(count, now)
@@ -169,7 +169,7 @@ class Connection(Tcb):
     def skip(self, size: int, now: int) -> int:
         """Pass over up to ``size`` bytes; how many."""
         if self.receiver.rcv_up >= 0:
-            size = urgent.limit_read(self.receiver, size)
+            size = urgent.begin_read(self.receiver, size)
         count = self.receiver.receive_ring.skip(size)
         if count:
             self._after_read(count, now)
@@ -262,9 +262,9 @@ class Connection(Tcb):
 
     def _uncork(self, name: str) -> None:
         """TCP_NODELAY set and TCP_CORK pulled push what waits (Linux's __tcp_sock_set_nodelay, __tcp_sock_set_cork)."""
-        own = self.options
-        if own.nodelay if name == "nodelay" else not own.cork:
-            buffer.push_waiting(self.sender, own.nodelay)
+        options = self.options
+        if options.nodelay if name == "nodelay" else not options.cork:
+            buffer.push_waiting(self.sender, options.nodelay)
 
     def _switch_quickack(self) -> None:
         if self.options.quickack:
@@ -273,14 +273,14 @@ class Connection(Tcb):
             ack_policy.expect_answers(self.receiver)
 
     def _resize(self, name: str) -> None:
-        own = self.options
+        options = self.options
         if name == "sndbuf":
             buffer.grow(self.sender)
             buffer.ask_again(self.sender)
         elif name == "rcvbuf":
-            window.resize(self.receiver, own.rcvbuf)
-        elif own.window_clamp:
-            window.set_clamp(self.receiver, own.window_clamp)
+            window.resize(self.receiver, options.rcvbuf)
+        elif options.window_clamp:
+            window.set_clamp(self.receiver, options.window_clamp)
 
     def change_congestion(self) -> None:
         """Another algorithm takes over where the window stands."""

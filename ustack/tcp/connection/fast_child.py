@@ -14,7 +14,6 @@ from ustack.tcp import fastopen
 from ustack.tcp.connection import closing, keepalive
 from ustack.tcp.connection.fast_open import take_syn_text
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.constants import SECOND
 from ustack.tcp.fastopen import FastOpen, FastOpenQueue
 from ustack.tcp.owed import OWE_ACK, OWE_SYN
 from ustack.tcp.receiver import ack_policy, window
@@ -22,6 +21,7 @@ from ustack.tcp.sender import acks, buffer, loss, opening, timeouts
 from ustack.tcp.state import Input, State
 from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import LossTimer
+from ustack.units import SECOND
 from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, RST, SYN, parse_options
 
@@ -39,7 +39,7 @@ class Judgement:
         return fastopen.encode_answer(self.cookie, self.is_experimental, taken) if self.cookie else b""
 
 
-def judge(host: TcpHost, queue: FastOpenQueue, own: SocketOptions, segment: Segment, now: int) -> Judgement:
+def judge(host: TcpHost, queue: FastOpenQueue, options: SocketOptions, segment: Segment, now: int) -> Judgement:
     """A SYN for a listener (Linux's tcp_try_fastopen)."""
     found = parse_options(segment.options)
     cookie = fastopen.cookie_in(found)
@@ -48,22 +48,22 @@ def judge(host: TcpHost, queue: FastOpenQueue, own: SocketOptions, segment: Segm
         host.counters.add("TCPFastOpenCookieReqd")
     if not allowed & fastopen.SERVER or not (segment.payload_length or cookie is not None):
         return Judgement(False)
-    if not own.fastopen_qlen:
+    if not options.fastopen_qlen:
         return Judgement(False)
-    if not queue.has_room(own.fastopen_qlen, now):
+    if not queue.has_room(options.fastopen_qlen, now):
         host.counters.add("TCPFastOpenListenOverflow")
         return Judgement(False)
-    if allowed & fastopen.SERVER_NO_COOKIE or own.fastopen_no_cookie:
+    if allowed & fastopen.SERVER_NO_COOKIE or options.fastopen_no_cookie:
         return Judgement(True)
-    return _judge_cookie(host, own, segment, cookie, found.fastopen_experimental)
+    return _judge_cookie(host, options, segment, cookie, found.fastopen_experimental)
 
 
 def _judge_cookie(
-    host: TcpHost, own: SocketOptions, segment: Segment, cookie: bytes | None, is_experimental: bool
+    host: TcpHost, options: SocketOptions, segment: Segment, cookie: bytes | None, is_experimental: bool
 ) -> Judgement:
     if cookie is None:
         return Judgement(False)
-    valid = [fastopen.cookie_for(key, segment.key) for key in host.fast_open.keys(host.settings, own)]
+    valid = [fastopen.cookie_for(key, segment.key) for key in host.fast_open.keys(host.settings, options)]
     ours = valid[0] if valid else b""
     if cookie and cookie not in valid:
         host.counters.add("TCPFastOpenPassiveFail")
@@ -150,7 +150,7 @@ def check_request(tcb: Tcb, segment: Segment, now: int) -> bool | None:
     is_old = 0 < behind < 0x80000000
     if segment.seq == wrap(receiver.irs) and flags & (SYN | ACK | RST | FIN) == SYN and not is_old:
         tcb.host.counters.drop(Drop.REQUEST_REPEATED)
-        if not _is_limited(tcb, segment, now):
+        if _take_turn(tcb, segment, now):
             _repeat_syn_ack(tcb)
         return False
     if is_old or not _is_in_window(tcb, segment):
@@ -166,7 +166,7 @@ def _refuse(tcb: Tcb, segment: Segment, is_old: bool, now: int) -> None:
     tcb.host.counters.drop(Drop.PAWS if is_old else Drop.BEYOND_WINDOW)
     if is_old:
         tcb.host.counters.add("PAWSEstab")
-    if not segment.flags & RST and not _is_limited(tcb, segment, now):
+    if not segment.flags & RST and _take_turn(tcb, segment, now):
         tcb.owed.add(OWE_ACK)
 
 
@@ -191,13 +191,13 @@ def _take_rst(tcb: Tcb, segment: Segment, now: int) -> bool:
     return False
 
 
-def _is_limited(tcb: Tcb, segment: Segment, now: int) -> bool:
-    """A repeated SYN or an ACK out of window was answered less than tcp_invalid_ratelimit ago."""
+def _take_turn(tcb: Tcb, segment: Segment, now: int) -> bool:
+    """A repeated SYN or an ACK out of window is to be answered. False: one was, less than tcp_invalid_ratelimit ago."""
     if segment.payload_length and not segment.flags & SYN:
-        return False
-    if ack_policy.is_limited(tcb.receiver, now):
-        tcb.host.counters.add("TCPACKSkippedSynRecv")
         return True
+    if ack_policy.take_turn(tcb.receiver, now):
+        return True
+    tcb.host.counters.add("TCPACKSkippedSynRecv")
     return False
 
 

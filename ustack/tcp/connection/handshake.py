@@ -129,11 +129,13 @@ def take_request(tcb: Tcb, request: Request, now: int) -> None:
     begin(tcb, request.irs, request.agreed, request.ts_recent, now)
     window.was_offered(tcb.receiver, request.window)
     tcb.ecn.take_request(request.ecn, request.syn_ect)
-    tcb.syn_resends = request.again
+    tcb.syn_resends = request.synack_resends
     tcb.saved_syn = request.saved_syn
     segments.opened(tcb.receiver, 1, now)
     answered_at = request.answered_at if request.answered_at >= 0 else now
-    opening.syn_was_answered(tcb.sender, answered_at, request.again, request.again > 0 or request.answered_at < 0)
+    opening.syn_was_answered(
+        tcb.sender, answered_at, request.synack_resends, request.synack_resends > 0 or request.answered_at < 0
+    )
 
 
 def complete(tcb: Tcb, segment: Segment, now: int) -> bool:

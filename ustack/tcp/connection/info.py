@@ -57,20 +57,22 @@ class TcpInfo:
         self.tcpi_rcv_wscale = tcb.agreed.rcv_wscale if tcb.agreed.wscale_on else 0
 
     def _fill_segments(self, tcb: Tcb, mss: int) -> None:
-        board = tcb.sender.scoreboard
+        scoreboard = tcb.sender.scoreboard
         self.tcpi_snd_mss = mss
         self.tcpi_rcv_mss = tcb.receiver.rcv_mss
         self.tcpi_advmss = tcb.agreed.advertised_mss - (TIMESTAMP_SPACE if tcb.agreed.ts_on else 0)
         self.tcpi_pmtu = tcb.sender.path.mtu
-        self.tcpi_unacked = 0 if tcb.state is State.CLOSED else board.out_segs  # the queue is gone, the rest stands
-        self.tcpi_lost = board.lost_segs
-        self.tcpi_retrans = board.retrans_segs
-        self.tcpi_sacked = board.sacked_segs
+        self.tcpi_unacked = (
+            0 if tcb.state is State.CLOSED else scoreboard.out_segs
+        )  # the queue is gone, the rest stands
+        self.tcpi_lost = scoreboard.lost_segs
+        self.tcpi_retrans = scoreboard.retrans_segs
+        self.tcpi_sacked = scoreboard.sacked_segs
         self.tcpi_fackets = 0
-        self.tcpi_reordering = board.reordering
-        self.tcpi_total_retrans = board.total_retrans
-        self.tcpi_reord_seen = board.reord_seen
-        self.tcpi_dsack_dups = board.dsack_segs
+        self.tcpi_reordering = scoreboard.reordering
+        self.tcpi_total_retrans = scoreboard.total_retrans
+        self.tcpi_reord_seen = scoreboard.reord_seen
+        self.tcpi_dsack_dups = scoreboard.dsack_segs
 
     def _fill_times(self, tcb: Tcb, now: int) -> None:
         self.tcpi_rto = tcb.sender.rtt.rto // 1000

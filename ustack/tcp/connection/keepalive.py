@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ustack.tcp.connection import closing
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.constants import MILLISECOND, RESOURCE_PROBE_INTERVAL, SECOND
+from ustack.tcp.constants import RESOURCE_PROBE_INTERVAL
 from ustack.tcp.sender import probes
 from ustack.tcp.state import State
 from ustack.tcp.timers import Timer
+from ustack.units import MILLISECOND, SECOND
 
 
 def idle_time(tcb: Tcb) -> int:

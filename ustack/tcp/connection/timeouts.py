@@ -8,11 +8,12 @@ from __future__ import annotations
 from ustack.events import EventKind
 from ustack.tcp.connection import closing, fast_child, fast_open, keepalive
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.constants import MILLISECOND, RESOURCE_PROBE_INTERVAL
+from ustack.tcp.constants import RESOURCE_PROBE_INTERVAL
 from ustack.tcp.receiver import ack_policy
 from ustack.tcp.sender import loss, probes, timeouts
 from ustack.tcp.state import State
 from ustack.tcp.timers import LossTimer, Timer
+from ustack.units import MILLISECOND
 
 
 def on_deadline(tcb: Tcb, now: int) -> None:
@@ -64,8 +65,10 @@ def _wait_for_device(tcb: Tcb, now: int) -> None:
     tcb.timers.arm_loss(LossTimer.RTO, now + RESOURCE_PROBE_INTERVAL)
 
 
-def _is_at_limit(tcb: Tcb, now: int) -> bool:
-    """R2; and R1, at which IP is told to doubt the path and the application hears of it (RFC 9293 section 3.8.3)."""
+def _heed_limits(tcb: Tcb, now: int) -> bool:
+    """Resending has gone on for a while (RFC 9293 section 3.8.3). True: for too long, R2; the connection ends.
+
+    At R1 IP is told to doubt the path, and the application hears of it; an orphan that costs too much ends here."""
     settings = tcb.host.settings
     user_timeout = tcb.options.user_timeout_ms * MILLISECOND
     if tcb.state is State.SYN_SENT or tcb.state is State.SYN_RECEIVED:
@@ -102,7 +105,7 @@ def _retransmission_timeout(tcb: Tcb, now: int) -> None:
         tcb.host.doubted_paths.append(tcb)
         timeouts.probe_with_resend(tcb.sender, now)
         return
-    gives_up = _is_at_limit(tcb, now)
+    gives_up = _heed_limits(tcb, now)
     if tcb.fast_open is not None:
         fast_open.doubt_path(tcb, gives_up, now)
     if gives_up:

@@ -5,25 +5,26 @@ Challenge ACKs (RFC 5961) are asked for here, too.
 
 from __future__ import annotations
 
-from ustack.tcp.constants import ATO_MIN, DELACK_MAX, JIFFY, MAX_QUICKACKS, MILLISECOND, SECOND
+from ustack.tcp.constants import ATO_MIN, DELACK_MAX, JIFFY, MAX_QUICKACKS
 from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import sack, window
 from ustack.tcp.receiver.state import Receiver
 from ustack.tcp.timers import Timer
+from ustack.units import MILLISECOND, SECOND
 
 
-def is_limited(receiver: Receiver, now: int) -> bool:
-    """An ACK of this sort left less than tcp_invalid_ratelimit ago; if not, this one takes the turn."""
+def take_turn(receiver: Receiver, now: int) -> bool:
+    """One more ACK of the sort that tcp_invalid_ratelimit limits. False: the last one left too short a time ago."""
     least = receiver.host.settings.tcp_invalid_ratelimit * MILLISECOND
     if receiver.acks.challenged_at and now - receiver.acks.challenged_at < least:
-        return True
+        return False
     receiver.acks.challenged_at = now
-    return False
+    return True
 
 
 def challenge(receiver: Receiver, now: int) -> None:
     """Owe the peer a challenge ACK (RFC 5961 sections 3.2, 4.2, 5.2), limited per connection and host (section 7)."""
-    if is_limited(receiver, now):
+    if not take_turn(receiver, now):
         receiver.host.counters.add("TCPACKSkippedChallenge")
     elif receiver.host.challenge_allowed(now):
         receiver.host.counters.add("TCPChallengeACK")

@@ -60,8 +60,9 @@ def _lowest_blocks(receiver: Receiver, most: int) -> list[tuple[int, int]]:
     return blocks
 
 
-def sack_blocks(receiver: Receiver, most: int) -> list[tuple[int, int]]:
-    """Up to ``most`` blocks for the next ACK: D-SACK first (RFC 2883), then by recency (RFC 2018 section 4).
+def choose_blocks(receiver: Receiver, most: int) -> list[tuple[int, int]]:
+    """Up to ``most`` blocks for the next ACK: D-SACK first (RFC 2883), then by recency (RFC 2018 section 4). Arrivals
+    that no block holds any more are forgotten.
 
     A peer can make a thousand ranges: only those of the latest arrivals and the lowest are looked at."""
     duplicate = [receiver.dsack] if receiver.dsack is not None else []

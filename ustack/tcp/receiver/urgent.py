@@ -65,8 +65,9 @@ def read(receiver: Receiver, peek: bool) -> bytes:
     return bytes((receiver.oob,))
 
 
-def limit_read(receiver: Receiver, wanted: int) -> int:
-    """How many bytes a read may take now: it stops at the mark, and passes over the byte unless SO_OOBINLINE."""
+def begin_read(receiver: Receiver, wanted: int) -> int:
+    """A read of ``wanted`` bytes begins: it passes over the urgent byte when that is next, unless SO_OOBINLINE, and
+    stops before it when it is not. How many bytes it may take."""
     offset = mark_offset(receiver)
     if offset < 0:
         return wanted

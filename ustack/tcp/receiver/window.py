@@ -10,8 +10,9 @@ from typing import Final
 
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
-from ustack.tcp.constants import DEFAULT_MSS_V4, MAX_WINDOW, MAX_WSCALE, MILLISECOND, MIN_MSS
+from ustack.tcp.constants import DEFAULT_MSS_V4, MAX_WINDOW, MAX_WSCALE, MIN_MSS
 from ustack.tcp.receiver.state import Receiver
+from ustack.units import MILLISECOND
 from ustack.wire.frame import Segment
 
 INITIAL_SEGMENTS: Final = 10
@@ -22,13 +23,13 @@ MAX_ELAPSED: Final = 0x7FFFFFFF // 1000
 """Milliseconds after which an echo tells of no round trip."""
 
 
-def initial(settings: Settings, own: SocketOptions, mss: int) -> tuple[int, int]:
+def initial(settings: Settings, options: SocketOptions, mss: int) -> tuple[int, int]:
     """The first window in bytes and the scale that a SYN offers (Linux's tcp_select_initial_window).
 
     ``mss``: how much text of the peer fits in a segment.
     """
-    most = _most(own) or MAX_WINDOW << MAX_WSCALE
-    space = min((own.rcvbuf or settings.tcp_rmem[1]) >> 1, most)
+    most = _most(options) or MAX_WINDOW << MAX_WSCALE
+    space = min((options.rcvbuf or settings.tcp_rmem[1]) >> 1, most)
     if space > mss:
         space -= space % mss
     scale = 0
@@ -38,10 +39,10 @@ def initial(settings: Settings, own: SocketOptions, mss: int) -> tuple[int, int]
     return space, scale
 
 
-def _most(own: SocketOptions) -> int:
+def _most(options: SocketOptions) -> int:
     """The least of TCP_WINDOW_CLAMP and what SO_RCVBUF, which fixes the size for good, has room for; 0: no limit."""
-    room = own.rcvbuf >> 1
-    return min(own.window_clamp or room, room) if room else own.window_clamp
+    room = options.rcvbuf >> 1
+    return min(options.window_clamp or room, room) if room else options.window_clamp
 
 
 def open_initial(receiver: Receiver, mss: int) -> int:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from ustack.drops import Drop
 from ustack.recovery.result import AckResult
 from ustack.seqnum import unwrap
-from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.ecn import CE
 from ustack.tcp.sender import buffer, bursts, idle, loss, probes
 from ustack.tcp.sender.mss import settle_mss
 from ustack.tcp.sender.state import CA_RECOVERY, AckNews, Sender
+from ustack.units import MILLISECOND
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ECE, FIN, SYN, TcpOptions
 
@@ -101,21 +101,23 @@ def _update_window(sender: Sender, window: int, seq: int, now: int) -> None:
 
 def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, now: int) -> None:
     """Scoreboard, RTT, losses, cwnd, timer: all that an ACK with news moves."""
-    board = sender.scoreboard
+    scoreboard = sender.scoreboard
     news = sender.news
     news.prior_una = sender.snd_una
     news.ts_ecr = segment.ts_ecr if segment.has_ts and sender.agreed.ts_on and segment.ts_ecr else -1
     news.ece = not news.is_old and sender.ecn.on and segment.flags & (ECE | SYN) == ECE  # on a SYN-ACK it only agrees
     news.lost = 0
-    delivered_segs = board.delivered_segs
+    delivered_segs = scoreboard.delivered_segs
     blocks: list[tuple[int, int]] = []
     if offered.sack and sender.agreed.sack_on:
         for left, right in offered.sack:
             start = unwrap(left, sender.snd_una)
             blocks.append((start, unwrap(right, start)))
-    result = board.acked(ack, blocks, now, _echo_instant(sender, news.ts_ecr, now))
+    result = scoreboard.acked(ack, blocks, now, _echo_instant(sender, news.ts_ecr, now))
     if sender.ecn.accurate and result.delivered and not news.is_old:  # an old count would look like seven new marks
-        news.ece = _take_marks(sender, segment.flags, board.delivered_segs - delivered_segs, result.delivered, offered)
+        news.ece = _take_marks(
+            sender, segment.flags, scoreboard.delivered_segs - delivered_segs, result.delivered, offered
+        )
     if ack > sender.snd_una:
         release(sender, ack)
         sender.totals.bytes_acked += result.acked
@@ -124,10 +126,10 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
     _measure(sender, result, news, now)
     may_set_timer = loss.react(sender, result, news, now)
     if result.delivered or news.ece:
-        news.delivered = (board.delivered_segs - delivered_segs) * sender.snd_mss
+        news.delivered = (scoreboard.delivered_segs - delivered_segs) * sender.snd_mss
         _control(sender, result, news, now)
     if news.ece and not sender.ecn.accurate:
-        sender.ecn.take_echo(board.delivered_segs - delivered_segs)
+        sender.ecn.take_echo(scoreboard.delivered_segs - delivered_segs)
     if may_set_timer:
         loss.after_ack_timer(sender, result, now)
     if sender.buffer.may_have_room and sender.in_flight() < sender.cwnd():
@@ -184,10 +186,10 @@ def _control(sender: Sender, result: AckResult, news: AckNews, now: int) -> None
     control = sender.congestion
     if control is None:
         return
-    board = sender.scoreboard
     if news.prior_una == sender.iss:
         bursts.begin(sender)
         return
+    scoreboard = sender.scoreboard
     mss = sender.snd_mss
     in_flight = sender.in_flight()
     if news.is_old and not control.owns_recovery:
@@ -219,7 +221,7 @@ def _control(sender: Sender, result: AckResult, news: AckNews, now: int) -> None
     sample.delivery_rate = result.delivery_rate
     sample.interval = result.interval
     sample.prior_delivered = result.prior_delivered
-    sample.delivered_total = board.delivered
+    sample.delivered_total = scoreboard.delivered
     control.on_ack(sample)
     if sender.pacer.is_needed or control.pacing_rate:
         bursts.set_pace(sender)

@@ -140,8 +140,8 @@ def _goal(sender: Sender) -> int:
 
 def _leaves_meanwhile(sender: Sender, waiting: int) -> int:
     """Bytes that leave while a long write goes on: what cwnd, the window and the pace let go, in whole segments."""
-    board = sender.scoreboard
-    if board.lost_bytes or (sender.pacer.rate and sender.pacer.next_at > sender.last_sent_at):
+    scoreboard = sender.scoreboard
+    if scoreboard.lost_bytes or (sender.pacer.rate and sender.pacer.next_at > sender.last_sent_at):
         return 0
     usable = min(sender.cwnd() - sender.in_flight(), sender.snd_una + sender.snd_wnd - sender.snd_nxt, waiting)
     mss = sender.snd_mss

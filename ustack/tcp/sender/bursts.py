@@ -9,8 +9,9 @@ from typing import Final
 
 from ustack.recovery.pacing import pacing_rate
 from ustack.sockopts import UNLIMITED
-from ustack.tcp.constants import GSO_MAX, MAX_RUN, MILLISECOND
+from ustack.tcp.constants import GSO_MAX, MAX_RUN
 from ustack.tcp.sender.state import CA_RECOVERY, Sender
+from ustack.units import MILLISECOND
 
 MAX_DEFERRED_SEGS: Final = 3
 """Linux's tcp_max_tso_deferred_mss."""
@@ -105,9 +106,9 @@ def had_better_wait(sender: Sender, waiting: int, is_last: bool, now: int) -> bo
     control = sender.congestion
     if control is None or sender.ca_state >= CA_RECOVERY or now - sender.last_sent_at > MILLISECOND:
         return False
-    board = sender.scoreboard
+    scoreboard = sender.scoreboard
     mss = sender.snd_mss
-    if board.is_empty or waiting <= mss:
+    if scoreboard.is_empty or waiting <= mss:
         return False
     if waiting > GSO_MAX:
         waiting, is_last = GSO_MAX, False
@@ -123,6 +124,6 @@ def had_better_wait(sender: Sender, waiting: int, is_last: bool, now: int) -> bo
     elif limit > MAX_DEFERRED_SEGS * mss:
         return False
     srtt = sender.rtt.srtt
-    if board.oldest_sent_at + srtt - now > min(srtt >> 1, MILLISECOND):
+    if scoreboard.oldest_sent_at + srtt - now > min(srtt >> 1, MILLISECOND):
         return False
     return limit <= waiting or (is_last and not sender.fin_queued)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from ustack.recovery.rack import tlp_timeout
 from ustack.recovery.result import AckResult
 from ustack.recovery.undo import LossStep
-from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.sender.state import CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, AckNews, Sender
 from ustack.tcp.timers import LossTimer
+from ustack.units import MILLISECOND
 
 # The loss timer
 
@@ -63,13 +63,13 @@ def after_ack_timer(sender: Sender, result: AckResult, now: int) -> None:
     A SACK restarts it too, but for one of what left after the head's last sending: else a recovery that goes on would
     put off the timeout for ever.
     """
-    board = sender.scoreboard
-    if board.is_empty:
+    scoreboard = sender.scoreboard
+    if scoreboard.is_empty:
         if result.acked:
             sender.timers.stop_loss()
-    elif board.rack_deadline:
-        sender.timers.arm_loss(LossTimer.REORDERING, board.rack_deadline)
-    elif (result.acked or result.sack_rtt > now - board.oldest_sent_at) and not schedule_probe(sender, True, now):
+    elif scoreboard.rack_deadline:
+        sender.timers.arm_loss(LossTimer.REORDERING, scoreboard.rack_deadline)
+    elif (result.acked or result.sack_rtt > now - scoreboard.oldest_sent_at) and not schedule_probe(sender, True, now):
         rearm_rto_afresh(sender, now)
 
 
@@ -103,15 +103,15 @@ def after_resend(sender: Sender, start: int, now: int) -> None:
 
 def reordering_timeout(sender: Sender, now: int) -> None:
     """RACK waited long enough for reordered segments (RFC 8985 section 6.2, step 5; tcp_rack_reo_timeout)."""
-    board = sender.scoreboard
+    scoreboard = sender.scoreboard
     sender.resends_wait = False
-    lost = board.detect_losses(now, sender.rtt.srtt, sender.rtt.min_rtt)
+    lost = scoreboard.detect_losses(now, sender.rtt.srtt, sender.rtt.min_rtt)
     if lost and sender.ca_state != CA_RECOVERY:
         enter_recovery(sender, False, now)
         control = sender.congestion
         if control is not None and not control.owns_recovery:
             control.cwnd = sender.prr.on_ack(sender.snd_mss, sender.in_flight(), lost, False)
-    board.rack_deadline = 0
+    scoreboard.rack_deadline = 0
     sender.timers.arm_loss(LossTimer.REORDERING, now)  # the RTO counts from the head's sending
     rearm_rto(sender, now)
 
@@ -171,13 +171,13 @@ def enter_cwr(sender: Sender, now: int) -> None:
 
 def enter_loss(sender: Sender, now: int) -> None:
     """The RTO fired (RFC 6298 section 5.4 to 5.6, RFC 5681 section 3.1, RFC 5682 step 1; Linux's tcp_enter_loss)."""
-    board = sender.scoreboard
+    scoreboard = sender.scoreboard
     sender.resends_wait = False
     fresh = sender.ca_state in (CA_OPEN, CA_DISORDER, CA_CWR)
     control = sender.congestion
     in_flight = sender.in_flight()
-    sacked_segs = board.sacked_segs
-    board.mark_all_lost(now)
+    sacked_segs = scoreboard.sacked_segs
+    scoreboard.mark_all_lost(now)
     first_of_episode = (
         sender.ca_state in (CA_OPEN, CA_DISORDER)
         or sender.high_seq <= sender.snd_una
@@ -187,13 +187,15 @@ def enter_loss(sender: Sender, now: int) -> None:
     if first_of_episode:
         if control is not None:
             control.on_timeout(now, in_flight)
-        sender.undo.start_loss(sender.snd_una, sender.snd_nxt, board.retransmitted_bytes + _probe_bytes(sender), frto)
+        sender.undo.start_loss(
+            sender.snd_una, sender.snd_nxt, scoreboard.retransmitted_bytes + _probe_bytes(sender), frto
+        )
     sender.undo.frto = frto
     if control is not None:
         control.cwnd = sender.in_flight() + sender.snd_mss
     usual = sender.host.settings.tcp_reordering
     if sender.ca_state <= CA_DISORDER and sacked_segs >= usual:
-        board.reordering = min(board.reordering, usual)  # it waited too long for segments that were lost
+        scoreboard.reordering = min(scoreboard.reordering, usual)  # it waited too long for segments that were lost
     sender.tlp.cancel()
     enter(sender, CA_LOSS)
     sender.high_seq = sender.undo.high_seq = sender.snd_nxt
@@ -234,9 +236,9 @@ def _undo_partial(sender: Sender, news: AckNews, now: int) -> bool:
     undo = sender.undo
     if undo.marker < 0 or not undo.was_delayed(news.ts_ecr):
         return False
-    board = sender.scoreboard
-    board.note_delay(news.prior_una)
-    if board.retransmitted_bytes:
+    scoreboard = sender.scoreboard
+    scoreboard.note_delay(news.prior_una)
+    if scoreboard.retransmitted_bytes:
         return True
     _undo(sender, "TCPPartialUndo", True, now)
     _keep_open(sender)
@@ -284,8 +286,8 @@ def _try_to_open(sender: Sender, ece: bool, now: int) -> None:
 
 def _keep_open(sender: Sender) -> None:
     """Open, or Disorder while something is sacked, lost or resent (Linux's tcp_try_keep_open)."""
-    board = sender.scoreboard
-    state = CA_DISORDER if board.sacked_bytes or board.lost_bytes or board.any_resent else CA_OPEN
+    scoreboard = sender.scoreboard
+    state = CA_DISORDER if scoreboard.sacked_bytes or scoreboard.lost_bytes or scoreboard.any_resent else CA_OPEN
     if state != sender.ca_state:
         enter(sender, state)
         sender.high_seq = sender.snd_nxt
@@ -299,13 +301,13 @@ def react(sender: Sender, result: AckResult, news: AckNews, now: int) -> bool:
 
     False: the loss timer is set for good, leave it alone.
     """
-    board = sender.scoreboard
+    scoreboard = sender.scoreboard
     sender.resends_wait = False
     if sender.tlp.high_seq >= 0:
         _answer_probe(sender, result, news, now)
     if result.dsack:
         sender.undo.on_dsack(result.dsack_start, result.dsack_end)
-    if sender.ca_state == CA_OPEN and board.is_clean and not (news.is_duplicate or news.ece or result.dsack):
+    if sender.ca_state == CA_OPEN and scoreboard.is_clean and not (news.is_duplicate or news.ece or result.dsack):
         return True
     if news.ece and sender.congestion is not None:
         sender.congestion.forbid_undo()
@@ -412,7 +414,7 @@ def _in_loss(sender: Sender, result: AckResult, news: AckNews, now: int) -> bool
 def _process_loss(sender: Sender, result: AckResult, news: AckNews, now: int) -> None:
     """Linux's tcp_process_loss; F-RTO is RFC 5682 section 3.1."""
     undo = sender.undo
-    board = sender.scoreboard
+    scoreboard = sender.scoreboard
     advanced = sender.snd_una > news.prior_una
     duplicate = result.sacked > 0 or news.is_duplicate
     by_frto = not (advanced and undo.may_undo(news.ts_ecr))
@@ -427,11 +429,11 @@ def _process_loss(sender: Sender, result: AckResult, news: AckNews, now: int) ->
             sender.send_new_first = True
             return
         undo.frto_off()
-    if not board.enable_sack and sender.ca_state == CA_LOSS and step is not LossStep.SPURIOUS:
+    if not scoreboard.enable_sack and sender.ca_state == CA_LOSS and step is not LossStep.SPURIOUS:
         if sender.snd_nxt > sender.high_seq and news.is_duplicate:
             _count_duplicate(sender, result, news, now)
         elif advanced:
-            board.forget_duplicates()
+            scoreboard.forget_duplicates()
 
 
 def _spurious_timeout(sender: Sender, by_frto: bool, now: int) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ustack.recovery.scoreboard import Scoreboard
-from ustack.tcp.constants import MILLISECOND
 from ustack.tcp.sender import acks, buffer, bursts, control, loss, mss
 from ustack.tcp.sender.state import CA_LOSS, Sender
+from ustack.units import MILLISECOND
 from ustack.wire.frame import Segment, Transmit
 
 
@@ -43,14 +43,14 @@ def syn_was_answered(sender: Sender, at: int, again: int, is_ambiguous: bool) ->
     """A listener sent our SYN-ACK at instant ``at``, and ``again`` times more; the ACK is processed next.
 
     ``is_ambiguous``: nobody knows which one it answers, so no round trip is measured by it (Karn)."""
-    board = sender.scoreboard
+    scoreboard = sender.scoreboard
     iss = sender.iss
     sender.totals.bytes_acked = -1  # the SYN of a passive open is not counted, the peer's is (Linux)
-    board.sent(iss, iss + 1, at)
+    scoreboard.sent(iss, iss + 1, at)
     if is_ambiguous:
-        board.mark_all_lost()
-        board.resent(iss, iss + 1, at)
-        board.total_retrans = again
+        scoreboard.mark_all_lost()
+        scoreboard.resent(iss, iss + 1, at)
+        scoreboard.total_retrans = again
     sender.snd_nxt = iss + 1
 
 

@@ -37,7 +37,7 @@ def next_text(sender: Sender, now: int) -> Transmit | None:
 def segment_size(sender: Sender) -> int:
     """Bytes of text in a full segment now: less than snd_mss while SACK blocks ride along (Linux's tcp_current_mss)."""
     mss = sender.snd_mss
-    taken = sender.emitter.option_space()
+    taken = sender.emitter.choose_options()
     return max(mss - taken, min(mss, 8)) if taken else mss
 
 
@@ -57,20 +57,20 @@ def syn_sent(sender: Sender, now: int) -> None:
 
 def _validate_cwnd(sender: Sender, limited: bool) -> None:
     """Remember for one window whether cwnd was the limit (RFC 7661)."""
-    board = sender.scoreboard
-    sender.validation.note(board.out_segs * sender.snd_mss, limited, sender.snd_una, sender.snd_nxt)
+    scoreboard = sender.scoreboard
+    sender.validation.note(scoreboard.out_segs * sender.snd_mss, limited, sender.snd_una, sender.snd_nxt)
 
 
 # What was lost
 
 
 def _resend(sender: Sender, now: int) -> Transmit | None:
-    board = sender.scoreboard
+    scoreboard = sender.scoreboard
     if sender.owed.has(OWE_TAIL_LOSS_PROBE):
         return _tail_loss_probe(sender, now)
-    if board.lost_bytes == 0:
+    if scoreboard.lost_bytes == 0:
         return None
-    lost = board.next_lost()
+    lost = scoreboard.next_lost()
     if lost is None:
         return None
     start, end = lost
@@ -96,10 +96,10 @@ def _resend(sender: Sender, now: int) -> Transmit | None:
 
 def _collapsed(sender: Sender, start: int, mss: int) -> int:
     """The end of the short segment at ``start`` when those behind it have joined it."""
-    board = sender.scoreboard
-    board.mss = mss
+    scoreboard = sender.scoreboard
+    scoreboard.mss = mss
     fin = sender.stream_end() - 1 if sender.fin_queued else -1
-    end = board.collapse(start, min(sender.snd_una + sender.snd_wnd, sender.record_end(start)), fin)
+    end = scoreboard.collapse(start, min(sender.snd_una + sender.snd_wnd, sender.record_end(start)), fin)
     cuts = sender.marks.cuts
     del cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]
     return end
@@ -143,16 +143,16 @@ def _again(sender: Sender, start: int, end: int, now: int) -> Transmit:
 
 
 def _note_resent(sender: Sender, start: int, end: int, now: int, is_probe: bool) -> None:
-    board = sender.scoreboard
-    board.mss = mss = segment_size(sender)
+    scoreboard = sender.scoreboard
+    scoreboard.mss = mss = segment_size(sender)
     last = _size_of_last(sender, start, end, mss)
     if last != mss:
         if end - start > last:
-            board.resent(start, end - last, now, probe=is_probe)
+            scoreboard.resent(start, end - last, now, probe=is_probe)
             start = end - last
-        board.mss = last
-    board.resent(start, end, now, probe=is_probe)
-    board.mss = mss
+        scoreboard.mss = last
+    scoreboard.resent(start, end, now, probe=is_probe)
+    scoreboard.mss = mss
 
 
 def _copy(sender: Sender, start: int, end: int, now: int) -> Transmit:
@@ -331,15 +331,15 @@ def _fresh(sender: Sender, end: int, now: int) -> Transmit:
 
 def _note_sent_with_fin(sender: Sender, start: int, end: int, now: int) -> None:
     """The segment that carries the FIN may be one longer than the others: a record of its own, then."""
-    board = sender.scoreboard
-    mss = board.mss
+    scoreboard = sender.scoreboard
+    mss = scoreboard.mss
     last = _size_of_last(sender, start, end, mss)
     if last != mss and end - start > last:
-        board.sent(start, end - last, now)
+        scoreboard.sent(start, end - last, now)
         start = end - last
-    board.mss = last
-    board.sent(start, end, now)
-    board.mss = mss
+    scoreboard.mss = last
+    scoreboard.sent(start, end, now)
+    scoreboard.mss = mss
 
 
 def _text(sender: Sender, start: int, end: int, now: int) -> Transmit:
@@ -353,6 +353,8 @@ def _text(sender: Sender, start: int, end: int, now: int) -> Transmit:
     at = start - sender.iss - 1
     if (length or sender.fin_joins) and _is_pushed(sender, at, length, end):
         flags |= PSH
+        if at + length == sender.marks.push_at:
+            sender.marks.note_push(end)
     if start < sender.snd_up:
         flags |= URG
     transmit = sender.emitter.segment(start, flags, now)
@@ -378,8 +380,6 @@ def _is_pushed(sender: Sender, at: int, length: int, end: int) -> bool:
     """Whether the last segment of a run carries PSH: at the end of what was written (MUST-61) and of each record,
     whenever it leaves, unless the write said that more follows (MAY-15)."""
     if at + length == sender.marks.push_at:
-        if not sender.marks.pushes or sender.marks.pushes[-1] < end:
-            sender.marks.pushes.append(end)
         return True
     if length > sender.snd_mss:
         return True  # the end of a run: the receiver's GRO need not wait for more (Linux does so, too)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from ustack.tcp.constants import MILLISECOND, MODEL_RTO_MIN
+from ustack.tcp.constants import MODEL_RTO_MIN
 from ustack.tcp.owed import OWE_KEEPALIVE, OWE_WINDOW_PROBE
 from ustack.tcp.sender.state import Sender
 from ustack.tcp.timers import LossTimer, Timer
+from ustack.units import MILLISECOND
 
 MOST_DOUBLINGS: Final = 10
 """ilog2(TCP_RTO_MAX / TCP_RTO_MIN) + 1."""

@@ -111,6 +111,11 @@ class Marks:
         self.pushes: list[int] = []
         """Ends of runs that left with PSH, ascending, above snd_una: what is resent keeps its PSH."""
 
+    def note_push(self, end: int) -> None:
+        """The run that ends at ``end`` leaves with PSH."""
+        if not self.pushes or self.pushes[-1] < end:
+            self.pushes.append(end)
+
     def forget(self, ack: int) -> None:
         """All below ``ack`` is acknowledged."""
         pushes = self.pushes

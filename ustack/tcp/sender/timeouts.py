@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from ustack.tcp.constants import MODEL_RTO_MIN, ORPHAN_RETRIES, SECOND
+from ustack.tcp.constants import MODEL_RTO_MIN, ORPHAN_RETRIES
 from ustack.tcp.owed import OWE_SYN, OWE_TAIL_LOSS_PROBE
 from ustack.tcp.sender import loss
 from ustack.tcp.sender.state import Sender
 from ustack.tcp.timers import LossTimer
+from ustack.units import SECOND
 
 THIN_LINEAR_RETRIES: Final = 6
 """Linux's TCP_THIN_LINEAR_RETRIES."""
