@@ -161,15 +161,16 @@ def test_a_fin_whose_number_was_text_ends_nothing(peer: Peer) -> None:
     assert peer.timeline(SECOND) == [(0.04, ". 1 ack 202")]
 
 
-def test_close_in_syn_received_sends_fin_when_the_handshake_ends(peer: Peer) -> None:
+def test_close_in_syn_received_sends_fin_at_once(peer: Peer) -> None:
+    """As Linux: tests/rfc/9293/3.10.4-close-in-simultaneous-open.pkt."""
     call = peer.host.connect(peer.port)
     peer.expect("S 0")
     peer.send("S 0")
     peer.expect("S. 0 ack 1")
     call.close()
-    peer.expect()
-    peer.send(". 1 ack 1")
     peer.expect("F. 1 ack 1")
+    peer.send(". 1 ack 1")
+    peer.expect()
     assert peer.state() == "FIN_WAIT_1"
 
 

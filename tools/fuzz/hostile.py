@@ -21,6 +21,7 @@ from ustack.sockopts import SocketOptions
 from ustack.stack.stack import Stack
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
+from ustack.tcp.owed import OWE_SYN
 from ustack.tcp.sender import buffer
 from ustack.tcp.state import State
 from ustack.units import SECOND
@@ -63,6 +64,14 @@ class Watch:
         """Our furthest right edge."""
         self.acked = -1
         self.bytes_sent = 0
+
+
+def _answers_another(connection: Connection, segment: Segment) -> bool:
+    """``segment`` was owed before ``connection`` began in the same batch: by a cookie's connection that answered its
+    SYN, or by a request that a RST ended; a connection's own first segment is its SYN-ACK."""
+    if segment.flags & SYN:
+        return segment.seq != connection.sender.iss & MASK
+    return connection.owed.has(OWE_SYN)
 
 
 class World:
@@ -326,8 +335,8 @@ class World:
             self.bare_acks_sent += 1
         if connection is None or connection.state is State.CLOSED:
             return
-        if segment.flags & SYN and segment.seq != connection.sender.iss & MASK:
-            return  # the answer to a SYN that came in the same batch, before the ACK of an older cookie
+        if _answers_another(connection, segment):
+            return
         watch = self._watch(connection)
         seq = unwrap(segment.seq, connection.sender.snd_una)
         start = seq + (1 if segment.flags & SYN else 0)

@@ -9,6 +9,8 @@ class AckResult:
     def __init__(self) -> None:
         self.acked: int = 0
         """Bytes newly acknowledged cumulatively (sacked before or not)."""
+        self.acked_segs: int = 0
+        """Wire segments of them; an ACK inside a segment leaves it out, and measures nothing (Linux's pkts_acked)."""
         self.sacked: int = 0
         """Bytes newly sacked, above ``una``."""
         self.delivered: int = 0
@@ -45,6 +47,7 @@ class AckResult:
     def clear(self) -> None:
         """As new."""
         self.acked = 0
+        self.acked_segs = 0
         self.sacked = 0
         self.delivered = 0
         self.rtt = -1

@@ -62,14 +62,14 @@ class Scoreboard(SackedFlight):
         """``_advance`` where nothing is sacked, lost or resent: the everyday ACK, most often of one record."""
         result = self.result
         sent_list = self.sent_list
-        result.original_start = self.una
-        result.acked = result.delivered = una - self.una
+        prior = self.una
+        result.acked = result.delivered = una - prior
         self.una = una
         self.sacked_segs = 0
-        record = sent_list.records[sent_list.head]
-        result.rtt = now - record.sent_at
-        end = record.end
+        record = newest = sent_list.records[sent_list.head]
+        first_sent_at = record.sent_at
         segs = 0
+        end = record.end
         while end <= una:
             self.rate.mark_delivered(record, end)
             segs += segments_of(record)
@@ -80,16 +80,23 @@ class Scoreboard(SackedFlight):
             record = sent_list.records[sent_list.head]
             end = record.end
         else:
-            self.rate.mark_delivered(record, una)
-            segs += segments_of(record)
+            whole = segments_of(record)
             record.start = end = una
-            segs -= segments_of(record)  # half a segment is still to be delivered
-            newest = record
+            whole -= segments_of(record)
+            if whole:
+                self.rate.mark_delivered(record, una)
+                segs += whole
+                newest = record
         self.out_segs -= segs
         self.delivered_segs += segs
+        result.any_new = True
+        result.acked_segs = segs
+        if not segs:
+            return
+        result.original_start = prior
+        result.rtt = now - first_sent_at
         result.newest_sent_at = newest.sent_at
         result.newest_rtt = now - newest.sent_at
-        result.any_new = True
         self.rack.deliver(newest, end, now, self.min_rtt, echo_at)
 
     def _measure_rate(self, segs: int, now: int) -> None:
@@ -116,16 +123,17 @@ class Scoreboard(SackedFlight):
             if record is None or record.start >= una:
                 break
             end = min(record.end, una)
-            if not record.ever_resent and not record.sacked and lowest_original < 0:
+            is_whole = self._account_acked(record, end, now, echo_at)
+            if is_whole and not record.ever_resent and not record.sacked and lowest_original < 0:
                 lowest_original = record.start
-            self._account_acked(record, end, now, echo_at)
             if record.end <= una:
                 sent_list.pop_first()
             else:
                 record.start = una
         self.una = una
+        result.acked_segs = out_segs - self.out_segs
         if not self.enable_sack:
-            self._eat_duplicates(reno_acked, out_segs - self.out_segs)
+            self._eat_duplicates(reno_acked, result.acked_segs)
             if result.resent_acked:
                 lowest_original = -1  # it may have been held behind the hole: no sign of a spurious timeout
         elif lowest_original >= 0 and lowest_original < prior_fack:
@@ -133,30 +141,36 @@ class Scoreboard(SackedFlight):
         if lowest_original >= 0 and (result.original_start < 0 or lowest_original < result.original_start):
             result.original_start = lowest_original
 
-    def _account_acked(self, record: Sent, end: int, now: int, echo_at: int) -> None:
-        """[record.start, end) is acknowledged cumulatively."""
+    def _account_acked(self, record: Sent, end: int, now: int, echo_at: int) -> bool:
+        """[record.start, end) is acknowledged cumulatively. False: it is less than a segment of the record."""
         result = self.result
         length = end - record.start
-        if record.ever_resent:
-            result.resent_acked = True
         if record.sacked:
+            if record.ever_resent:
+                result.resent_acked = True
             self.sacked_bytes -= length
             segs = record.segs if end == record.end else min(length // record.segment_size, record.segs - 1)
             record.segs -= segs
             self.sacked_segs -= segs
             self.out_segs -= segs
-            return
+            return True
         segs = segments_of(record)
         if end < record.end:
             segs -= segments(record.end - end, record.segment_size)
         self._uncount(record, length, segs)
         self.out_segs -= segs
-        if not record.ever_resent:
+        if not segs:
+            result.delivered += length
+            return False
+        if record.ever_resent:
+            result.resent_acked = True
+        else:
             rtt = now - record.sent_at
             if result.rtt < 0:
                 result.rtt = rtt
             result.newest_rtt = rtt
         self._deliver(record, end, length, segs, now, echo_at)
+        return True
 
     # Without SACK (RFC 6582)
 

@@ -105,8 +105,9 @@ class TimeWait(Waiter):
         return (self.snd_nxt + 65535 + 2) & 0xFFFFFFFF
 
     def last_ack(self, host: TcpHost, now: int) -> Transmit:
-        """The ACK that ended the connection, once more."""
+        """The ACK that ended the connection, once more: its TOS is the socket's, its TTL the host's (Linux)."""
         transmit = emit.header(Flow(self.key, self.options), host.settings, self.snd_nxt, ACK)
+        transmit.ttl = host.settings.ip_default_ttl
         transmit.ack = wrap(self.rcv_nxt)
         transmit.window = min(self.window >> self.rcv_wscale, 65535)
         if self.ts_on:

@@ -35,6 +35,10 @@ def next_transmit(tcb: Tcb, now: int) -> Transmit | None:
         transmit = _next_text(tcb, now)
         if transmit is not None:
             return transmit
+    elif tcb.state is State.SYN_RECEIVED and tcb.simultaneous and tcb.orphan:
+        transmit = output.new_text(tcb.sender, now)  # close() waits for no answer to our SYN (Linux)
+        if transmit is not None:
+            return transmit
     elif tcb.sender.chrono.kind != chrono.IDLE:
         tcb.sender.chrono.move(chrono.IDLE, now)
     if owed.has(OWE_WINDOW_PROBE):

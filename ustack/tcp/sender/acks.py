@@ -105,7 +105,8 @@ def _account(sender: Sender, segment: Segment, ack: int, offered: TcpOptions, no
     news = sender.news
     news.prior_una = sender.snd_una
     news.ts_ecr = segment.ts_ecr if segment.has_ts and sender.agreed.ts_on and segment.ts_ecr else -1
-    news.ece = not news.is_old and sender.ecn.on and segment.flags & (ECE | SYN) == ECE  # on a SYN-ACK it only agrees
+    opens = news.prior_una == sender.iss  # what answers a SYN tells of no text
+    news.ece = sender.ecn.on and segment.flags & (ECE | SYN) == ECE and not (news.is_old or opens)
     news.lost = 0
     delivered_segs = scoreboard.delivered_segs
     blocks: list[tuple[int, int]] = []
