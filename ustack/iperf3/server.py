@@ -25,6 +25,9 @@ from ustack.iperf3.protocol import (
 from ustack.iperf3.settings import Test, from_parameters
 from ustack.iperf3.streams import Interval, Run
 
+NOT_BUILT = (13).to_bytes(4, "big") + bytes(4)
+"""What a client is told of a test that is not done here: iperf3's IEUNIMP, and no errno."""
+
 PATIENCE = 10.0
 """Seconds in which a client must open all its streams, and answer on the control connection."""
 
@@ -178,7 +181,7 @@ class Server:
             return test
         except ProtocolError:
             with contextlib.suppress(OSError):
-                control.sendall(bytes([State.SERVER_ERROR]) + bytes(8))
+                control.sendall(bytes([State.SERVER_ERROR]) + NOT_BUILT)
             raise
 
     def _collect(self, run: Run) -> None:
