@@ -115,6 +115,8 @@ def _blocks(story: Story, side: str) -> list[dict[str, Any]]:
             event = note.event
             if note.side == side and ends_of(event.who) == ends and isinstance(event, Moved | TimerEvent):
                 change = changes.setdefault(_moment(story, note.at), {})
+                if isinstance(event, Moved) and event.before == "LISTEN":
+                    changes.setdefault(0, {}).setdefault("state", "LISTEN")
                 _note_change(change, event, running)
         for view in story.report.views:
             if view.side == side and ends_of(view.who) == ends:

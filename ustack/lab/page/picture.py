@@ -212,6 +212,8 @@ class Picture:
         outward = 1 if self.x[side] > self.layout.width / 2 else -1
         x = self.x[side] - 3 + outward * slot * 7
         bars = []
+        if moves and isinstance(moves[0].event, Moved) and moves[0].event.before == "LISTEN" and heights[0] > TOP:
+            bars.append(make("rect", class_="state LISTEN", x=x, y=TOP, width=6, height=heights[0] - TOP))
         for move, begin, end in zip(moves, heights, heights[1:], strict=False):
             assert isinstance(move.event, Moved)
             state = move.event.after
