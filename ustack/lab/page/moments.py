@@ -61,6 +61,7 @@ def words() -> dict[str, str]:
         "play": translate("Play"),
         "pause": translate("Pause"),
         "bytes": translate("bytes"),
+        "close": translate("Close"),
     }
 
 

@@ -9,6 +9,9 @@ function make(tag, attributes, ...content) {
   const space = ["svg", "circle", "path", "line"].includes(tag) ? SVG : "http://www.w3.org/1999/xhtml";
   const made = document.createElementNS(space, tag);
   for (const [name, value] of Object.entries(attributes || {})) made.setAttribute(name, value);
+  // A reason that is not translated is English in a page that is not.
+  const text = content.filter((one) => typeof one === "string").join("");
+  if (document.documentElement.lang !== "en" && /^[\x20-\x7e]*[a-z]{3} [a-z]+ [\x20-\x7e]*$/.test(text)) made.setAttribute("lang", "en");
   made.append(...content.filter((one) => one !== null && one !== undefined));
   return made;
 }
@@ -195,8 +198,10 @@ class Run {
   receiveBar(state) {
     const begin = state.rcv_nxt - state.unread;
     const name = [this.words.receive, count(state.unread) + " " + this.words.unread + ", " + count(state.rcv_wnd) + " " + this.words.free];
+    const top = state.beyond + 1;
+    if (top > state.rcv_nxt) name.push(filled(this.words.gap, { end: top }));
     const ends = ["NXT " + state.rcv_nxt, "WND " + count(state.rcv_wnd) + " " + filled(this.words["window of {end}"], { end: state.rcv_nxt + state.rcv_wnd })];
-    return this.bar(name, state.unread + state.rcv_wnd, [["text", state.unread], ["may", state.rcv_wnd]], ends, -1);
+    return this.bar(name, state.unread + state.rcv_wnd, [["text", state.unread], ["may", state.rcv_wnd]], ends, top > state.rcv_nxt ? top - begin : -1);
   }
 
   numbers(state) {
@@ -269,7 +274,7 @@ class Run {
       }
     }
     if (move) this.show(flight.i, false);
-    const close = make("button", { type: "button", class: "close", "aria-label": "×" }, "×");
+    const close = make("button", { type: "button", class: "close", "aria-label": this.words.close }, "×");
     close.addEventListener("click", () => this.segment.classList.remove("open"));
     const parts = [close, make("h3", {}, flight.title), make("p", { class: "way" }, flight.way + ", " + flight.fate)];
     if (flight.why) parts.push(make("p", { class: "why" }, flight.why, flight.source ? make("small", {}, flight.source) : null));

@@ -16,10 +16,6 @@ from ustack.lab.question import GROUPS, Question
 from ustack.lab.report import Report
 
 ALONE = Links("alone")
-_ABOUT = (
-    "Each page runs two hosts in virtual time and shows what they say to each other, in which states they are, "
-    "which timers run, and by which rule each segment leaves."
-)
 
 
 def page(report: Report, links: Links = ALONE) -> str:
@@ -42,10 +38,14 @@ def index(asked: Iterable[Question], links: Links) -> str:
     for one in asked:
         groups.setdefault(one.id[:1], []).append(one)
     title = translate("Ask TCP a question, and watch the answer")
+    about = translate(
+        "Each page runs two hosts in virtual time and shows what they say to each other, in which states they are, "
+        "which timers run, and by which rule each segment leaves."
+    )
     intro = make(
         "div",
         make("h1", title),
-        make("p", translate(_ABOUT), class_="setup"),
+        make("p", about, class_="setup"),
         class_="intro",
     )
     return document(title, links, intro, make("div", [_group(letter, ones, links) for letter, ones in groups.items()],
