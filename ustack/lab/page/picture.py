@@ -314,6 +314,7 @@ class Picture:
             text = f"{translate('late')}: {text}"
         way = 1 if x2 > x1 else -1
         reach = abs(self.x.get(flight.receiver, self.layout.right) - self.x.get(flight.sender, self.layout.left))
+        reach *= 1 - HELD_AT if flight.late else 1
         room = reach * (0.94 if not self.layout.is_wide else 0.5 if self._is_crossed(flight) else 0.86) - 22
         text = _cut(text, room / self.layout.letter)
         x, anchor = x1 + 10 * way, "start" if way > 0 else "end"
