@@ -196,7 +196,7 @@ class Backend(build_meta._BuildMetaBackend):
 
     def get_requires_for_build_wheel(self, config_settings: Any = None) -> list[str]:
         needed = list(super().get_requires_for_build_wheel(config_settings))
-        return needed if is_pure() else [*needed, "mypy[mypyc]>=1.18,<3", "types-cffi", "types-setuptools"]
+        return needed if is_pure() else [*needed, "mypy[mypyc]>=2.4,<3", "types-cffi", "types-setuptools"]
 
     def get_requires_for_build_editable(self, config_settings: Any = None) -> list[str]:
         return list(super().get_requires_for_build_wheel(config_settings))

@@ -52,6 +52,9 @@ enum us_apart {
 
 enum us_option_bits { US_OPTION_TS = 1, US_OPTION_OTHER = 2 };
 
+/* Bytes for each descriptor in us_receiver.smalls. */
+enum us_sizes { US_SMALL = 256 };
+
 /* How frames are read and written. */
 enum us_mode {
     US_MODE_VNET = 1,    /* each frame stands behind a struct virtio_net_hdr of 10 bytes */
@@ -97,12 +100,13 @@ struct us_open_run {
     uint32_t descriptor;
 };
 
-/* Where a batch of frames lands. The caller owns the four arrays and their sizes. */
+/* Where a batch of frames lands. The caller owns the five arrays and their sizes. */
 struct us_receiver {
     uint8_t *arena;
     struct us_descriptor *descriptors;
     struct us_piece *pieces;
     uint32_t *tails;          /* by descriptor: the last piece of its run */
+    uint8_t *smalls;          /* by descriptor, US_SMALL bytes each: its (first) IP packet once more, if that is no longer */
     uint32_t arena_size;
     uint32_t slots;           /* of descriptors, pieces and tails alike */
     uint32_t handle_base;     /* the handle of piece 0 */
@@ -124,6 +128,7 @@ struct us_range {
 /* What the rings of one stack may take together, and have taken. */
 struct us_pool {
     uint64_t used;            /* bytes */
+    uint64_t held;            /* bytes beside them, which Python counts */
     uint64_t low;             /* tcp_mem, in bytes: below it there is no pressure (any more) */
     uint64_t pressure;        /* above it there is */
     uint64_t high;            /* more than this is never taken */
@@ -203,7 +208,7 @@ struct us_transmit {
     uint8_t padding[3];
     uint64_t ring;            /* struct us_ring *, or 0: then data */
     uint64_t at;              /* absolute offset in the ring */
-    uint64_t data;            /* const uint8_t *: payload without a ring, or the raw packet */
+    uint64_t data;            /* payload without a ring, or the raw packet: where it lies, counted from the first record */
     uint8_t options[40];
     uint32_t done;            /* out: payload bytes that left */
     uint32_t segs;            /* out: wire segments that left */
@@ -215,16 +220,15 @@ void us_free(void *memory);
 
 /* in */
 int us_receive(struct us_receiver *receiver, int fd, unsigned int mode);
-int us_receive_packets(struct us_receiver *receiver, const uint8_t *data, const uint32_t *lengths,
+int us_receive_packets(struct us_receiver *receiver, const uint8_t *data, const uint8_t *lengths,
                        uint32_t count, unsigned int mode);
 void us_poison(struct us_receiver *receiver);
 int64_t us_payload_copy(const struct us_receiver *receiver, uint32_t handle, uint64_t skip, uint64_t length,
                         uint8_t *out);
 
 /* out */
-int us_send(int fd, unsigned int mode, struct us_transmit *transmits, uint32_t count, int *error);
-int64_t us_cut_size(const struct us_transmit *transmit, uint32_t *frame, uint32_t *count);
-int64_t us_cut(const struct us_transmit *transmit, uint8_t *out, uint64_t room);
+int64_t us_send(int fd, unsigned int mode, uint8_t *records, uint32_t count);
+int64_t us_cut(uint8_t *record, uint8_t *out, uint64_t room);
 
 /* checksum */
 unsigned int us_checksum(const uint8_t *data, size_t length, unsigned int initial);
@@ -236,6 +240,7 @@ struct us_ring *us_ring_new(struct us_pool *pool, uint64_t capacity, uint64_t at
 void us_ring_free(struct us_ring *ring);
 int us_ring_resize(struct us_ring *ring, uint64_t capacity);
 void us_ring_trim(struct us_ring *ring);
+void us_ring_restart(struct us_ring *ring, uint64_t at);
 void us_ring_prune(struct us_ring *ring);
 int64_t us_ring_write(struct us_ring *ring, const uint8_t *data, uint64_t length);
 int us_ring_release(struct us_ring *ring, uint64_t upto);

@@ -122,6 +122,7 @@ uint32_t us_headers_length(const struct us_transmit *transmit);
 void us_emit_headers(uint8_t *out, const struct us_transmit *transmit, uint32_t done, uint32_t length,
                      uint32_t segs_before);
 uint64_t us_pseudo_sum(const struct us_transmit *transmit, uint32_t tcp_length);
+struct us_transmit *us_transmits(uint8_t *records, uint32_t count);
 
 /* gso.c */
 uint32_t us_cut_length(const struct us_transmit *transmit, int offload);

@@ -46,6 +46,22 @@ int us_transmit_check(const struct us_transmit *transmit)
 }
 
 /**
+ * us_transmits() - the records of a buffer, ready to be used: what they carry is found by its address from here on.
+ * @records: aligned as malloc() aligns; the payloads that they carry stand behind them.
+ * @count: of records.
+ */
+struct us_transmit *us_transmits(uint8_t *records, uint32_t count)
+{
+    struct us_transmit *transmits = (struct us_transmit *)(void *)records;
+    uint32_t n;
+
+    for (n = 0; n < count; n++)
+        if (transmits[n].data)
+            transmits[n].data += (uint64_t)(uintptr_t)records;
+    return transmits;
+}
+
+/**
  * us_pseudo_sum() - of the pseudo-header, RFC 9293 section 3.1 and RFC 8200 section 8.1.
  * @transmit: what leaves.
  * @tcp_length: of TCP header and text.

@@ -252,6 +252,8 @@ int us_take_frame(struct us_receiver *receiver, uint32_t offset, uint32_t length
         out->kind = US_REFUSED;
         out->reason = (uint8_t)reason;
     }
+    if (out->packet_length <= US_SMALL)
+        memcpy(receiver->smalls + (size_t)receiver->count * US_SMALL, receiver->arena + offset, out->packet_length);
     out->packet_offset = offset;
     out->options_offset += offset;
     if (out->kind == US_TCP)

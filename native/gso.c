@@ -84,67 +84,68 @@ int us_next_outgoing(const struct us_transmit *transmit, unsigned int mode, stru
 }
 
 /**
- * us_cut_size() - how much room us_cut() wants.
+ * cut_size() - how much room us_cut() wants.
  * @transmit: what leaves.
  * @frame: out: length of every frame but the last.
- * @count: out: of frames.
  *
  * Return: bytes in all, or -EINVAL.
  */
-int64_t us_cut_size(const struct us_transmit *transmit, uint32_t *frame, uint32_t *count)
+static int64_t cut_size(const struct us_transmit *transmit, uint32_t *frame)
 {
-    uint32_t headers, segment;
+    uint32_t headers, segment, count;
 
     if (!us_transmit_check(transmit))
         return -EINVAL;
     if (transmit->kind == US_TRANSMIT_RAW) {
         *frame = transmit->length;
-        *count = 1;
         return transmit->length;
     }
     headers = us_headers_length(transmit);
     segment = us_cut_length(transmit, 0);
     *frame = headers + (segment < transmit->length ? segment : transmit->length);
-    *count = transmit->length ? (transmit->length + segment - 1) / segment : 1;
-    return (int64_t)*count * headers + transmit->length;
+    count = transmit->length ? (transmit->length + segment - 1) / segment : 1;
+    return (int64_t)count * headers + transmit->length;
 }
 
 /**
  * us_cut() - every frame of a record, one behind the other.
- * @transmit: what leaves.
+ * @record: what leaves, and what it carries.
  * @out: where to.
- * @room: us_cut_size() or more.
+ * @room: bytes there.
  *
- * Return: bytes written, or -EINVAL.
+ * Return: bytes of all frames, with the length of every frame but the last << 32; nothing is written where that is
+ * more than @room. -EINVAL for what is no record.
  */
-int64_t us_cut(const struct us_transmit *transmit, uint8_t *out, uint64_t room)
+int64_t us_cut(uint8_t *record, uint8_t *out, uint64_t room)
 {
-    struct us_transmit record = *transmit;
+    struct us_transmit *transmit = us_transmits(record, 1);
     struct us_outgoing frame;
-    uint8_t *at = out;
-    uint32_t size, count;
-    int64_t total = us_cut_size(transmit, &size, &count);
+    uint32_t size = 0;
+    int64_t total = cut_size(transmit, &size);
 
-    if (total < 0 || (uint64_t)total > room)
-        return -EINVAL;
-    if (record.kind == US_TRANSMIT_RAW) {
-        memcpy(out, (const uint8_t *)(uintptr_t)record.data, record.length);
+    if (total < 0)
         return total;
+    if ((uint64_t)total > room) {
+        if (transmit->data)
+            transmit->data -= (uint64_t)(uintptr_t)record; /* the caller comes again */
+        return (int64_t)size << 32 | total;
     }
-    record.done = 0;
-    record.segs = 0;
-    while (us_next_outgoing(&record, 0, &frame)) {
+    if (transmit->kind == US_TRANSMIT_RAW) {
+        memcpy(out, (const uint8_t *)(uintptr_t)transmit->data, transmit->length);
+        return (int64_t)size << 32 | total;
+    }
+    while (us_next_outgoing(transmit, 0, &frame)) {
         int n;
 
-        memcpy(at, frame.headers, frame.headers_length);
-        at += frame.headers_length;
+        memcpy(out, frame.headers, frame.headers_length);
+        out += frame.headers_length;
         for (n = 0; n < 2; n++) {
             if (frame.payload[n].length)
-                memcpy(at, frame.payload[n].bytes, frame.payload[n].length);
-            at += frame.payload[n].length;
+                memcpy(out, frame.payload[n].bytes, frame.payload[n].length);
+            out += frame.payload[n].length;
         }
-        record.done += frame.payload_length;
-        record.segs += frame.segs;
+        transmit->done += frame.payload_length;
+        transmit->segs += frame.segs;
     }
-    return at - out;
+    return (int64_t)size << 32 | total;
 }

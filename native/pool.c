@@ -100,7 +100,7 @@ void *us_pool_alloc(struct us_pool *pool, uint64_t size, uint64_t own, int force
     if (!us_pool_spend(pool))
         return NULL;
     if (pool) {
-        used = __atomic_load_n(&pool->used, __ATOMIC_RELAXED);
+        used = __atomic_load_n(&pool->used, __ATOMIC_RELAXED) + pool->held;
         if (!may_take(pool, used + size - (own < used ? own : used), own) && !force)
             return NULL;
     }
@@ -121,6 +121,6 @@ void us_pool_free(struct us_pool *pool, void *memory, uint64_t size)
     free(memory);
     if (!pool || !memory)
         return;
-    if (__atomic_sub_fetch(&pool->used, size, __ATOMIC_RELAXED) < pool->low)
+    if (__atomic_sub_fetch(&pool->used, size, __ATOMIC_RELAXED) + pool->held < pool->low)
         pool->pressed = 0;
 }

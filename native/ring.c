@@ -183,6 +183,18 @@ int us_ring_resize(struct us_ring *ring, uint64_t capacity)
 }
 
 /**
+ * us_ring_restart() - the stream went on elsewhere: the next byte has another offset.
+ * @ring: keeps nothing.
+ * @at: absolute offset.
+ */
+void us_ring_restart(struct us_ring *ring, uint64_t at)
+{
+    ring->base = at;
+    ring->start = at;
+    ring->end = at;
+}
+
+/**
  * drop_ranges() - nothing is kept beyond the in-order end.
  * @ring: the ring.
  */

@@ -92,13 +92,13 @@ int us_receive(struct us_receiver *receiver, int fd, unsigned int mode)
  * us_receive_packets() - the same for packets that are in memory already.
  * @receiver: where they land; the batch before is forgotten.
  * @data: the packets, one behind the other.
- * @lengths: of each.
+ * @lengths: of each, 32 bits in this machine's order.
  * @count: of them.
  * @mode: enum us_mode.
  *
  * Return: descriptors filled, or -ENOBUFS when the arena is too small for all.
  */
-int us_receive_packets(struct us_receiver *receiver, const uint8_t *data, const uint32_t *lengths,
+int us_receive_packets(struct us_receiver *receiver, const uint8_t *data, const uint8_t *lengths,
                        uint32_t count, unsigned int mode)
 {
     uint32_t n;
@@ -107,14 +107,15 @@ int us_receive_packets(struct us_receiver *receiver, const uint8_t *data, const 
     if (count > receiver->slots)
         return -ENOBUFS;
     for (n = 0; n < count; n++) {
-        uint32_t at = next_offset(receiver, mode);
+        uint32_t at = next_offset(receiver, mode), length;
 
-        if (at > receiver->arena_size || receiver->arena_size - at < lengths[n])
+        memcpy(&length, lengths + n * sizeof length, sizeof length);
+        if (at > receiver->arena_size || receiver->arena_size - at < length)
             return -ENOBUFS;
-        memcpy(receiver->arena + at, data, lengths[n]);
-        data += lengths[n];
-        receiver->used = at + lengths[n];
-        us_take_frame(receiver, at, lengths[n], mode);
+        memcpy(receiver->arena + at, data, length);
+        data += length;
+        receiver->used = at + length;
+        us_take_frame(receiver, at, length, mode);
     }
     return (int)receiver->count;
 }
@@ -127,6 +128,7 @@ void us_poison(struct us_receiver *receiver)
 {
     memset(receiver->arena, 0xdd, receiver->used);
     memset(receiver->descriptors, 0xdd, receiver->count * sizeof *receiver->descriptors);
+    memset(receiver->smalls, 0xdd, (size_t)receiver->count * US_SMALL);
     us_gro_begin(receiver);
 }
 
@@ -215,23 +217,23 @@ static int send_one(int fd, unsigned int mode, struct us_transmit *transmit)
  * us_send() - writes records until the device is full.
  * @fd: non-blocking, one frame a write.
  * @mode: enum us_mode.
- * @transmits: the records; done and segs say how far each got.
+ * @records: struct us_transmit each; done and segs say how far each got. Behind them stands what they carry.
  * @count: of them.
- * @error: out: why it stopped; 0 when everything left, EBADMSG when a record is not one.
  *
- * Return: records that left wholly.
+ * Return: records that left wholly, with << 32 why it stopped: 0 when everything left, EBADMSG when a record is not one.
  */
-int us_send(int fd, unsigned int mode, struct us_transmit *transmits, uint32_t count, int *error)
+int64_t us_send(int fd, unsigned int mode, uint8_t *records, uint32_t count)
 {
+    struct us_transmit *transmits = us_transmits(records, count);
     uint32_t n;
+    int error = 0;
 
-    *error = 0;
     for (n = 0; n < count; n++) {
-        *error = send_one(fd, mode, &transmits[n]);
-        if (*error)
+        error = send_one(fd, mode, &transmits[n]);
+        if (error)
             break;
     }
-    return (int)n;
+    return (int64_t)error << 32 | n;
 }
 
 /**

@@ -24,6 +24,10 @@ class Memory:
         self.rings = 0
         self.budget = -1
         """Allocations that may still succeed, for tests of what happens without memory; below 0: any number."""
+        self.held = 0
+        """Bytes of short texts that rings hold without memory of their own; each counts as a page."""
+        self.moved = True
+        """What is taken may have changed since ``refresh``."""
         self._taken = 0
         self._limits = (UNLIMITED * PAGE, UNLIMITED * PAGE, UNLIMITED * PAGE)
 
@@ -77,6 +81,21 @@ class Memory:
         if own < PAGE or not self.under_pressure:
             return True
         return high // max(self.rings, 1) > own
+
+    def hold(self) -> bool:
+        """A ring wants to hold a short text as it came. False where memory is not plenty: then it is taken and counted
+        as any other."""
+        if self.budget >= 0:
+            return False
+        self.held += PAGE
+        return True
+
+    def let_go(self) -> None:
+        """A text that was held has gone."""
+        self.held -= PAGE
+
+    def tell_held(self) -> None:
+        """Memory is about to be asked for: the limits count what is held, too."""
 
     def give(self, size: int) -> None:
         """Memory is free again."""

@@ -4,9 +4,11 @@ import errno
 from collections.abc import Sequence
 from typing import Any, Final
 
+from librt.strings import BytesWriter, write_i32_le
+
 from ustack.native.core import MODE_TRUSTED, MODE_VNET, allocate, ffi, lib, strerror
 from ustack.ring import ReceiveRing
-from ustack.wire.frame import Frame, frames_from_descriptors
+from ustack.wire.frame import DESCRIPTOR, SMALL, Frame, frames_of
 
 # 64 super-frames of 64 KiB, the depth at which a pass of Python over the whole batch costs nothing.
 ARENA_SIZE: Final = 64 * (65536 + 64)
@@ -19,6 +21,8 @@ LEAST_FRAMES: Final = 16
 
 _HANDLE_BITS: Final = 16  # of a handle name the piece, the others the receiver
 _PIECES_MAX: Final = 1 << _HANDLE_BITS
+
+_receive_packets: Final[Any] = lib.us_receive_packets
 
 APART: Final = ("empty", "flags", "ended", "sequence", "hops", "options", "ts_val", "ack", "crowded")
 
@@ -75,7 +79,12 @@ class Receiver:
         self._capacity = max(capacity, LEAST_ARENA)
         self._frames = frames
         self._arena = memoryview(b"")
-        self._descriptors = memoryview(b"")
+        self._records = b""
+        """Descriptors and short packets. C writes into these bytes: only copies of parts of them may leave."""
+        self._smalls = 0
+        """Where the short packets begin."""
+        self._room = 0
+        self._slots = 0
         self._landing = Landing()
         self._core = self._landing.core
         self._ahead = 0
@@ -95,22 +104,26 @@ class Receiver:
         try:
             self._allocate(self._capacity, self._frames)
         except MemoryError:
-            if not self._core.arena_size:
+            if not self._room:
                 self._allocate(LEAST_ARENA, min(self._frames, LEAST_FRAMES))
 
     def _allocate(self, capacity: int, frames: int) -> None:
         """Takes memory for a batch of that size, in place of what there was."""
         arena = allocate("uint8_t[]", capacity)
-        descriptors = allocate("struct us_descriptor[]", frames)
+        records = bytes(frames * (DESCRIPTOR.size + SMALL))
+        first = ffi.from_buffer(records)
         pieces = allocate("struct us_piece[]", frames)
         tails = allocate("uint32_t[]", frames)
         core = self._core
-        core.arena, core.descriptors, core.pieces, core.tails = arena, descriptors, pieces, tails
+        core.arena, core.pieces, core.tails = arena, pieces, tails
+        core.descriptors = ffi.cast("struct us_descriptor *", first)
+        core.smalls = ffi.cast("uint8_t *", first) + frames * DESCRIPTOR.size
         core.arena_size, core.slots = capacity, frames
         core.used = core.count = core.piece_count = 0
-        self._landing.owned = [arena, descriptors, pieces, tails]
+        self._landing.owned = [arena, first, pieces, tails]
         self._arena = memoryview(ffi.buffer(arena))
-        self._descriptors = memoryview(ffi.buffer(descriptors))
+        self._records, self._smalls = records, frames * DESCRIPTOR.size
+        self._room, self._slots = capacity, frames
 
     def receive(self, fd: int, vnet: bool, csum_trusted: bool = False) -> list[Frame]:
         """One batch: everything that ``fd`` (non-blocking) has, or as much as the arena holds.
@@ -123,11 +136,11 @@ class Receiver:
             self._ahead = 0
         else:
             self.end_batch()
-            if self._core.arena_size < self._capacity:
+            if self._room < self._capacity:
                 self._open()
             count = lib.us_receive(self._core, fd, (MODE_VNET if vnet else 0) | (MODE_TRUSTED if csum_trusted else 0))
         if count > 0:
-            return frames_from_descriptors(self._descriptors, count, self._arena)
+            return frames_of(self._records, count, self._smalls, self._arena)
         if count < 0:
             raise strerror(-count)
         return []
@@ -145,7 +158,7 @@ class Receiver:
         """
         if self._ahead:
             return 1
-        if self._core.arena_size < self._capacity:
+        if self._room < self._capacity:
             self._open()
         mode = MODE_VNET if vnet else 0
         ready: int = lib.us_wait_and_receive(self._core, mode, fds, len(fds), timeout_ns)
@@ -159,18 +172,20 @@ class Receiver:
         if not packets:
             return []
         self.end_batch()
-        lengths = [len(packet) for packet in packets]
-        needed = sum(lengths) + 16 * len(packets)
-        core = self._core
-        if core.arena_size < needed or core.slots < len(packets):
+        lengths = BytesWriter()
+        needed = 16 * len(packets)
+        for packet in packets:
+            needed += len(packet)
+            write_i32_le(lengths, len(packet))
+        if self._room < needed or self._slots < len(packets):
             if len(packets) > _PIECES_MAX:
                 raise ValueError(f"more than {_PIECES_MAX} packets in one batch")
-            self._allocate(max(needed, int(core.arena_size), 16384), max(len(packets), int(core.slots), 16))
+            self._allocate(max(needed, self._room, 16384), max(len(packets), self._slots, 16))
         mode = MODE_TRUSTED if csum_trusted else 0
-        count: int = lib.us_receive_packets(core, b"".join(packets), lengths, len(packets), mode)
+        count: int = _receive_packets(self._core, b"".join(packets), lengths.getvalue(), len(packets), mode)
         if count < 0:
             raise strerror(-count)
-        return frames_from_descriptors(self._descriptors, count, self._arena)
+        return frames_of(self._records, count, self._smalls, self._arena)
 
     def poison(self) -> None:
         """Overwrites the batch and kills its handles, so that a test sees who kept a view too long."""

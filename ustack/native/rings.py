@@ -1,4 +1,8 @@
-"""The rings in C. Their readable twins, with the same tests, are in :mod:`ustack.ring`."""
+"""The rings in C. Their readable twins, with the same tests, are in :mod:`ustack.ring`.
+
+A short text by itself, which is what most requests and answers are, does not visit the C core: the ring holds the bytes
+object that it came as. Only when more joins it is it copied into the ring's own memory.
+"""
 
 import errno
 from typing import Any, Final
@@ -7,6 +11,17 @@ from ustack.memory import PAGE, UNLIMITED, Memory
 from ustack.native.core import ffi, lib
 from ustack.native.receiver import Landing, landing_of
 from ustack.ring import MAX_RANGES, REFUSED, ReceiveRing, RingMaker, SendRing
+
+HELD_MOST: Final = 1024
+"""A text of so many bytes, where nothing else is kept, is held as it came."""
+
+_write: Final[Any] = lib.us_ring_write
+_release: Final[Any] = lib.us_ring_release
+_place: Final[Any] = lib.us_ring_place
+_place_run: Final[Any] = lib.us_ring_place_run
+_read: Final[Any] = lib.us_ring_read
+_restart: Final[Any] = lib.us_ring_restart
+_from_buffer: Final[Any] = ffi.from_buffer
 
 _IS_LATE: Final = 0x8000  # in the result of us_ring_place(): native/place.c
 _RANGES_MASK: Final = 0x7FFF
@@ -35,22 +50,42 @@ class NativeMemory(Memory):
         if not core:
             raise MemoryError
         self.core: Any = ffi.gc(core, lib.us_pool_release)
+        self._told = 0
+        self._seen = 0
+        self._low = UNLIMITED * PAGE
 
     def limit(self, tcp_mem: tuple[int, int, int]) -> None:
         super().limit(tcp_mem)
         core = self.core
+        self._low = min(tcp_mem[0], UNLIMITED) * PAGE
         core.low, core.pressure, core.high = [min(pages, UNLIMITED) * PAGE for pages in tcp_mem]
 
     def used(self) -> int:
         used: int = self.core.used
-        return used
+        return used + self.held
+
+    def hold(self) -> bool:
+        if self.budget >= 0 or self._seen + self.held >= self._low:
+            return False
+        self.held += PAGE
+        return True
+
+    def tell_held(self) -> None:
+        self.moved = True
+        if self.held != self._told:
+            self.core.held = self._told = self.held
 
     def refresh(self) -> None:
+        if not self.moved:
+            return
+        self.moved = False
         core = self.core
+        self._seen = core.used
         self.under_pressure = bool(core.pressed)
         self.pressures = core.pressures
 
     def spend(self, budget: int) -> None:
+        super().spend(budget)
         self.core.budget = budget
 
 
@@ -64,9 +99,12 @@ def _new_ring(account: Memory, capacity: int, at: int) -> Any:
 class NativeSendRing(SendRing):
     """A SendRing in C; ``address`` is where ``send`` finds it."""
 
+    _ring: Any = None
+    held: bytes = b""
+    """All that is kept, where that is one short text; the ring in C keeps nothing then."""
+
     def __init__(self, capacity: int, at: int = 0, account: Memory | None = None) -> None:
         super().__init__(capacity, at, account)
-        self._ring: Any = None
         self.address = 0
 
     def _open(self) -> Any:
@@ -77,27 +115,65 @@ class NativeSendRing(SendRing):
         return self._ring
 
     def write(self, data: object) -> int:
+        if isinstance(data, bytes):
+            size = len(data)
+            if self.start == self.end and 0 < size <= min(HELD_MOST, self.capacity) and self.account.hold():
+                self.held = data
+                self.end += size
+                return size
+            taken = self._append(data, size)
+        else:
+            view = _from_buffer("uint8_t[]", data)
+            taken = self._append(view, len(view))
+        self.end += taken
+        return taken
+
+    def _append(self, data: Any, size: int) -> int:
+        """Into the ring's own memory, behind what was held until now."""
+        if self.end - self.start >= self.capacity:
+            return 0
+        self.account.tell_held()
         ring = self._ring
         if ring is None:
             ring = self._open()
-        view = ffi.from_buffer("uint8_t[]", data)
-        taken: int = lib.us_ring_write(ring, view, len(view))
+        elif self.held or self.start == self.end:
+            _restart(ring, self.start)
+        if self.held:
+            if _write(ring, self.held, len(self.held)) < len(self.held):
+                raise MemoryError
+            self.held = b""
+            self.account.let_go()
+        taken: int = _write(ring, data, size)
         if taken < 0:
             raise MemoryError
-        self.end += taken
         return taken
 
     def release(self, upto: int) -> None:
         if upto > self.start:
             if upto > self.end:
                 raise ValueError(f"release({upto}) beyond the end {self.end}")
-            lib.us_ring_release(self._ring, upto)
+            if self.held:
+                self.held = self.held[upto - self.start :]
+                if not self.held:
+                    self.account.let_go()
+            else:
+                _release(self._ring, upto)
             self.start = upto
+
+    def __del__(self) -> None:
+        if self._ring is not None:
+            self.account.moved = True
+        if self.held:
+            self.account.let_go()
 
     def views(self, at: int, length: int) -> list[memoryview]:
         if at < self.start or length < 0 or at + length > self.end:
             raise ValueError(f"[{at}, {at + length}) is not within [{self.start}, {self.end})")
-        return _views(self._ring, at, length) if length else []
+        if not length:
+            return []
+        if self.held:
+            return [memoryview(self.held)[at - self.start : at - self.start + length]]
+        return _views(self._ring, at, length)
 
     def peek(self, at: int, length: int) -> bytes:
         return b"".join(self.views(at, length))
@@ -116,9 +192,12 @@ class NativeSendRing(SendRing):
 class NativeReceiveRing(ReceiveRing):
     """A ReceiveRing in C, which takes payloads by handle."""
 
+    _ring: Any = None
+    _held: bytes = b""
+    """All that is kept, where that is one short text; the ring in C keeps nothing then."""
+
     def __init__(self, capacity: int, at: int = 0, account: Memory | None = None) -> None:
         super().__init__(capacity, at, account)
-        self._ring: Any = None
         self._block_count = 0
         self._landing: Landing | None = None
         """Where text of ours still lies; what happens there first is that it is copied."""
@@ -136,24 +215,26 @@ class NativeReceiveRing(ReceiveRing):
             at = self.end
             skip += known
             length -= known
-        if length <= 0:
+        if length <= 0 or len(self._held) >= self.capacity:
             return 0
+        if isinstance(payload, bytes) and 0 <= skip <= len(payload) - length and self._may_hold(at, length):
+            self._held = payload[skip : skip + length]
+            self.end += length
+            return length
+        if not self._open():
+            return REFUSED
         ring = self._ring
-        if ring is None:
-            ring = self._ring = _new_ring(self.account, self.capacity, self.start)
-            if ring is None:
-                return REFUSED
         if isinstance(payload, int):
             landing = landing_of(payload)
-            placed: int = lib.us_ring_place_run(ring, at, landing.core, payload, skip, length)
+            placed: int = _place_run(ring, at, landing.core, payload, skip, length)
             if placed > 0 and placed & _IS_LATE and self._landing is not landing:
                 self._landing = landing
                 landing.late.append(self)
         else:
-            view = ffi.from_buffer("uint8_t[]", payload)
+            view = _from_buffer("uint8_t[]", payload)
             if skip < 0 or skip + length > len(view):
                 raise ValueError(f"[{skip}, {skip + length}) is not within a payload of {len(view)}")
-            placed = lib.us_ring_place(ring, at, view, skip, length)
+            placed = _place(ring, at, view, skip, length)
         if placed < 0:
             if placed == -errno.EINVAL:
                 raise ValueError("a payload handle of an earlier batch")
@@ -163,11 +244,49 @@ class NativeReceiveRing(ReceiveRing):
         self.end += placed
         return placed
 
+    def _may_hold(self, at: int, length: int) -> bool:
+        """It would be all that is kept, and is short."""
+        if at != self.start or at != self.end or self._block_count:
+            return False
+        return length <= min(HELD_MOST, self.capacity) and self.account.hold()
+
+    def _open(self) -> bool:
+        """Text is to go into the ring in C, behind what was held until now. False: there is no memory."""
+        self.account.tell_held()
+        if self._ring is None:
+            self._ring = _new_ring(self.account, self.capacity, self.start)
+            if self._ring is None:
+                return False
+        elif self._held or (self.start == self.end and not self._block_count):
+            _restart(self._ring, self.start)
+        if self._held:
+            size = len(self._held)
+            if _place(self._ring, self.start, self._held, 0, size) < 0:
+                return False
+            self._keep(b"")
+        return True
+
+    def _keep(self, rest: bytes) -> None:
+        """So much of the text that was held is still there."""
+        self._held = rest
+        if not rest:
+            self.account.let_go()
+
+    def __del__(self) -> None:
+        if self._ring is not None:
+            self.account.moved = True
+        if self._held:
+            self.account.let_go()
+
     def views(self, n: int) -> list[memoryview]:
         n = min(n, self.end - self.start)
+        if self._held:
+            return [memoryview(self._held)[:n]] if n > 0 else []
         return _views(self._ring, self.start, n) if n > 0 else []
 
     def peek(self, n: int, offset: int = 0) -> bytes:
+        if self._held:
+            return self._held[offset : offset + max(n, 0)]
         at = self.start + offset
         n = min(n, self.end - at)
         return b"".join(_views(self._ring, at, n)) if n > 0 else b""
@@ -175,13 +294,21 @@ class NativeReceiveRing(ReceiveRing):
     def skip(self, n: int) -> int:
         n = max(0, min(n, self.end - self.start))
         if n:
-            lib.us_ring_release(self._ring, self.start + n)
+            if self._held:
+                self._keep(self._held[n:])
+            else:
+                _release(self._ring, self.start + n)
             self.start += n
         return n
 
     def read(self, n: int) -> bytes:
         if n <= 0 or self.start == self.end:
             return b""
+        if self._held:
+            data = self._held[:n]
+            self._keep(self._held[n:])
+            self.start += len(data)
+            return data
         spans = ffi.new("struct us_span[2]")
         taken: int = lib.us_ring_take(self._ring, n, spans)
         self.start += taken
@@ -190,8 +317,13 @@ class NativeReceiveRing(ReceiveRing):
     def read_into(self, buffer: object) -> int:
         if self.start == self.end:
             return 0
-        view = ffi.from_buffer("uint8_t[]", buffer, require_writable=True)
-        done: int = lib.us_ring_read(self._ring, view, len(view))
+        view = _from_buffer("uint8_t[]", buffer, require_writable=True)
+        if self._held:
+            done = min(len(view), len(self._held))
+            ffi.memmove(view, self._held, done)
+            self._keep(self._held[done:])
+        else:
+            done = _read(self._ring, view, len(view))
         self.start += done
         return done
 

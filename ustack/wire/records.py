@@ -12,6 +12,9 @@ from ustack.drops import Drop
 from ustack.network import Leaving
 from ustack.ring import SendRing
 
+SMALL: Final = 256
+"""US_SMALL of native/cdef.h: a packet that is no longer stands beside its descriptor, too."""
+
 NO_KEY: Final = bytes(36)
 """Of a packet whose addresses could not be read."""
 
@@ -99,6 +102,17 @@ class Segment(Frame):
         self.payload_length = payload_length
         self.segs = segs
         self.segment_size = segment_size
+        self._short: bytes = b""
+
+
+def keep_short(segment: Segment, text: bytes) -> None:
+    """The payload of ``segment`` is a handle, and short: ``text`` is all of it. No call into C has to copy it."""
+    segment._short = text
+
+
+def content_of(segment: Segment) -> object:
+    """What a ring takes of ``segment``: the text itself where it is short, else its payload."""
+    return segment._short or segment.payload
 
 
 class Datagram(Frame):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from librt.strings import read_i32_be
+
 from ustack.wire.checksum import checksum, pseudo_sum
 
 FIN: Final = 0x001
@@ -110,7 +112,8 @@ def _take_option(found: TcpOptions, kind: int, body: bytes) -> None:
     size = len(body)
     if kind == TIMESTAMPS and size == 8:
         found.has_ts = True
-        found.ts_val, found.ts_ecr = _TWO_WORDS.unpack(body)
+        found.ts_val = int(read_i32_be(body, 0)) & 0xFFFFFFFF
+        found.ts_ecr = int(read_i32_be(body, 4)) & 0xFFFFFFFF
     elif kind == SACK and size and size % 8 == 0:
         found.sack = [(start, end) for start, end in _TWO_WORDS.iter_unpack(body)]
     elif kind == MSS and size == 2:

@@ -14,7 +14,7 @@ from ustack.tcp.owed import OWE_ACK
 from ustack.tcp.receiver import ack_policy, sack, window
 from ustack.tcp.receiver.memory import truesize
 from ustack.tcp.receiver.state import Receiver
-from ustack.wire.frame import Segment
+from ustack.wire.frame import Segment, content_of
 from ustack.wire.tcp import FIN, PSH, URG
 
 
@@ -121,7 +121,7 @@ def _take_in_order(receiver: Receiver, segment: Segment, seq: int, end: int, now
         sack.note_dsack(receiver, seq, start)
     held = sack.held_of(receiver, start, end) if had_gap else None
     at = start - receiver.irs - 1
-    advanced = receiver.receive_ring.place(at, segment.payload, start - seq, end - start)
+    advanced = receiver.receive_ring.place(at, content_of(segment), start - seq, end - start)
     if advanced == REFUSED and had_gap:
         receiver.host.counters.add("PruneCalled")
         _prune(receiver)
