@@ -8,15 +8,17 @@ zero (or -1 where zero means something) was never set, and the Stack's Settings 
 
 from __future__ import annotations
 
-# IP_MTU_DISCOVER, include/uapi/linux/in.h.
-PMTUDISC_DONT = 0
-PMTUDISC_WANT = 1
-PMTUDISC_DO = 2
-PMTUDISC_PROBE = 3
-PMTUDISC_INTERFACE = 4
-PMTUDISC_OMIT = 5
+from typing import Final
 
-UNLIMITED = (1 << 62) - 1
+# IP_MTU_DISCOVER, include/uapi/linux/in.h.
+PMTUDISC_DONT: Final = 0
+PMTUDISC_WANT: Final = 1
+PMTUDISC_DO: Final = 2
+PMTUDISC_PROBE: Final = 3
+PMTUDISC_INTERFACE: Final = 4
+PMTUDISC_OMIT: Final = 5
+
+UNLIMITED: Final = (1 << 62) - 1
 """max_pacing_rate when there is no limit (the kernel's ~0UL, kept below 2^62)."""
 
 

@@ -117,7 +117,7 @@ class Stack:
     def _on_frame(self, frame: Frame, now: int, looped: bool) -> None:
         """One frame of the device, or of our own (``looped``). A connection takes what comes from its peer's side."""
         if isinstance(frame, Segment):
-            self.counters.add("TcpInSegs", frame.segs)
+            self.counters.segs_in += frame.segs
             connection = self.tcp.find(frame.key, now)
             if connection is not None and connection.is_looped is looped:
                 if connection.on_segment(frame, now):
@@ -228,7 +228,7 @@ class Stack:
                 for frame in frames:
                     self._take_looped(frame, now)
             elif isinstance(transmit, Transmit):
-                self.counters.add("TcpOutSegs", segments_of(transmit))
+                self.counters.segs_out += segments_of(transmit)
                 if not self.ip.is_local(transmit.destination):
                     return transmit
                 self._loop_back(transmit)

@@ -39,8 +39,7 @@ def write(sender: Sender, data: object, how: int, now: int) -> int:
         sender.marks.push_now = False
         if sender.scoreboard.is_empty:
             idle.begin_again(sender, now)
-    view = memoryview(data)  # type: ignore[arg-type]
-    size = view.nbytes
+    size = len(data) if isinstance(data, bytes) else memoryview(data).nbytes  # type: ignore[arg-type]
     first, goal, further = _room(sender)
     most = first + goal * further
     ring = sender.send_ring
@@ -48,7 +47,7 @@ def write(sender: Sender, data: object, how: int, now: int) -> int:
     is_whole = size <= most
     taken = 0
     if most:
-        taken = _take(sender, view if is_whole else view.cast("B")[:most])
+        taken = _take(sender, data if is_whole else memoryview(data).cast("B")[:most])  # type: ignore[arg-type]
         _fill(sender, before, first, goal)
     if taken < size:
         is_whole = False
@@ -64,7 +63,7 @@ def write(sender: Sender, data: object, how: int, now: int) -> int:
     return taken
 
 
-def _take(sender: Sender, data: memoryview) -> int:
+def _take(sender: Sender, data: object) -> int:
     """Into the ring. Without memory: 0 while an ACK will ask again, else ENOBUFS."""
     ring = sender.send_ring
     try:
@@ -143,7 +142,7 @@ def _leaves_meanwhile(sender: Sender, waiting: int) -> int:
     scoreboard = sender.scoreboard
     if scoreboard.lost_bytes or (sender.pacer.rate and sender.pacer.next_at > sender.last_sent_at):
         return 0
-    usable = min(sender.cwnd() - sender.in_flight(), sender.snd_una + sender.snd_wnd - sender.snd_nxt, waiting)
+    usable = min(min(sender.cwnd() - sender.in_flight(), waiting), sender.snd_una + sender.snd_wnd - sender.snd_nxt)
     mss = sender.snd_mss
     return usable // mss * mss if usable > 0 else 0
 

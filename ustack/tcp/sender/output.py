@@ -257,7 +257,7 @@ def _end_of_run(sender: Sender, now: int) -> int:
     if mss != sender.snd_mss:  # so many segments, whatever rides along
         limit = limit // sender.snd_mss * mss
         room = room // sender.snd_mss * mss
-    length = min(text, room, usable, limit)
+    length = min(min(text, room), min(usable, limit))
     if usable < mss and usable < end - start:
         return start  # the silly window: wait for it to open, or for the probe timer
     if text > mss and bursts.had_better_wait(sender, text, is_last, now):
