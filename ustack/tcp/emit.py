@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from librt.strings import BytesWriter, write_i16_be, write_i32_be
+
 from ustack.seqnum import wrap
 from ustack.settings import Settings
 from ustack.sockopts import SocketOptions
@@ -22,8 +24,8 @@ from ustack.tcp.receiver import ack_policy, sack, window
 from ustack.tcp.receiver.state import Receiver
 from ustack.wire.frame import Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, MAX_OPTIONS, RST, SYN
+from ustack.wire.words import double_word, word
 
-_TIMESTAMPS: Final = struct.Struct(">III")
 _NOP_NOP_TS: Final = 0x0101080A
 _NOP: Final = b"\x01"
 _NOP_NOP: Final = b"\x01\x01"
@@ -75,7 +77,11 @@ def reset_for(segment: Segment, settings: Settings) -> Transmit | None:
 
 def timestamp_bytes(ts_val: int, ts_ecr: int) -> bytes:
     """NOP NOP TS."""
-    return _TIMESTAMPS.pack(_NOP_NOP_TS, ts_val, ts_ecr)
+    out = BytesWriter()
+    write_i32_be(out, _NOP_NOP_TS)
+    write_i32_be(out, double_word(ts_val))
+    write_i32_be(out, double_word(ts_ecr))
+    return out.getvalue()
 
 
 def syn_option_bytes(offer: Agreed, ts_val: int, ts_ecr: int, with_ecn: bool) -> bytes:
@@ -83,17 +89,21 @@ def syn_option_bytes(offer: Agreed, ts_val: int, ts_ecr: int, with_ecn: bool) ->
 
     The order and the padding are Linux's (``tcp_options_write``), since middleboxes, fingerprints and scripts know
     them: ``mss,sackOK,TS,ECN,nop,wscale``. ``with_ecn``: the option of Accurate ECN, with nothing counted yet."""
-    parts = [struct.pack(">BBH", 2, 4, offer.advertised_mss)]
+    out = BytesWriter()
+    out.write(b"\x02\x04")
+    write_i16_be(out, word(offer.advertised_mss))
     if offer.ts_on:
-        lead = b"\x04\x02\x08\x0a" if offer.sack_on else b"\x01\x01\x08\x0a"
-        parts.append(lead + struct.pack(">II", ts_val, ts_ecr))
+        out.write(b"\x04\x02\x08\x0a" if offer.sack_on else b"\x01\x01\x08\x0a")
+        write_i32_be(out, double_word(ts_val))
+        write_i32_be(out, double_word(ts_ecr))
     if with_ecn:
-        parts.append(ecn.encode_option([0, 0, 0, 0], ecn.MOST_FIELDS) + _NOP)
+        out.write(ecn.encode_option([0, 0, 0, 0], ecn.MOST_FIELDS) + _NOP)
     if offer.sack_on and not offer.ts_on:
-        parts.append(b"\x01\x01\x04\x02")
+        out.write(b"\x01\x01\x04\x02")
     if offer.wscale_on:
-        parts.append(struct.pack(">BBBB", 1, 3, 3, offer.rcv_wscale))
-    return b"".join(parts)
+        out.write(b"\x01\x03\x03")
+        out.append(offer.rcv_wscale)
+    return out.getvalue()
 
 
 def _sack_option(blocks: list[tuple[int, int]]) -> bytes:

@@ -16,8 +16,8 @@ class Flow:
         """Whose header policy counts: the connection's, its listener's, or the defaults."""
         self.remote_address: bytes = key[0:16]
         self.local_address: bytes = key[16:32]
-        self.remote_port: int = int.from_bytes(key[32:34], "big")
-        self.local_port: int = int.from_bytes(key[34:36], "big")
+        self.remote_port: int = key[32] << 8 | key[33]
+        self.local_port: int = key[34] << 8 | key[35]
         self.is_v4: bool = is_v4(key)
 
     def header_bytes(self) -> int:

@@ -9,10 +9,14 @@ about a microsecond, once for each connection. The secret belongs to one Stack.
 from __future__ import annotations
 
 from hashlib import blake2s
-from typing import Final
+from typing import Any, Final
 
 TICK: Final = 4_000
 """Nanoseconds of one step of M (RFC 9293 section 3.4.1: about 4 us)."""
+
+
+MOST_OFFSETS: Final = 64
+"""Address pairs that are remembered: a flood of others costs a hash each, and no memory."""
 
 
 class IsnGenerator:
@@ -22,16 +26,31 @@ class IsnGenerator:
         if not 16 <= len(secret) <= 32:
             raise ValueError("the secret of an ISN generator is 16 to 32 bytes")
         self.secret = secret
+        self._isn: Any = blake2s(digest_size=4, key=secret, person=b"isn")
+        self._ts: Any = blake2s(digest_size=4, key=secret, person=b"ts")
+        self._offsets: dict[bytes, int] = {}
+        """By address pair, the latest ones: each is asked for several times in a handshake."""
 
-    def _hash(self, key: bytes, purpose: bytes) -> int:
-        return int.from_bytes(blake2s(key, digest_size=4, key=self.secret, person=purpose).digest(), "big")
+    def _hash(self, keyed: Any, key: bytes) -> int:
+        """``keyed`` has the secret and the purpose in it; a copy of it is cheaper than a new one."""
+        fresh = keyed.copy()
+        fresh.update(key)
+        digest: bytes = fresh.digest()
+        return int.from_bytes(digest, "big")
 
     def isn(self, key: bytes, now: int) -> int:
         """The ISN for a connection named by its 36-byte key (as received), at instant ``now``; 32 bits."""
-        return (now // TICK + self._hash(key, b"isn")) & 0xFFFFFFFF
+        return (now // TICK + self._hash(self._isn, key)) & 0xFFFFFFFF
 
     def timestamp_offset(self, key: bytes) -> int:
         """What is added to the millisecond clock in TSval: per address pair, as Linux does (RFC 7323 section 5.4),
 
         so that the clock of one peer never goes back from one connection to the next."""
-        return self._hash(key[:32], b"ts")
+        pair = key[:32]
+        offset = self._offsets.get(pair, -1)
+        if offset < 0:
+            offset = self._hash(self._ts, pair)
+            if len(self._offsets) >= MOST_OFFSETS:
+                self._offsets.clear()
+            self._offsets[pair] = offset
+        return offset
