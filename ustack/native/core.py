@@ -35,7 +35,7 @@ WATCHED_LEFT_OVER: Final = 2
 WATCHED_TAKEN: Final = 3
 """enum us_watched of native/cdef.h."""
 
-if ffi.sizeof("struct us_descriptor") != DESCRIPTOR.size:
+if ffi.sizeof("struct us_descriptor") != DESCRIPTOR.size or not hasattr(lib, "us_ring_restart"):
     raise ImportError("ustack._native was built from other sources than this ustack: install again")
 
 allocate: Any = ffi.new_allocator(lib.us_alloc, lib.us_free, should_clear_after_alloc=False)
