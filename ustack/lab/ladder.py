@@ -31,8 +31,8 @@ class Row:
 
 def draw(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> list[str]:
     """The ladder as lines of plain text. ``everything``: every event, not only what matters most."""
-    left = report.sides[0]
-    right = " / ".join(report.sides[1:])
+    left = " / ".join(report.left)
+    right = " / ".join(name for name in report.sides if name not in report.left)
     lines = [" " * (TIME + 1) + left + right.rjust(WIDTH - TIME - 1 - len(left)), ""]
     rows = rows_of(report, everything)
     crossing = crossed(report)
@@ -139,7 +139,7 @@ def clock(at: int) -> str:
 
 
 def _flight_line(report: Report, flight: Flight, states: dict[str, str], many: bool, crosses: bool) -> str:
-    from_left = flight.sender == report.sides[0]
+    from_left = flight.sender in report.left
     label = _label(report, flight, many)
     before = {side: states.get(side + flight.connection, "") for side in (flight.sender, flight.receiver)}
     receiver_state = "" if crosses else flight.receiver_state
@@ -167,22 +167,25 @@ def _arrow(label: str, from_left: bool, is_lost: bool) -> str:
 
 def _label(report: Report, flight: Flight, many: bool) -> str:
     """What stands on the arrow. What became of the segment is never cut, its options are."""
-    text, fate = short(flight.text), _fate(flight)
+    text, fate = short(flight.text, report.shows), _fate(flight)
     if many and flight.connection:
         text = f"[{flight.connection.split(' > ')[0].rpartition(':')[2]}] {text}"
     if len(report.sides) > 2:
-        text = f"{_way(report, flight)}: {text}"
+        way = _way(report, flight)
+        text = f"{way}: {text}" if way else text
     room = ARROW - 6 - len(fate)
     return (text if len(text) <= room else text[: room - 1] + "…") + fate
 
 
 def _way(report: Report, flight: Flight) -> str:
-    """Who is meant, where the right side of the ladder stands for several hosts."""
-    if flight.sender == report.sides[0]:
-        return translate("to {name}").format(name=flight.receiver)
-    if flight.receiver == report.sides[0]:
+    """Who is meant, where that is not the first on its side of the ladder."""
+    if {flight.sender, flight.receiver} == set(report.sides[:2]):
+        return ""
+    if (flight.sender in report.left) is (flight.receiver in report.left):
+        return translate("{sender} to {receiver}").format(sender=flight.sender, receiver=flight.receiver)
+    if flight.receiver in report.sides[:2]:
         return translate("from {name}").format(name=flight.sender)
-    return translate("{sender} to {receiver}").format(sender=flight.sender, receiver=flight.receiver)
+    return translate("to {name}").format(name=flight.receiver)
 
 
 def _fate(flight: Flight) -> str:
@@ -198,12 +201,11 @@ def _fate(flight: Flight) -> str:
     return f" ({translate(flight.fate)})" if flight.fate else ""
 
 
-def short(text: str) -> str:
-    """A segment's text without what says nothing: timestamps and padding."""
+def short(text: str, shows: tuple[str, ...] = ()) -> str:
+    """A segment's text without what says nothing: padding, and timestamps where they do not matter (``shows``)."""
     head, bracket, options = text.partition(" <")
-    kept = [
-        word for word in options.rstrip(">").split(",") if word not in ("nop", "eol") and not word.startswith("TS ")
-    ]
+    hidden = {"nop", "eol", "TS"} - set(shows)
+    kept = [word for word in options.rstrip(">").split(",") if word.split(" ")[0] not in hidden]
     return head + (f" <{','.join(kept)}>" if bracket and kept else "")
 
 
@@ -217,11 +219,11 @@ def _note_lines(report: Report, note: Note) -> list[str]:
     if has_reason and event.why:
         text += f": {event.why}"
     width = WIDTH - TIME - 3
-    is_right = note.side != report.sides[0]
+    is_right = note.side not in report.left
+    if sum((name in report.left) is (note.side in report.left) for name in report.sides) > 1:
+        text = f"{note.side} {text}"
     lines = textwrap.wrap(text, width - 20) or [text]
     if is_right:
-        if len(report.sides) > 2:
-            lines[0] = f"{note.side} {lines[0]}"
         return [
             f"{clock(note.at) if not index else '':>{TIME}} " + line.rjust(width + 2)
             for index, line in enumerate(lines)

@@ -133,14 +133,10 @@ class LabLink:
         """
         was = like.frame
         assert isinstance(was, Segment)
-        fields: dict[str, Any] = {
-            "flags": was.flags,
-            "seq": was.seq,
-            "ack": was.ack,
-            "window": was.window,
-            "options": was.options,
-        }
-        fields["text"] = b""
+        at = 4 * (like.packet[0] & 15)
+        options = like.packet[at + 20 : at + 4 * (like.packet[at + 12] >> 4)]  # its timestamps, too
+        fields: dict[str, Any] = {"flags": was.flags, "seq": was.seq, "ack": was.ack, "window": was.window}
+        fields |= {"options": options, "text": b""}
         unknown = set(changes) - set(fields)
         if unknown:
             raise TypeError(f"unknown: {', '.join(sorted(unknown))}")

@@ -49,6 +49,8 @@ class Question:
     """Values for ``--set`` that change the outcome."""
     next: tuple[str, ...]
     """Questions to ask next."""
+    shows: tuple[str, ...] = ()
+    """TCP options that the ladder leaves out elsewhere, and that matter here: ``TS``."""
 
     @property
     def group(self) -> str:
@@ -76,12 +78,25 @@ def question(  # noqa: PLR0913 - the heading of a question, each field by its na
     live: Mapping[str, str] | None = None,
     tries: tuple[str, ...] = (),
     next: tuple[str, ...] = (),  # noqa: A002
+    shows: tuple[str, ...] = (),
 ) -> Callable[[Callable[[Lab], None]], Question]:
     """Makes a question of a function that takes a :class:`~ustack.lab.Lab`."""
 
     def made(run: Callable[[Lab], None]) -> Question:
         found = Question(
-            id, title, setup, run, link, client or {}, server or {}, options or {}, kernel, live or {}, tries, next
+            id,
+            title,
+            setup,
+            run,
+            link,
+            client or {},
+            server or {},
+            options or {},
+            kernel,
+            live or {},
+            tries,
+            next,
+            shows,
         )
         REGISTRY[id] = found
         return found

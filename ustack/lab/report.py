@@ -125,6 +125,8 @@ class Report:
     sides: list[str]
     changed: dict[str, str]
     """What ``--set`` changed."""
+    left: list[str] = dataclasses.field(default_factory=list)
+    """The sides that stand on the left of the ladder."""
     flights: list[Flight] = dataclasses.field(default_factory=list)
     notes: list[Note] = dataclasses.field(default_factory=list)
     views: list[View] = dataclasses.field(default_factory=list)
@@ -137,6 +139,8 @@ class Report:
     """Headers that the question decodes: instant, which one of what, lines."""
     next: tuple[str, ...] = ()
     tries: tuple[str, ...] = ()
+    shows: tuple[str, ...] = ()
+    """TCP options that the ladder leaves out elsewhere, and that matter here."""
     duration: int = 0
 
     def wrong(self) -> list[Figure]:

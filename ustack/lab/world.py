@@ -13,14 +13,14 @@ from ustack.lab.header import Field, decode, header_lines
 from ustack.lab.knobs import Knobs
 from ustack.lab.language import translate
 from ustack.lab.link import LabLink, matcher
-from ustack.lab.place import LabPlace
+from ustack.lab.place import LabPlace, NatNetwork
 from ustack.lab.question import Question
 from ustack.lab.report import Flight, Note, Report, Unseen, View, changed_on_the_way
 from ustack.lab.side import Side
 from ustack.settings import Settings
 from ustack.sim.apps import make_stack
 from ustack.sim.driver import SimDriver
-from ustack.sim.network import SimHost, SimNetwork
+from ustack.sim.network import SimHost
 from ustack.socket.host import Host
 from ustack.stack.stack import Stack
 from ustack.trace import Arrived, Called, Event, Moved, Sent, Watch
@@ -33,9 +33,10 @@ from ustack.wire.parse import parse_packet
 from ustack.wire.tcp import ACK, SYN
 
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
+Judge = Callable[[Segment], str]
 
 
-class LabNetwork(SimNetwork):
+class LabNetwork(NatNetwork):
     """Tells the lab what a link did to each packet of its own accord (``loss=1%``, a cable that is out)."""
 
     lab: Lab
@@ -58,7 +59,7 @@ class Lab(Findings):
         self.network = network
         self.report = Report(
             question.id, translate(question.title), translate(question.setup), [], dict(self.knobs.changes),
-            next=question.next, tries=question.tries,
+            next=question.next, tries=question.tries, shows=question.shows,
         )  # fmt: skip
         self._places: dict[str, LabPlace] = {}
         self._watches: dict[str, Watch] = {}
@@ -73,14 +74,17 @@ class Lab(Findings):
         self._last_views: dict[tuple[str, str], View] = {}
         self._hidden: Unseen | None = None
         self._is_over = False
+        self.report.left.append("client")
         self.client = self._make("client", CLIENT, self.knobs.settings("client"))
         self.server = self._make("server", SERVER, self.knobs.settings("server"))
         self.link = self.join(self.client, self.server, self.knobs.link)
 
     # Hosts and links
 
-    def add(self, name: str, address: str, **settings: Any) -> Side:
-        """Another host; ``join`` gives it a link."""
+    def add(self, name: str, address: str, *, left: bool = False, **settings: Any) -> Side:
+        """Another host; ``join`` gives it a link. ``left``: it stands where the client stands."""
+        if left:
+            self.report.left.append(name)
         return self._make(name, address, self.knobs.settings(name).replace(**settings))
 
     def join(self, left: Side, right: Side, impairment: str = "") -> LabLink:
@@ -147,6 +151,11 @@ class Lab(Findings):
         watch = Watch(stack, lambda event: self._happened(name, event))
         stack.observer = watch
         self._watches[name] = watch
+
+    def refuse(self, side: Side, judge: Judge) -> None:
+        """A wrong rule before a side's stack: ``judge(segment)`` names why a segment is dropped; empty: it is taken."""
+        place = self._places[side.name]
+        place.refuses = lambda packet: self._is_refused(place, judge, packet)
 
     def place(self, side: Side) -> SimHost:
         """A side's place in the simulated network: ``stack``, ``links``, ``receive(packets)`` for crafted ones."""
@@ -337,6 +346,16 @@ class Lab(Findings):
         crossing, flight = self._flying.get(id(packet), (b"", None))
         if flight is not None and crossing is packet and copies != 1:
             flight.fate = "repeated" if copies else "lost"
+
+    def _is_refused(self, place: LabPlace, judge: Judge, packet: bytes) -> bool:
+        frame = parse_packet(packet)
+        reason = judge(frame) if isinstance(frame, Segment) else ""
+        crossing, flight = self._flying.get(id(packet), (b"", None))
+        if reason and flight is not None and crossing is packet:
+            flight.arrivals.append(self._elapsed())
+            flight.drop, flight.drop_why = reason, "a wrong rule of this question's own"
+            flight.receiver_state = self._state(place.name, frame, True)
+        return bool(reason)
 
     def _arriving(self, place: SimHost, packets: Sequence[bytes]) -> None:
         self._expected.clear()

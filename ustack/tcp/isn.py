@@ -11,6 +11,8 @@ from __future__ import annotations
 from hashlib import blake2s
 from typing import Any, Final
 
+from mypy_extensions import mypyc_attr
+
 TICK: Final = 4_000
 """Nanoseconds of one step of M (RFC 9293 section 3.4.1: about 4 us)."""
 
@@ -19,6 +21,7 @@ MOST_OFFSETS: Final = 64
 """Address pairs that are remembered: a flood of others costs a hash each, and no memory."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class IsnGenerator:
     """ISNs and timestamp offsets of one Stack. ``secret``: 16 to 32 random bytes that never leave it."""
 

@@ -15,6 +15,7 @@ from ustack.trace import Arrived
     "program is started too. The client has noticed nothing, and sends a line. With by=probe it says nothing, but has "
     "set SO_KEEPALIVE.",
     kernel="client",
+    live={"down": "0.2"},
     options={"by": "data", "down": "60"},
     tries=("by=probe", "down=5"),
     next=("D3", "D7", "B10"),
