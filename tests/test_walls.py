@@ -8,12 +8,13 @@ of it, or a call that changes a container that it holds, through a name such as 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.test_floors import EACH, FLOORS, MODULES, SANS_IO, Module
+from tests.test_floors import EACH, FLOORS, MODULES, PACKAGE, ROOT, SANS_IO, Module
 
 OWNERS = {
     "sender": "ustack.tcp.sender",
@@ -176,6 +177,22 @@ def test_one_place_looks_a_segment_up() -> None:
     ]
     asking = [f"{name}.{function.name}" for name, function in functions if look_ups(function)]
     assert asking == ["ustack.stack.tcp_layer.find", "ustack.stack.tcp_layer._drop"]  # the second lets one go
+
+
+def test_the_recipes_name_files_that_exist() -> None:
+    """``Adding things`` of ustack/README.md; a bare file name stands beside the file that was named before it."""
+    recipes = (PACKAGE / "README.md").read_text().partition("## Adding things")[2]
+    folder = PACKAGE
+    named = 0
+    for word in re.findall(r"`([\w./]+)`", recipes):
+        path = ROOT / word
+        if "/" in word:
+            assert path.exists(), word
+            folder = path if path.is_dir() else path.parent
+            named += 1
+        elif word.endswith(".py"):
+            assert (folder / word).exists(), word
+    assert named > 30
 
 
 @pytest.mark.parametrize(
