@@ -5,7 +5,20 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("checksum.c", "emit.c", "gro.c", "gso.c", "parse.c", "place.c", "pool.c", "ring.c", "tun.c", "vnet.c")
+SOURCES = (
+    "checksum.c",
+    "deferred.c",
+    "emit.c",
+    "gro.c",
+    "gso.c",
+    "parse.c",
+    "place.c",
+    "pool.c",
+    "ring.c",
+    "tun.c",
+    "vnet.c",
+    "window.c",
+)
 STANDARD_FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O3", "-fno-semantic-interposition", "-fvisibility=hidden")
 STRICT_FLAGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 

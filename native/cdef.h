@@ -156,7 +156,7 @@ struct us_source {
 };
 
 /* Text that was placed, and still lies where it landed. */
-struct us_late {
+struct us_deferred {
     struct us_source from;
     uint64_t length;
 };
@@ -173,9 +173,9 @@ struct us_ring {
     uint32_t range_count;
     uint32_t range_slots;
     uint32_t range_limit;
-    uint32_t late_count;
-    uint64_t late_length;     /* bytes before end that are still in the arena */
-    struct us_late late[4];   /* in order */
+    uint32_t deferred_count;
+    uint64_t deferred_length; /* bytes before end that are still in the arena */
+    struct us_deferred deferred[4]; /* in order */
 };
 
 struct us_span {

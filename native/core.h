@@ -107,13 +107,19 @@ int us_pool_spend(struct us_pool *pool);
 void *us_pool_alloc(struct us_pool *pool, uint64_t size, uint64_t own, int force);
 void us_pool_free(struct us_pool *pool, void *memory, uint64_t size);
 
-/* ring.c */
+/* window.c */
+struct us_block *us_block_new(const struct us_ring *ring, uint64_t size, int force);
 uint64_t us_ring_top(const struct us_ring *ring);
 void us_ring_locate(const struct us_ring *ring, uint64_t at, uint64_t length, struct us_span *spans);
+void us_ring_move(struct us_ring *ring, struct us_block *block, uint64_t kept);
 int us_ring_reserve(struct us_ring *ring, uint64_t upto, int force);
 
-/* place.c */
+/* deferred.c, above window.c; ring.c and place.c stand above both, and do not know each other */
+int us_source_skip(struct us_source *from, uint64_t count);
 int us_source_copy(struct us_source *from, uint8_t *out, uint64_t count);
+int us_source_fill(struct us_ring *ring, uint64_t at, uint64_t count, struct us_source *from);
+int us_ring_defer(struct us_ring *ring, uint64_t length, const struct us_source *from);
+uint64_t us_ring_read_deferred(struct us_ring *ring, uint8_t *out, uint64_t length);
 
 /* emit.c */
 int us_transmit_check(const struct us_transmit *transmit);

@@ -6,98 +6,8 @@
 
 #define RANGES_MIN 8U
 
-/* Shorter text is copied at once: putting the copy off costs more than it could save. */
-#define LATE_MIN 16384U
-#define LATE_MAX (sizeof ((struct us_ring *)0)->late / sizeof(struct us_late))
 /* Of the result: the ring has text in the arena. */
-#define IS_LATE 0x8000U
-
-/**
- * next_stretch() - the next piece of a chain.
- * @from: moved on.
- *
- * Return: 0 when there is none.
- */
-static int next_stretch(struct us_source *from)
-{
-    const struct us_piece *piece;
-
-    if (!from->receiver || from->next >= from->receiver->piece_count)
-        return 0;
-    piece = &from->receiver->pieces[from->next];
-    from->bytes = from->receiver->arena + piece->offset;
-    from->left = piece->length;
-    from->next = piece->next;
-    return 1;
-}
-
-/**
- * source_skip() - passes over bytes.
- * @from: moved on.
- * @count: bytes.
- *
- * Return: 0, or -EINVAL when there are not so many.
- */
-static int source_skip(struct us_source *from, uint64_t count)
-{
-    while (count > from->left) {
-        count -= from->left;
-        if (!next_stretch(from))
-            return -EINVAL;
-    }
-    if (count) { /* bytes may be NULL before the first stretch */
-        from->bytes += count;
-        from->left -= count;
-    }
-    return 0;
-}
-
-/**
- * us_source_copy() - takes bytes.
- * @from: moved on.
- * @out: where to.
- * @count: bytes.
- *
- * Return: 0, or -EINVAL when there are not so many.
- */
-int us_source_copy(struct us_source *from, uint8_t *out, uint64_t count)
-{
-    while (count) {
-        uint64_t part = count < from->left ? count : from->left;
-
-        if (part) {
-            memcpy(out, from->bytes, part);
-            from->bytes += part;
-            from->left -= part;
-            out += part;
-            count -= part;
-        } else if (!next_stretch(from)) {
-            return -EINVAL;
-        }
-    }
-    return 0;
-}
-
-/**
- * fill() - copies a stretch into the window.
- * @ring: has memory that covers it.
- * @at: absolute offset.
- * @count: bytes.
- * @from: moved on.
- *
- * Return: 0 or -EINVAL.
- */
-static int fill(struct us_ring *ring, uint64_t at, uint64_t count, struct us_source *from)
-{
-    struct us_span spans[2];
-
-    if (!count)
-        return 0;
-    us_ring_locate(ring, at, count, spans);
-    if (us_source_copy(from, spans[0].bytes, spans[0].length) < 0)
-        return -EINVAL;
-    return us_source_copy(from, spans[1].bytes, spans[1].length);
-}
+#define IS_DEFERRED 0x8000U
 
 /**
  * first_reaching() - the first range that ends at an offset or beyond.
@@ -178,12 +88,12 @@ static int fill_gaps(struct us_ring *ring, uint64_t low, uint64_t high, struct u
             end = ring->ranges[at].end < high ? ring->ranges[at].end : high;
         }
         if (start > low) {
-            if (fill(ring, low, start - low, from) < 0)
+            if (us_source_fill(ring, low, start - low, from) < 0)
                 return -EINVAL;
             low = start;
         }
         if (end > low) {
-            if (source_skip(from, end - low) < 0)
+            if (us_source_skip(from, end - low) < 0)
                 return -EINVAL;
             low = end;
         }
@@ -223,9 +133,9 @@ static void cover(struct us_ring *ring, uint64_t low, uint64_t high, uint32_t at
  */
 static int64_t result(const struct us_ring *ring, uint64_t advance)
 {
-    uint32_t ranges = ring->range_count < IS_LATE - 1 ? ring->range_count : IS_LATE - 1;
+    uint32_t ranges = ring->range_count < IS_DEFERRED - 1 ? ring->range_count : IS_DEFERRED - 1;
 
-    return (int64_t)(advance << 16 | (ring->late_count ? IS_LATE : 0) | ranges);
+    return (int64_t)(advance << 16 | (ring->deferred_count ? IS_DEFERRED : 0) | ranges);
 }
 
 /**
@@ -247,44 +157,6 @@ static void advance_end(struct us_ring *ring, uint64_t high)
         ring->range_count -= met;
         memmove(ring->ranges, ring->ranges + met, ring->range_count * sizeof *ring->ranges);
     }
-}
-
-/**
- * put_off() - notes in-order text that stays in the arena for now: who reads it before the next batch gets it
- * from there, and one copy is saved.
- * @ring: has memory for the text; nothing lies beyond its in-order end.
- * @length: bytes.
- * @from: the source; more of it than one stretch.
- *
- * Return: 0 when it has to be copied after all.
- */
-static int put_off(struct us_ring *ring, uint64_t length, const struct us_source *from)
-{
-    if (length < LATE_MIN || !from->receiver || ring->range_count || ring->late_count == LATE_MAX)
-        return 0;
-    ring->late[ring->late_count].from = *from;
-    ring->late[ring->late_count].length = length;
-    ring->late_count++;
-    ring->late_length += length;
-    ring->end += length;
-    return 1;
-}
-
-/**
- * us_ring_settle() - copies what was put off: before the arena is used again, and before who needs it in place.
- * @ring: a receive ring.
- */
-void us_ring_settle(struct us_ring *ring)
-{
-    uint64_t at = ring->end - ring->late_length;
-    uint32_t n;
-
-    for (n = 0; n < ring->late_count; n++) {
-        (void)fill(ring, at, ring->late[n].length, &ring->late[n].from); /* its length was checked */
-        at += ring->late[n].length;
-    }
-    ring->late_count = 0;
-    ring->late_length = 0;
 }
 
 /**
@@ -311,7 +183,7 @@ static int64_t place(struct us_ring *ring, uint64_t at, uint64_t length, struct 
         high = edge;
     if (low >= high)
         return result(ring, 0);
-    if (source_skip(from, low - at) < 0)
+    if (us_source_skip(from, low - at) < 0)
         return -EINVAL;
     first = first_reaching(ring, low);
     if (low > ring->end && (first == ring->range_count || ring->ranges[first].start > high)) {
@@ -321,7 +193,7 @@ static int64_t place(struct us_ring *ring, uint64_t at, uint64_t length, struct 
     }
     if (us_ring_reserve(ring, high > us_ring_top(ring) ? high : us_ring_top(ring), 0) < 0)
         return -ENOMEM;
-    if (low == ring->end && put_off(ring, high - low, from))
+    if (low == ring->end && us_ring_defer(ring, high - low, from))
         return result(ring, ring->end - before);
     us_ring_settle(ring);
     if (fill_gaps(ring, low, high, from, first) < 0)
@@ -367,7 +239,7 @@ int64_t us_ring_place_run(struct us_ring *ring, uint64_t at, const struct us_rec
 {
     struct us_source from = {NULL, 0, receiver, handle - receiver->handle_base};
 
-    if (!us_piece_valid(receiver, handle) || source_skip(&from, skip) < 0)
+    if (!us_piece_valid(receiver, handle) || us_source_skip(&from, skip) < 0)
         return -EINVAL;
     return place(ring, at, length, &from);
 }
@@ -387,7 +259,7 @@ int64_t us_payload_copy(const struct us_receiver *receiver, uint32_t handle, uin
 {
     struct us_source from = {NULL, 0, receiver, handle - receiver->handle_base};
 
-    if (!us_piece_valid(receiver, handle) || source_skip(&from, skip) < 0 || us_source_copy(&from, out, length) < 0)
+    if (!us_piece_valid(receiver, handle) || us_source_skip(&from, skip) < 0 || us_source_copy(&from, out, length) < 0)
         return -EINVAL;
     return (int64_t)length;
 }

@@ -33,15 +33,15 @@ class Landing:
     def __init__(self) -> None:
         self.core: Any = ffi.new("struct us_receiver *")
         self.owned: list[Any] = []
-        self.late: list[ReceiveRing] = []
-        """Rings whose copy of a text was put off (``put_off`` in native/place.c): an application that
+        self.deferred: list[ReceiveRing] = []
+        """Rings whose copy of a text is deferred (native/deferred.c): an application that
         reads before the next batch takes it from the arena."""
 
     def settle(self) -> None:
-        """The arena is needed: what is late is copied now."""
-        for ring in self.late:
+        """The arena is needed: what is deferred is copied now."""
+        for ring in self.deferred:
             ring.settle()
-        self.late.clear()
+        self.deferred.clear()
 
 
 # Landings by the high bits of their handles: a ring meets handles, not receivers. Entries die with the Receiver.
@@ -147,7 +147,7 @@ class Receiver:
 
     def end_batch(self) -> None:
         """Nobody needs the batch any more but rings that put a copy off: they copy now."""
-        if self._landing.late:
+        if self._landing.deferred:
             self._landing.settle()
 
     def wait(self, fds: Sequence[int], timeout_ns: int, vnet: bool) -> int:

@@ -23,7 +23,7 @@ _read: Final[Any] = lib.us_ring_read
 _restart: Final[Any] = lib.us_ring_restart
 _from_buffer: Final[Any] = ffi.from_buffer
 
-_IS_LATE: Final = 0x8000  # in the result of us_ring_place(): native/place.c
+_IS_DEFERRED: Final = 0x8000  # in the result of us_ring_place(): native/place.c
 _RANGES_MASK: Final = 0x7FFF
 
 
@@ -227,9 +227,9 @@ class NativeReceiveRing(ReceiveRing):
         if isinstance(payload, int):
             landing = landing_of(payload)
             placed: int = _place_run(ring, at, landing.core, payload, skip, length)
-            if placed > 0 and placed & _IS_LATE and self._landing is not landing:
+            if placed > 0 and placed & _IS_DEFERRED and self._landing is not landing:
                 self._landing = landing
-                landing.late.append(self)
+                landing.deferred.append(self)
         else:
             view = _from_buffer("uint8_t[]", payload)
             if skip < 0 or skip + length > len(view):

@@ -69,8 +69,9 @@ def after_ack_timer(sender: Sender, result: AckResult, now: int) -> None:
             sender.timers.stop_loss()
     elif scoreboard.rack_deadline:
         sender.timers.arm_loss(LossTimer.REORDERING, scoreboard.rack_deadline)
-    elif result.acked_segs or result.sack_rtt > now - scoreboard.oldest_sent_at:
-        if not schedule_probe(sender, True, now):
+    else:
+        is_news = result.acked_segs or result.sack_rtt > now - scoreboard.oldest_sent_at
+        if is_news and not schedule_probe(sender, True, now):
             rearm_rto_afresh(sender, now)
 
 
