@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ustack.lab import Lab, Side, question
-from ustack.settings import SECOND
 from ustack.stack.stack import Stack
 from ustack.tcp.isn import IsnGenerator
+from ustack.units import SECOND
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import SYN
 
