@@ -50,7 +50,7 @@ FLOORS: dict[str, int] = {
     "device": 6,
     "driver": 7,
     "socket": 8,
-    "aio": 8,
+    "aio": 9,
 }
 BESIDE = frozenset({"sim", "packetdrill", "lab", "cli", "iperf3", "__main__"})
 """Tools beside the tower: they may use all of it, and each other; nothing in the tower knows them."""
@@ -78,6 +78,13 @@ EXCEPTIONS: dict[str, str] = {
     "ustack.wire.ipv4.build_header: arguments": _HEADER,
     "ustack.wire.ipv6.build: arguments": _HEADER,
     "ustack.wire.ipv6.build_header: arguments": _HEADER,
+    **dict.fromkeys(
+        (
+            f"ustack.aio.host.AsyncHost.{name}: arguments"
+            for name in ("create_connection", "create_server", "create_datagram_endpoint")
+        ),
+        "the arguments of asyncio's own function",
+    ),
     "ustack.lab.question.question: arguments": "the heading of a question, each field by its name",
     "ustack.sockopts.SocketOptions.__init__: function": "one line for each option that Linux has, and there are many",
     "ustack.stack.stack.Stack.connect: arguments": "connect(2) between two ends, with options and a bind() before it",

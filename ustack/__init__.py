@@ -6,7 +6,8 @@
 ...         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
 
 A :class:`Host` makes sockets with the interface of the standard library's ``socket`` module. ``open_tun`` puts a host
-behind a TUN interface, ``open_device`` on anything that carries IP packets. Names are imported at their first use.
+behind a TUN interface, ``open_device`` on anything that carries IP packets. :mod:`ustack.aio` puts one into asyncio.
+Names are imported at their first use.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ustack import aio
     from ustack.device.base import Device
     from ustack.settings import Settings
     from ustack.socket.host import Host
     from ustack.socket.opening import open_device, open_tun
     from ustack.socket.socket import Socket
 
-__all__ = ["Device", "Host", "Settings", "Socket", "__version__", "open_device", "open_tun"]
+__all__ = ["Device", "Host", "Settings", "Socket", "__version__", "aio", "open_device", "open_tun"]
 
 _PLACES = {
     "Device": "ustack.device.base",
@@ -36,6 +38,8 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("importlib.metadata").version("ustack")
+    if name == "aio":
+        return import_module("ustack.aio")
     if name not in _PLACES:
         raise AttributeError(f"module 'ustack' has no attribute {name!r}")
     found = getattr(import_module(_PLACES[name]), name)

@@ -23,13 +23,19 @@ print(door.recv(100))
 """
 
 
-def test_there_are_three() -> None:
-    assert len(EXAMPLES) == 3
-    assert max(len(example.splitlines()) for example in EXAMPLES) <= 11
+def test_there_are_four() -> None:
+    assert len(EXAMPLES) == 4
+    assert max(len(example.splitlines()) for example in EXAMPLES) < 20
 
 
 def test_the_server(namespace: Namespace) -> None:
     server = namespace.start(sys.executable, "-c", EXAMPLES[0])
+    assert namespace.run(sys.executable, "-c", ECHO) == "b'hello'\n"
+    assert server.process.poll() is None
+
+
+def test_the_server_in_asyncio(namespace: Namespace) -> None:
+    server = namespace.start(sys.executable, "-c", EXAMPLES[3])
     assert namespace.run(sys.executable, "-c", ECHO) == "b'hello'\n"
     assert server.process.poll() is None
 
