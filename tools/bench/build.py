@@ -151,7 +151,7 @@ def _installed() -> Path | None:
     """The installed package's folder, when it is compiled and no older than the sources."""
     for entry in map(Path, sys.path):
         found = entry / "ustack" / "tcp"
-        if entry != HERE.parents[1] and list(found.glob("connection.*.so")):
+        if entry != HERE.parents[1] and list(found.glob("state.*.so")):
             return found.parent
     return None
 
