@@ -26,16 +26,20 @@ QUEUE_OVERHEAD: Final = 576
 
 
 class Received:
-    """One datagram in a queue, with what IP_RECVTOS, IP_RECVTTL and IP_PKTINFO ask for."""
+    """One datagram in a queue, with what recvmsg() may be asked to tell beside it.
 
-    def __init__(self, datagram: Datagram, now: int) -> None:
+    ``drops``: how many had been lost for want of room when it came (SO_RXQ_OVFL)."""
+
+    def __init__(self, datagram: Datagram, now: int, drops: int = 0) -> None:
         self.data = datagram.payload
         self.source = datagram.source
         self.source_port = datagram.source_port
         self.destination = datagram.destination
         self.tos = datagram.tos
         self.ttl = datagram.ttl
+        self.destination_port = datagram.destination_port
         self.at = now
+        self.drops = drops
 
 
 class UdpEndpoint(Endpoint):
@@ -164,7 +168,7 @@ class UdpEndpoint(Endpoint):
         if self.queued > limit:
             self.drops += 1
             return False
-        self.queue.append(Received(datagram, now))
+        self.queue.append(Received(datagram, now, self.drops))
         self.queued += len(datagram.payload) + QUEUE_OVERHEAD
         return True
 

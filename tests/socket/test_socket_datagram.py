@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
+import struct
+import time
 from typing import Any
 
 import pytest
 
-from tests.socket.socket_world import World
+from tests.socket.socket_world import KernelWorld, World
 from tests.socket.test_socket_stream import FAMILIES, code_of
 
 
@@ -213,6 +216,102 @@ def test_what_recvmsg_tells_about_a_datagram(world: World) -> None:
     _, ancillary, flags, _ = server.recvmsg(10, socket.CMSG_SPACE(12))
     assert len(ancillary) == 1
     assert flags & socket.MSG_CTRUNC
+
+
+TOLD = {
+    "SO_TIMESTAMP": (1, 29),
+    "SO_TIMESTAMPNS": (1, 35),
+    "SO_TIMESTAMP_NEW": (1, 63),
+    "SO_TIMESTAMPNS_NEW": (1, 64),
+    "SO_RXQ_OVFL, nothing lost": (1, 40),
+    "SO_RCVMARK": (1, 75),
+    "SO_RCVPRIORITY": (1, 82),
+    "IP_PKTINFO": (0, 8),
+    "IP_RECVTTL": (0, 12),
+    "IP_RECVTOS": (0, 13),
+    "IP_RECVORIGDSTADDR": (0, 20),
+    "IPV6_RECVPKTINFO": (41, 49),
+    "IPV6_RECVHOPLIMIT": (41, 51),
+    "IPV6_RECVTCLASS": (41, 66),
+}
+
+
+def told(world: World, options: list[tuple[int, int]], family: int, sender: int) -> list[tuple[int, int, int]]:
+    """Level, kind and length of each control message of a datagram from a socket of the family ``sender``."""
+    server = world.server_socket(family, socket.SOCK_DGRAM)
+    server.bind(("" if family == socket.AF_INET else "::", 0))
+    for level, option in options:
+        with contextlib.suppress(OSError):  # an option of the other family
+            server.setsockopt(level, option, 1)
+    client = world.socket(sender, socket.SOCK_DGRAM)
+    client.sendto(b"x", (world.address(sender), server.getsockname()[1]))
+    world.settle()
+    return [(level, kind, len(data)) for level, kind, data in server.recvmsg(10, 1000)[1]]
+
+
+@pytest.mark.parametrize("option", [*TOLD, "all"])
+@pytest.mark.parametrize(
+    ("family", "sender"),
+    [(socket.AF_INET, socket.AF_INET), (socket.AF_INET6, socket.AF_INET6), (socket.AF_INET6, socket.AF_INET)],
+    ids=["4", "6", "6 from 4"],
+)
+def test_an_option_brings_the_kernels_control_message(option: str, family: int, sender: int) -> None:
+    found = []
+    for world in (KernelWorld(), World()):
+        found.append(told(world, list(TOLD.values()) if option == "all" else [TOLD[option]], family, sender))
+        world.close()
+    assert found[1] == found[0]
+
+
+def test_time_stamps(world: World) -> None:
+    """One form at a time; the wall clock."""
+    client, server = pair(world)
+    server.setsockopt(socket.SOL_SOCKET, 29, 1)
+    server.setsockopt(socket.SOL_SOCKET, 35, 1)
+    assert [server.getsockopt(socket.SOL_SOCKET, option) for option in (29, 35, 63, 64)] == [0, 1, 0, 0]
+    before = time.time_ns()
+    client.sendto(b"x", server.getsockname())
+    world.settle()
+    ((level, kind, data),) = server.recvmsg(10, 100)[1]
+    assert (level, kind) == (socket.SOL_SOCKET, 35)
+    seconds, rest = struct.unpack("=qq", data)
+    assert before - 10_000_000 <= seconds * 1_000_000_000 + rest <= time.time_ns()
+    server.setsockopt(socket.SOL_SOCKET, 29, 0)
+    assert server.getsockopt(socket.SOL_SOCKET, 35) == 0
+
+
+def test_time_stamps_of_a_stream(world: World) -> None:
+    client, server = world.pair_of_streams()
+    server.setsockopt(socket.SOL_SOCKET, 29, 1)
+    client.send(b"x")
+    world.settle()
+    data, ((level, kind, stamp),), _, _ = server.recvmsg(10, 100)
+    assert (data, level, kind) == (b"x", socket.SOL_SOCKET, 29)
+    assert struct.unpack("=qq", stamp)[0] in range(int(time.time()) - 60, int(time.time()) + 1)
+    client.close()
+    world.settle()
+    assert server.recvmsg(10, 100)[:2] == (b"", [])
+
+
+def test_what_was_lost_for_want_of_room(world: World) -> None:
+    """SO_RXQ_OVFL tells how many until the datagram came."""
+    client, server = pair(world)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    server.setsockopt(socket.SOL_SOCKET, 40, 1)
+    for _ in range(50):
+        client.sendto(bytes(500), server.getsockname())
+    world.settle()
+    server.setblocking(False)
+    taken = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            assert server.recvmsg(1000, 100)[1] == []
+            taken += 1
+    assert taken
+    client.sendto(b"late", server.getsockname())
+    world.settle()
+    ((_, kind, data),) = server.recvmsg(1000, 100)[1]
+    assert (kind, int.from_bytes(data, "little")) == (40, 50 - taken)
 
 
 def test_what_recvmsg_tells_over_ipv6(world: World) -> None:

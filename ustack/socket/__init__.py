@@ -9,7 +9,7 @@ kernel sockets and on these, and CPython's own test_socket passes. What a kernel
   and writable, an unconnected TCP socket as readable, urgent data brings POLLIN beside POLLPRI.
 - ``detach()`` leaves a socket alive that only ``Host.socket(fileno=...)`` can take up again.
 - ``sendfile()`` reads and sends; MSG_ZEROCOPY copies and reports nothing; MSG_ERRQUEUE has nothing. Of control
-  messages there are TCP_INQ and those of TOS, TTL and PKTINFO of datagrams.
+  messages there are TCP_INQ, SO_TIMESTAMP and its kin, SO_RXQ_OVFL, and those of TOS, TTL, PKTINFO and ORIGDSTADDR.
 - IPv6 scopes and flow labels of addresses are taken and dropped. Multicast groups cannot be joined.
 - TCP_REPAIR, TCP_MD5SIG, TCP_AO and upper-layer protocols are refused, and so are the options that
   ``tests/socket/test_socket_options_states.py`` names with the reason: BPF filters, time stamps, multicast groups, IP

@@ -97,6 +97,10 @@ class Adjusted(Number):
         return self.adjust(core, value)
 
 
+STAMPS: Final = (SOL_SOCKET, 29)
+"""Where ``Core.stored`` keeps which of SO_TIMESTAMP and its kin is on, by its number; 0 none."""
+
+
 class Remembered(Option):
     """Harmless here: kept and read back."""
 

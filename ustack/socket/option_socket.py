@@ -12,6 +12,7 @@ from ustack.socket.option import (
     INT_MAX,
     INT_MIN,
     SOL_SOCKET,
+    STAMPS,
     Adjusted,
     Advice,
     Flag,
@@ -193,6 +194,21 @@ def _peer_name(core: Core) -> bytes:
     return sockaddr(core.family, address, port)
 
 
+class Stamps(Option):
+    """SO_TIMESTAMP and its kin: one of them at a time says in which form recvmsg() tells when the text arrived.
+
+    The new forms are the old ones on 64 bits; whichever is switched off, all are."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def set(self, core: Core, data: bytes) -> None:
+        core.stored[STAMPS] = self.number if unpack_int(data) else 0
+
+    def get(self, core: Core) -> bytes:
+        return pack_int(int(core.stored.get(STAMPS) == self.number))
+
+
 TABLE: Final[dict[int, Option]] = {
     1: Remembered(flag=True),  # SO_DEBUG
     2: Flag("reuseaddr"),
@@ -218,12 +234,12 @@ TABLE: Final[dict[int, Option]] = {
     25: BindToDevice(),
     27: Refused(errno.ENOENT, errno.ENOPROTOOPT),  # SO_DETACH_FILTER: none is attached
     28: Told(_peer_name),
-    29: Remembered(flag=True),  # SO_TIMESTAMP
+    29: Stamps(29),  # SO_TIMESTAMP
     30: Told(lambda core: int(isinstance(core, StreamCore) and core.listener is not None)),
     32: BufferSize("sndbuf", SOCK_MIN_SNDBUF, force=True),
     33: BufferSize("rcvbuf", SOCK_MIN_RCVBUF, force=True),
     34: Refused(errno.EOPNOTSUPP, errno.EOPNOTSUPP),  # SO_PASSSEC
-    35: Remembered(flag=True),  # SO_TIMESTAMPNS
+    35: Stamps(35),  # SO_TIMESTAMPNS
     36: Number("mark", INT_MIN, INT_MAX),
     38: Told(lambda core: core.protocol),
     39: Told(lambda core: core.family),
@@ -241,8 +257,8 @@ TABLE: Final[dict[int, Option]] = {
     57: Told(_cookie),
     59: Refused(errno.ENOPROTOOPT, errno.ENODATA),  # SO_PEERGROUPS: of AF_UNIX
     60: Remembered(0, 0, 1),  # SO_ZEROCOPY: taken, and every send copies
-    63: Remembered(flag=True),  # SO_TIMESTAMP_NEW
-    64: Remembered(flag=True),  # SO_TIMESTAMPNS_NEW
+    63: Stamps(63),  # SO_TIMESTAMP_NEW
+    64: Stamps(64),  # SO_TIMESTAMPNS_NEW
     66: Timeval("rcvtimeo"),  # SO_RCVTIMEO_NEW: the same on 64 bits
     67: Timeval("sndtimeo"),
     68: Refused(errno.EINVAL, errno.ENOPROTOOPT),  # SO_DETACH_REUSEPORT_BPF: none is attached

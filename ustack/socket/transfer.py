@@ -120,7 +120,7 @@ class Transfer(SocketBase):
         bufsize, ancbufsize, flags = self._sizes("recvmsg", bufsize, ancbufsize, flags)
         with self._lock, self._live() as core:
             data, arrival = self._take(core, bufsize, flags)
-            ancillary, cut = control_messages(core, arrival.datagram, ancbufsize)
+            ancillary, cut = control_messages(core, arrival.datagram, ancbufsize, arrival.count)
         return data, ancillary, arrival.flags | cut, arrival.address
 
     def recvmsg_into(
@@ -135,7 +135,7 @@ class Transfer(SocketBase):
             with self._lock, self._live() as core:
                 check_pieces(len(views))
                 data, arrival = self._take(core, sum(view.nbytes for view in views), flags)
-                ancillary, cut = control_messages(core, arrival.datagram, ancbufsize)
+                ancillary, cut = control_messages(core, arrival.datagram, ancbufsize, arrival.count)
         except BaseException:
             _let_go(*views)
             raise
