@@ -105,19 +105,21 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         self._status = 0
         self._moved = 0
         self._requests += 1
-        body, self.rfile = self.rfile, Head(self.rfile)  # type: ignore[assignment]
+        body = self.rfile
+        head = Head(body)
+        self.rfile = head  # type: ignore[assignment]
         try:
-            understood = self._parse_head()
+            understood = self._parse_head(head)
         finally:
             self.rfile = body
         if self._requests == self.settings.most_requests:
             self.close_connection = True
         return understood
 
-    def _parse_head(self) -> bool:
+    def _parse_head(self, head: Head) -> bool:
         if not super().parse_request():
             return False
-        fault = head_fault(self.headers, self.request_version)
+        fault = "a header line is none" if head.has_bare_cr else head_fault(self.headers, self.request_version)
         if not fault and not self._path():
             fault = "the target is no path"
         if fault:

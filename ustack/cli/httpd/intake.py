@@ -38,10 +38,14 @@ class Intake(io.RawIOBase):
 
 
 class Head:
-    """The file that a request's header lines are read from: HEAD_SIZE bytes at most."""
+    """The file that a request's header lines are read from: HEAD_SIZE bytes at most.
+
+    ``has_bare_cr``: a CR stood inside of a line (RFC 9112 section 2.2), which the standard library's parser takes for
+    the line's end, so that a value could hide a header from whatever stands in between."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
+        self.has_bare_cr = False
         self._left = HEAD_SIZE
 
     def readline(self, limit: int = -1) -> bytes:
@@ -50,6 +54,8 @@ class Head:
         self._left -= len(line)
         if self._left < 0:
             raise http.client.LineTooLong("header")
+        if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):
+            self.has_bare_cr = True
         return line
 
 
