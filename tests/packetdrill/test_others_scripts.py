@@ -226,7 +226,7 @@ def test_expected_failures_of_a_folder_are_counted_as_such(tmp_path, capsys):
 @pytest.mark.parametrize(
     "assignment",
     [
-        "tcp_recovery=0",
+        "ip_no_pmtu_disc=2",
         "tcp_comp_sack_nr=44",
         "tcp_mtu_probing=1",
         "tcp_no_metrics_save=0",

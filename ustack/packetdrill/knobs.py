@@ -17,12 +17,9 @@ _FIELDS: Final = {field.name: field for field in dataclasses.fields(Settings)}
 # nowhere. None: any, because on Linux too it changes nothing that a script can see: the reason is beside each.
 _HONEST: Final[dict[str, tuple[str, ...] | None]] = {
     # Settings that are kept and not followed yet, or followed for some values.
-    "tcp_recovery": ("1", "0x1"),
     "tcp_retrans_collapse": ("1",),
-    "tcp_max_reordering": ("300",),
-    "tcp_min_rtt_wlen": ("300",),
     "tcp_tw_recycle": ("0",),
-    "ip_no_pmtu_disc": ("0",),
+    "ip_no_pmtu_disc": ("0", "1"),  # 2 and 3: of ICMP that even sockets with IP_PMTUDISC_DO must not believe
     # Knobs that Settings does not have.
     "tcp_no_metrics_save": ("1",),
     "tcp_app_win": ("31",),

@@ -21,6 +21,10 @@ DUPTHRESH: Final = 3
 """RFC 5681, tcp_reordering: segments sacked above a hole that make it a loss."""
 
 
+MAX_REORDERING: Final = 300
+"""tcp_max_reordering: how far ``reordering`` may grow."""
+
+
 class Flight:
     """All that is outstanding in [una, highest_sent)."""
 
@@ -48,6 +52,7 @@ class Flight:
         self.sacked_segs: int = 0
         self.reordering: int = DUPTHRESH
         """Segments; grows with the reordering seen."""
+        self.max_reordering: int = MAX_REORDERING
         self.reord_seen: int = 0
         self.min_rtt: int = 0
         """As last told to detect_losses."""

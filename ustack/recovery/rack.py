@@ -31,6 +31,10 @@ class Rack:
         """Of the newest delivery."""
         self.advanced: bool = False
         """Something was delivered since the last look for losses."""
+        self.is_static: bool = False
+        """D-SACKs do not widen the window (tcp_recovery, bit 1)."""
+        self.ignores_dupthresh: bool = False
+        """Three segments sacked are no reason to wait no longer (tcp_recovery, bit 2)."""
         self.reo_steps: int = 1
         self.reo_persist: int = 0
         self.dsack_seen: bool = False
@@ -60,6 +64,8 @@ class Rack:
 
         ``prior_delivered``: what had been delivered when the newest record of this ACK left; ``delivered``: now.
         """
+        if self.is_static:
+            return
         if prior_delivered < self.last_delivered:
             self.dsack_seen = False
         if self.dsack_seen:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ustack.recovery.flight import Flight
 from ustack.recovery.sent import Sent, segments
-
-MAX_REORDERING: Final = 300
-"""tcp_max_reordering, segments."""
 
 
 class SackedFlight(Flight):
@@ -172,7 +167,7 @@ class SackedFlight(Flight):
         self.reord_seen += 1
         segs = -(-(fack - low) // max(self.mss, 1))
         if segs > self.reordering:
-            self.reordering = min(segs, MAX_REORDERING)
+            self.reordering = min(segs, self.max_reordering)
 
     def _deliver(self, record: Sent, end: int, length: int, segs: int, now: int, echo_at: int) -> None:
         result = self.result

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from ustack.recovery.rack import REO_PERSIST, TIMEOUT_MIN
 from ustack.recovery.result import AckResult
-from ustack.recovery.sack import MAX_REORDERING, SackedFlight
+from ustack.recovery.sack import SackedFlight
 from ustack.recovery.sent import Sent, segments, segments_of
 
 __all__ = ["AckResult", "Scoreboard"]
@@ -193,7 +193,7 @@ class Scoreboard(SackedFlight):
         self._set_duplicates(min(segs, most))
         if segs <= most:
             return False
-        self.reordering = min(self.out_segs + acked_segs, MAX_REORDERING)
+        self.reordering = min(self.out_segs + acked_segs, self.max_reordering)
         self.reord_seen += 1
         return True
 
@@ -289,8 +289,10 @@ class Scoreboard(SackedFlight):
         return latest
 
     def _reo_wnd(self, srtt: int) -> int:
-        if self.reord_seen == 0 and (self.in_recovery or self.sacked_segs >= self.reordering):
-            return 0
+        if self.reord_seen == 0:
+            enough = self.sacked_segs >= self.reordering and not self.rack.ignores_dupthresh
+            if enough or self.in_recovery:
+                return 0
         return self.rack.reo_wnd(srtt, self.min_rtt)
 
     def on_recovered(self) -> None:

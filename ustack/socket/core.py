@@ -22,7 +22,7 @@ from ustack.errors import from_errno
 from ustack.events import Event, EventKind, Owner
 from ustack.socket.address import Address
 from ustack.socket.readiness import HUP, IN, OUT, RDHUP, Readiness
-from ustack.sockopts import SocketOptions
+from ustack.sockopts import PMTUDISC_DONT, SocketOptions
 from ustack.stack.stack import Stack
 
 ELSEWHERE: Final = "this stack belongs to the process that opened it; a child of fork() cannot use it: open one here"
@@ -124,6 +124,8 @@ class Core(Owner):
         self.net = net
         self.family = family
         self.options = SocketOptions()
+        if net.stack.settings.ip_no_pmtu_disc:
+            self.options.mtu_discover = PMTUDISC_DONT
         self.stored: dict[tuple[int, int], int] = {}
         """Options that change nothing here and are only remembered."""
         self.error = 0

@@ -9,6 +9,7 @@ from ustack.tcp.flow import Flow
 from ustack.tcp.owed import Owed
 from ustack.tcp.tcphost import TcpHost
 from ustack.tcp.timers import Timers
+from ustack.units import SECOND
 
 
 class Common:
@@ -23,7 +24,7 @@ class Common:
         self.agreed = Agreed()
         self.ecn = Ecn()
         least, most = rto_bounds(host, flow)
-        self.rtt = RttEstimator(least, most)
+        self.rtt = RttEstimator(least, most, min_rtt_window=host.settings.tcp_min_rtt_wlen * SECOND)
         """The round trip as both halves know it: the sender measures it, delayed ACKs are bounded by it."""
 
 

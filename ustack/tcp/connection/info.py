@@ -10,8 +10,10 @@ from typing import Final
 
 from ustack.congestion.base import INFINITE_SSTHRESH
 from ustack.tcp.connection.tcb import Tcb
-from ustack.tcp.constants import TIMESTAMP_SPACE
+from ustack.tcp.constants import DEFAULT_MSS_V4, TIMESTAMP_SPACE
 from ustack.tcp.sender import bursts
+from ustack.tcp.sender.control import make_control
+from ustack.tcp.sender.state import CA_LOSS
 from ustack.tcp.state import State
 
 OPT_TIMESTAMPS: Final = 1
@@ -21,6 +23,14 @@ OPT_ECN: Final = 8
 OPT_ECN_SEEN: Final = 16
 OPT_SYN_DATA: Final = 32
 OPT_TFO_CHILD: Final = 128
+
+
+MIN_MSS: Final = 88
+"""Linux's TCP_MIN_MSS."""
+
+
+def _segments(ssthresh: int, mss: int) -> int:
+    return INFINITE_SSTHRESH if ssthresh >= INFINITE_SSTHRESH else ssthresh // mss
 
 
 class TcpInfo:
@@ -33,6 +43,8 @@ class TcpInfo:
         self._fill_times(tcb, now)
         self._fill_windows(tcb, mss)
         self._fill_totals(tcb)
+        if tcb.state is State.SYN_SENT or (tcb.state is State.CLOSED and tcb.sender.is_opening()):
+            self._fill_opening(tcb, now)
 
     def _fill_state(self, tcb: Tcb) -> None:
         # A descriptor never sees TIME-WAIT in Linux: another record takes the connection's place.
@@ -55,6 +67,20 @@ class TcpInfo:
             self.tcpi_options |= (OPT_SYN_DATA if fast.text_acked else 0) | (OPT_TFO_CHILD if fast.is_child else 0)
         self.tcpi_snd_wscale = tcb.agreed.snd_wscale
         self.tcpi_rcv_wscale = tcb.agreed.rcv_wscale if tcb.agreed.wscale_on else 0
+
+    def _fill_opening(self, tcb: Tcb, now: int) -> None:
+        """What Linux shows before the peer's SYN came: the least that every host takes, and no window measured."""
+        sender = tcb.sender
+        mss = tcb.options.maxseg or DEFAULT_MSS_V4
+        self.tcpi_snd_mss = mss - (TIMESTAMP_SPACE if tcb.offer.ts_on else 0)
+        self.tcpi_rcv_mss = MIN_MSS
+        self.tcpi_rcv_space = 0
+        if sender.retransmits:  # a SYN that timed out is a loss: it costs a window that is not used yet
+            control = make_control(sender)
+            control.on_timeout(now, 0)
+            self.tcpi_ca_state = CA_LOSS
+            self.tcpi_snd_cwnd = 1
+            self.tcpi_snd_ssthresh = _segments(control.ssthresh, sender.snd_mss)
 
     def _fill_segments(self, tcb: Tcb, mss: int) -> None:
         scoreboard = tcb.sender.scoreboard
@@ -94,7 +120,7 @@ class TcpInfo:
         cwnd = tcb.sender.cwnd()
         self.tcpi_snd_cwnd = max(cwnd // mss, 1)
         ssthresh = control.ssthresh if control is not None else INFINITE_SSTHRESH
-        self.tcpi_snd_ssthresh = INFINITE_SSTHRESH if ssthresh >= INFINITE_SSTHRESH else ssthresh // mss
+        self.tcpi_snd_ssthresh = _segments(ssthresh, mss)
         self.tcpi_rcv_ssthresh = tcb.receiver.rcv_ssthresh
         self.tcpi_rcv_space = tcb.receiver.sizing.space
         self.tcpi_snd_wnd = tcb.sender.snd_wnd

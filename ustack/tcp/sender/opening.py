@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ustack.recovery.scoreboard import Scoreboard
 from ustack.tcp.sender import acks, buffer, bursts, control, loss, mss
 from ustack.tcp.sender.state import CA_LOSS, Sender
 from ustack.units import MILLISECOND
@@ -103,7 +102,7 @@ def open_early(sender: Sender, window: int) -> None:
     sender.snd_una = sender.snd_nxt = sender.iss + 1
     sender.high_seq = sender.snd_up = sender.iss + 1
     sender.totals.bytes_acked = 0
-    sender.scoreboard = Scoreboard(sender.iss + 1)
+    sender.scoreboard = sender.new_scoreboard(sender.iss + 1)
     sender.scoreboard.enable_sack = sender.agreed.sack_on
     acks.take_first_window(sender, window)
     establish(sender, False)

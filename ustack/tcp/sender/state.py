@@ -183,7 +183,7 @@ class Sender:
 
     def _begin_repairing(self, iss: int) -> None:
         """Loss, time and congestion."""
-        self.scoreboard = Scoreboard(iss)
+        self.scoreboard = self.new_scoreboard(iss)
         self.congestion: CongestionControl | None = None
         self.validation = Validation(iss)
         self.prr = Prr(DEFAULT_MSS_V4)
@@ -200,6 +200,17 @@ class Sender:
         self.probing = Probing()
         self.soft_error: int = 0
         """An ICMP error that ended nothing: the errno for the day the connection gives up."""
+
+    def new_scoreboard(self, seq: int) -> Scoreboard:
+        """An empty one at ``seq``, which bears as much reordering as the settings say. Of tcp_recovery two bits count:
+        RACK itself is always on (Linux 6.17)."""
+        settings = self.host.settings
+        scoreboard = Scoreboard(seq)
+        scoreboard.reordering = settings.tcp_reordering
+        scoreboard.max_reordering = settings.tcp_max_reordering
+        scoreboard.rack.is_static = bool(settings.tcp_recovery & 2)
+        scoreboard.rack.ignores_dupthresh = bool(settings.tcp_recovery & 4)
+        return scoreboard
 
     # Questions
 
