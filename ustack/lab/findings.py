@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ustack.lab.knobs import Knobs
@@ -13,7 +13,7 @@ from ustack.lab.side import Side, error_name
 from ustack.sim.network import SimNetwork
 from ustack.trace import Called, Event
 
-Evidence = Event | Flight | Figure | list[Event] | list[Flight] | float | bool | None
+Evidence = Event | Flight | Figure | Sequence[Event] | Sequence[Flight] | float | bool | None
 
 
 class NotSeenError(AssertionError):

@@ -150,7 +150,7 @@ def _options(options: bytes) -> Rows:
         tcp.WSCALE: ("option: window scale", "my window field counts in units of 2^n bytes"),
         tcp.SACK_PERMITTED: ("option: SACK permitted", "you may tell me what came out of order"),
         tcp.SACK: ("option: SACK", "what came out of order"),
-        tcp.TIMESTAMPS: ("option: timestamps", "my clock, and your clock as I saw it last: for RTT and PAWS"),
+        tcp.TIMESTAMPS: ("option: timestamps", "my clock, and yours as I saw it last"),
     }
     rows: Rows = []
     for kind, body in tcp.split_options(options)[0]:

@@ -27,7 +27,7 @@ from ustack.stack.listing import state_name
 from ustack.tcp.state import State
 from ustack.trace.events import Called
 from ustack.units import SECOND
-from ustack.wire.address import parse_address
+from ustack.wire.address import is_multicast, parse_address
 
 SYSCTLS = Path("/proc/sys/net")
 _PLACES = ("ipv4", "core", "ipv6")
@@ -50,13 +50,19 @@ class KernelPlace(LabPlace):
         self.device = TunDevice("lab", offload=False)
         quieten("lab", wants_ipv6=False)
         change_link("lab", up=True)
-        add_address("lab", ipaddress.ip_interface(f"{address}/24"))
+        interface = ipaddress.ip_interface(f"{address}/24")
+        add_address("lab", interface)
+        self._broadcast = parse_address(str(interface.network.broadcast_address))
 
     def receive(self, packets: Sequence[bytes]) -> None:
         """The kernel gets packets, one after the other, as from a wire."""
         for packet in packets:
             self.device.write_packets([packet], self.now)
             self.arriving([packet])
+
+    def is_for_many(self, destination: bytes) -> bool:
+        """A multicast address, or the network's broadcast address."""
+        return is_multicast(destination) or destination == self._broadcast
 
     def flush(self) -> None:
         """The kernel sends when it wants to."""
@@ -194,6 +200,10 @@ class KernelSide(Side):
     def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> LabSocket:
         """As ``socket.socket()``."""
         return self._kept(KernelSocket(socket.socket(family, kind), self._wait, self._now))
+
+    def set_mtu(self, mtu: int) -> None:
+        """Bytes of the longest IP packet that the device takes."""
+        change_link("lab", mtu=mtu)
 
     @property
     def counters(self) -> Any:

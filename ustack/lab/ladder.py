@@ -36,7 +36,7 @@ def draw(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> 
     lines = [" " * (TIME + 1) + left + right.rjust(WIDTH - TIME - 1 - len(left)), ""]
     rows = rows_of(report, everything)
     crossing = crossed(report)
-    many = len({flight.connection for flight in report.flights if flight.connection}) > 1
+    many = Names(report)
     states: dict[str, str] = {}
     last = 0
     for row in folded(rows, most):
@@ -55,6 +55,31 @@ def draw(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> 
         else:
             lines.extend(_note_lines(report, row.item))
     return [line.rstrip() for line in lines]
+
+
+class Names:
+    """How the connections of a run are told apart on its arrows: not at all when there is one; by the client's port; by
+    both ports when that is not enough."""
+
+    def __init__(self, report: Report) -> None:
+        pairs = {flight.connection for flight in report.flights if flight.connection}
+        self._many = len(pairs) > 1
+        self._by_port = len({_ports(pair)[0] for pair in pairs}) == len(pairs)
+
+    def __bool__(self) -> bool:
+        return self._many
+
+    def of(self, connection: str) -> str:
+        """What stands before a segment's text."""
+        if not self._many or not connection:
+            return ""
+        ours, theirs = _ports(connection)
+        return f"[{ours}] " if self._by_port else f"[{ours} > {theirs}] "
+
+
+def _ports(connection: str) -> tuple[str, str]:
+    ours, _, theirs = connection.partition(" > ")
+    return ours.rpartition(":")[2], theirs.rpartition(":")[2]
 
 
 def rows_of(report: Report, everything: bool = False) -> list[Row]:
@@ -115,8 +140,8 @@ def matters(event: Event) -> bool:
 
 
 def folded(rows: list[Row], most: int) -> Iterator[Row | str]:
-    """Rows, and a sentence in the place of the middle when there are more than ``most``."""
-    if len(rows) <= most:
+    """Rows, and a sentence in the place of the middle when there are many more than ``most``."""
+    if len(rows) <= most + most // 10:
         yield from rows
         return
     head, tail = most * 2 // 3, most - most * 2 // 3
@@ -138,8 +163,10 @@ def clock(at: int) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
-def _flight_line(report: Report, flight: Flight, states: dict[str, str], many: bool, crosses: bool) -> str:
+def _flight_line(report: Report, flight: Flight, states: dict[str, str], many: Names, crosses: bool) -> str:
     from_left = flight.sender in report.left
+    if from_left is (flight.receiver in report.left):
+        return _line_on_one_side(report, flight, many)
     label = _label(report, flight, many)
     before = {side: states.get(side + flight.connection, "") for side in (flight.sender, flight.receiver)}
     receiver_state = "" if crosses else flight.receiver_state
@@ -155,6 +182,14 @@ def _flight_line(report: Report, flight: Flight, states: dict[str, str], many: b
     return f"{clock(flight.at):>{TIME}} {shown[near] or '│':>{STATE}} {arrow} {shown[far] or '│':<{STATE}}"
 
 
+def _line_on_one_side(report: Report, flight: Flight, many: Names) -> str:
+    """A packet between two hosts that stand on the same side: there is no room for an arrow."""
+    states = f" [{flight.sender_state}, {flight.receiver_state}]" if flight.sender_state else ""
+    line = f"→ {_label(report, flight, many, WIDTH - TIME - 3 - len(states))}{states}"
+    space = WIDTH - TIME - 1
+    return f"{clock(flight.at):>{TIME}} {line.ljust(space) if flight.sender in report.left else line.rjust(space)}"
+
+
 def _arrow(label: str, from_left: bool, is_lost: bool) -> str:
     head, line = ("✗", "╌") if is_lost else ("▶" if from_left else "◀", "─")
     reach = ARROW - 1
@@ -165,15 +200,14 @@ def _arrow(label: str, from_left: bool, is_lost: bool) -> str:
     return (head + f" {label} ──".rjust(reach, line)).rjust(ARROW)
 
 
-def _label(report: Report, flight: Flight, many: bool) -> str:
+def _label(report: Report, flight: Flight, many: Names, room: int = ARROW - 6) -> str:
     """What stands on the arrow. What became of the segment is never cut, its options are."""
     text, fate = short(flight.text, report.shows), _fate(flight)
-    if many and flight.connection:
-        text = f"[{flight.connection.split(' > ')[0].rpartition(':')[2]}] {text}"
-    if len(report.sides) > 2:
-        way = _way(report, flight)
-        text = f"{way}: {text}" if way else text
-    room = ARROW - 6 - len(fate)
+    text = many.of(flight.connection) + text
+    way = _way(report, flight)
+    if way:
+        text = f"{way}: {text}"
+    room -= len(fate)
     return (text if len(text) <= room else text[: room - 1] + "…") + fate
 
 

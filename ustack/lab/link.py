@@ -12,7 +12,7 @@ from ustack.lab.side import Side
 from ustack.sim.network import SimHost, SimLink
 from ustack.units import SECOND
 from ustack.wire import ipv4
-from ustack.wire.frame import Segment
+from ustack.wire.frame import Frame, Segment
 from ustack.wire.parse import parse_packet
 from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, TcpHeader, build_segment
 
@@ -25,7 +25,7 @@ class Rule:
     """What happens to some packets of one side. ``first`` and ``count``: which of those that match, from now on."""
 
     sender: str
-    match: Callable[[Segment], bool]
+    match: Callable[[Frame], bool]
     action: str
     first: int
     count: int
@@ -36,7 +36,7 @@ class Rule:
     def applies(self, sender: str, packet: bytes) -> bool:
         """This packet is one of them."""
         frame = parse_packet(packet)
-        if sender != self.sender or not isinstance(frame, Segment) or not self.match(frame):
+        if sender != self.sender or not self.match(frame):
             return False
         self.seen += 1
         return self.first <= self.seen < self.first + self.count
@@ -46,7 +46,8 @@ class LabLink:
     """A link of the lab. ``nth`` counts the segments that match from the call on, from 1; ``count``: so many of them.
 
     What matches: ``has`` names flags that must be set (``"SYN ACK"``), ``lacks`` flags that must not, ``text`` says
-    whether there is text in it, ``where`` is a predicate of one's own.
+    whether there is text in it, ``where`` is a predicate of one's own. ``kind`` is what it is about instead of TCP's
+    segments: ``Datagram``, ``Fragment``, ``IcmpMessage`` of ``ustack.wire.frame``.
     """
 
     def __init__(self, link: SimLink, note: Callable[..., None]) -> None:
@@ -164,21 +165,25 @@ def _count(which: dict[str, object]) -> int:
     return int(str(which.get("count", 1 if "nth" in which else ALWAYS)))
 
 
-def matcher(which: dict[str, object]) -> Callable[[Segment], bool]:
-    """What ``has``, ``lacks``, ``text`` and ``where`` ask of a segment. Raises TypeError for another word."""
-    unknown = set(which) - {"nth", "count", "has", "lacks", "text", "where"}
+def matcher(which: dict[str, object]) -> Callable[[Frame], bool]:
+    """What ``kind``, ``has``, ``lacks``, ``text`` and ``where`` ask of a packet. Raises TypeError for another word."""
+    unknown = set(which) - {"nth", "count", "has", "lacks", "text", "where", "kind"}
     if unknown:
         raise TypeError(f"unknown: {', '.join(sorted(unknown))}")
     wanted = _flags(which.get("has"))
     unwanted = _flags(which.get("lacks"))
-    text, where = which.get("text"), which.get("where")
+    text, where, kind = which.get("text"), which.get("where"), which.get("kind", Segment)
+    assert isinstance(kind, type)
 
-    def match(segment: Segment) -> bool:
-        if segment.flags & wanted != wanted or segment.flags & unwanted:
+    def match(frame: Frame) -> bool:
+        if not isinstance(frame, kind):
             return False
-        if text is not None and bool(segment.payload_length) is not text:
-            return False
-        return bool(where(segment)) if callable(where) else True
+        if isinstance(frame, Segment):
+            if frame.flags & wanted != wanted or frame.flags & unwanted:
+                return False
+            if text is not None and bool(frame.payload_length) is not text:
+                return False
+        return bool(where(frame)) if callable(where) else True
 
     return match
 

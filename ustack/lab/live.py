@@ -22,7 +22,7 @@ from ustack.settings import Settings
 from ustack.sim.network import SimHost
 from ustack.units import SECOND
 from ustack.wire.describe import endpoint_text
-from ustack.wire.frame import Segment
+from ustack.wire.frame import Datagram, Fragment, Segment
 
 PATIENCE = 300 * SECOND
 """A wait without a limit ends after this: nothing of the lab lasts so long live."""
@@ -161,7 +161,12 @@ class Pair:
 
 def wire_text(flight: Flight) -> str:
     """What must be the same: who, flags, sequence numbers, what is acknowledged, what became of it."""
+    frame = flight.frame
     words = short(flight.text).split(" win ")[0]
+    if isinstance(frame, Datagram):  # whose port and identification Linux draws at random
+        words = f"udp to port {frame.destination_port} ({len(frame.payload)})"
+    elif isinstance(frame, Fragment):
+        words = f"fragment {frame.offset}{'+' if frame.more else ''} ({len(frame.payload)})"
     return f"{flight.sender} {words}{' lost' if flight.is_lost else ''}"
 
 

@@ -170,6 +170,10 @@ class Side:
         self.open.append(made)
         return made
 
+    def set_mtu(self, mtu: int) -> None:
+        """Bytes of the longest IP packet that this host's link takes (1500 if nothing else is said)."""
+        self.host.stack.set_mtu(mtu)
+
     @property
     def counters(self) -> Counters:
         """What nstat would show here."""
@@ -212,6 +216,8 @@ def _shown(arg: object) -> str:
 def _result(name: str, found: Any) -> str:
     if isinstance(found, bytes):
         return f"{len(found)} bytes" if found else "end of stream"
+    if name == "recvfrom":
+        return f"{len(found[0])} bytes from {found[1][0]}:{found[1][1]}"
     if name == "accept":
         return f"connection from {found[1][0]}:{found[1][1]}"
     return "" if found is None else str(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from ustack.device.impairment import PERFECT, parse_impairment
 from ustack.lab.findings import Evidence, Findings, instant_of
@@ -26,14 +26,15 @@ from ustack.stack.stack import Stack
 from ustack.trace import Arrived, Called, Event, Moved, Sent, Watch
 from ustack.trace.snapshot import state_of
 from ustack.units import SECOND
-from ustack.wire.address import flow_key, parse_address
+from ustack.wire.address import flow_key, format_address, parse_address
 from ustack.wire.describe import describe_body, endpoint_text, segment_text
-from ustack.wire.frame import Segment
+from ustack.wire.frame import Datagram, Frame, Segment
 from ustack.wire.parse import parse_packet
 from ustack.wire.tcp import ACK, SYN
 
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 Judge = Callable[[Segment], str]
+Kind = TypeVar("Kind", bound=Event)
 
 
 class LabNetwork(NatNetwork):
@@ -42,7 +43,7 @@ class LabNetwork(NatNetwork):
     lab: Lab
 
     def note(self, sender: SimHost, other: SimHost, packet: bytes, copies: int) -> None:
-        self.lab._carried(packet, copies)
+        self.lab._carried(other.name, packet, copies)
 
 
 class Lab(Findings):
@@ -65,8 +66,8 @@ class Lab(Findings):
         self._watches: dict[str, Watch] = {}
         self._isns: dict[tuple[bytes, bytes], int] = {}
         self._reasons: dict[str, Sent] = {}
-        self._flying: dict[int, tuple[bytes, Flight]] = {}
-        """By the identity of the packet that crosses; the packet is kept, so that no other gets that identity."""
+        self._flying: dict[tuple[str, int], tuple[bytes, Flight]] = {}
+        """By receiver and the identity of the packet that crosses, which is kept, so that no other can have it."""
         self._expected: deque[Flight] = deque()
         self._order = 0
         self._lives = 0
@@ -96,7 +97,7 @@ class Lab(Findings):
         def note(sender: str, packet: bytes, fate: str, crossing: bytes, late: bool = False) -> None:
             flight = self._depart(sender, right.name if sender == left.name else left.name, packet, fate, late)
             if flight is not None:
-                self._flying[id(crossing)] = crossing, flight
+                self._flying[flight.receiver, id(crossing)] = crossing, flight
 
         return LabLink(link, note)
 
@@ -195,7 +196,7 @@ class Lab(Findings):
 
     # What was seen
 
-    def events(self, kind: type[Event] = Event, side: Side | None = None, **wanted: object) -> list[Event]:
+    def events(self, kind: type[Kind], side: Side | None = None, **wanted: object) -> list[Kind]:
         """The events of one kind at one side (all without) whose fields are as ``wanted``."""
         return [
             note.event
@@ -205,7 +206,7 @@ class Lab(Findings):
             and all(getattr(note.event, name) == value for name, value in wanted.items())
         ]
 
-    def first(self, kind: type[Event], side: Side | None = None, **wanted: object) -> Event | None:
+    def first(self, kind: type[Kind], side: Side | None = None, **wanted: object) -> Kind | None:
         """The first such event, if there is one."""
         found = self.events(kind, side, **wanted)
         return found[0] if found else None
@@ -235,7 +236,15 @@ class Lab(Findings):
 
     def path(self, side: Side, *, since: float = 0.0) -> str:
         """The states that a side's connections went through, ``FIN_WAIT_1, FIN_WAIT_2, ...``, from an instant on."""
-        return ", ".join(one.after for one in self.events(Moved, side) if one.at >= since * SECOND)  # type: ignore[attr-defined]
+        return ", ".join(one.after for one in self.events(Moved, side) if one.at >= since * SECOND)
+
+    def packets(self, kind: type[Frame], sender: Side | None = None) -> list[Flight]:
+        """What is no TCP: the flights of a kind of packet (``ustack.wire.frame``: Datagram, Fragment, IcmpMessage)."""
+        return [
+            flight
+            for flight in self.report.flights
+            if isinstance(flight.frame, kind) and (sender is None or flight.sender == sender.name)
+        ]
 
     def instant(self, evidence: Evidence) -> float:
         """When it happened, seconds."""
@@ -341,16 +350,16 @@ class Lab(Findings):
         if isinstance(frame, Segment) and frame.flags & SYN:
             self._text(frame)
 
-    def _carried(self, packet: bytes, copies: int) -> None:
+    def _carried(self, receiver: str, packet: bytes, copies: int) -> None:
         """A link has taken a packet: none of it arrives, or so many copies."""
-        crossing, flight = self._flying.get(id(packet), (b"", None))
+        crossing, flight = self._flying.get((receiver, id(packet)), (b"", None))
         if flight is not None and crossing is packet and copies != 1:
             flight.fate = "repeated" if copies else "lost"
 
     def _is_refused(self, place: LabPlace, judge: Judge, packet: bytes) -> bool:
         frame = parse_packet(packet)
         reason = judge(frame) if isinstance(frame, Segment) else ""
-        crossing, flight = self._flying.get(id(packet), (b"", None))
+        crossing, flight = self._flying.get((place.name, id(packet)), (b"", None))
         if reason and flight is not None and crossing is packet:
             flight.arrivals.append(self._elapsed())
             flight.drop, flight.drop_why = reason, "a wrong rule of this question's own"
@@ -362,7 +371,7 @@ class Lab(Findings):
         if self._hidden is not None:
             return
         for packet in packets:
-            crossing, flight = self._flying.get(id(packet), (b"", None))
+            crossing, flight = self._flying.get((place.name, id(packet)), (b"", None))
             if flight is None or crossing is not packet:
                 flight = changed_on_the_way(self.report.flights, place.name, packet)
             if flight is None:
@@ -385,7 +394,9 @@ class Lab(Findings):
 
     def _text(self, frame: Any) -> str:
         if not isinstance(frame, Segment):
-            return describe_body(frame)
+            is_known = any(frame.destination in place.addresses for place in self._places.values())
+            is_for_many = isinstance(frame, Datagram) and not is_known
+            return describe_body(frame) + (f" to {format_address(frame.destination)}" if is_for_many else "")
         forth = frame.key[:16] + frame.key[32:34], frame.key[16:32] + frame.key[34:36]
         if frame.flags & SYN:
             self._isns[forth] = frame.seq

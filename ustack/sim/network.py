@@ -20,7 +20,7 @@ from ustack.device.impairment import PERFECT, Impairment, Path
 from ustack.events import Event
 from ustack.sim.clock import Clock
 from ustack.stack.stack import Stack
-from ustack.wire.address import format_address, parse_address
+from ustack.wire.address import format_address, is_multicast, parse_address
 from ustack.wire.describe import describe_packet
 from ustack.wire.frame import Frame, RawTransmit, Transmit
 from ustack.wire.parse import parse_packet
@@ -56,6 +56,10 @@ class SimHost:
     @property
     def now(self) -> int:
         return self.network.clock.now
+
+    def is_for_many(self, destination: bytes) -> bool:
+        """A multicast or broadcast address."""
+        return is_multicast(destination) or self.stack.ip.is_broadcast(destination)
 
     def replace_stack(self, stack: Stack) -> None:
         """The host dies without a word, and another stack takes its place: what it knew is forgotten."""
@@ -214,10 +218,15 @@ class SimNetwork:
         return link
 
     def route(self, sender: SimHost, packet: bytes) -> None:
-        """To the neighbour that has the destination, or over the only link there is; else it is lost."""
+        """To the neighbour that has the destination, or over the only link there is; else it is lost. What is for
+        many goes to every neighbour."""
         destination = packet_destination(packet)
         if destination in sender.addresses:
             self.clock.at(self.now, lambda: sender.receive([packet]))
+            return
+        if destination and sender.is_for_many(destination):
+            for link in sender.links:
+                link.carry(sender, packet)
             return
         links = [link for link in sender.links if destination in link.far_end(sender).addresses]
         if not links and len(sender.links) == 1:

@@ -8,6 +8,8 @@ from ustack.wire.frame import Datagram, Fragment, Frame, IcmpMessage
 
 _FRAGMENTS = "RFC 791 section 3.2; RFC 8200 section 4.5"
 _TCP, _UDP = 6, 17
+WHY_GIVEN_UP: Reason = ("fragments of a packet did not come in time: the others are dropped", "RFC 1122 section 3.3.2")
+"""Why the reassembly timer fired."""
 
 
 def why_taken(frame: Frame, step: Step) -> Reason:

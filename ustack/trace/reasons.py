@@ -156,7 +156,7 @@ def why_fired(name: str, step: Step) -> Reason:
         "retransmission timer": ("the SYN is not answered yet" if step.was == "SYN_SENT" else
                                  "no ACK came for a whole RTO", "RFC 6298 section 5.4"),
         "zero-window probe timer": ("the peer's window is closed: ask whether it is still", "RFC 9293 section 3.8.6.1"),
-        "tail loss probe timer": ("no ACK came for two round trips: send one segment to get one", "RFC 8985 section 7"),
+        "tail loss probe timer": ("no ACK came in its time: one segment is sent to get one", "RFC 8985 section 7"),
         "reordering timer": ("reordered segments would have come by now: what is missing is lost",
                              "RFC 8985 section 6.2"),
         "delayed ACK timer": ("no text came for the ACK to ride on", "RFC 9293 section 3.8.6.3"),
@@ -205,7 +205,8 @@ def why_set(name: str, step: Step) -> Reason:
     if name == "retransmission timer":
         return f"RTO = {_rto_text(after)}", "RFC 6298 section 2"
     if name == "tail loss probe timer":
-        return f"about two round trips: 2 x SRTT {span(after.srtt)}", "RFC 8985 section 7.2"
+        alone = ", and 200 ms for the delayed ACK of a single segment" if after.in_flight <= after.mss else ""
+        return f"two round trips: 2 x SRTT {span(after.srtt)}{alone}", "RFC 8985 section 7.2"
     if name == "zero-window probe timer":
         return f"RTO {span(after.rto)}, doubled {after.backoff} times", "RFC 9293 section 3.8.6.1"
     if name == "delayed ACK timer":

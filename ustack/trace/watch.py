@@ -63,6 +63,7 @@ class Watch(Observer):
         self._queues: dict[Listener, tuple[int, int]] = {}
         self._counts = stack.counters.as_dict()
         self._due: dict[str, int] = {}
+        self._given_up = 0
         self._waits: dict[bytes, int] = {}
 
     def snapshot(self, key: bytes) -> Snapshot | None:
@@ -137,6 +138,11 @@ class Watch(Observer):
 
     def before_send(self, now: int) -> None:
         self._look_at_all(now, Cause("call", "the application"))
+        given_up = sum(self._stack.counters[name] for name in ("IpReasmTimeout", "Ip6ReasmTimeout"))
+        if given_up > self._given_up:
+            why, source = packets.WHY_GIVEN_UP
+            self._tell(TimerEvent(now, "", why, source, "reassembly timer", "fired"))
+        self._given_up = given_up
 
     def after_send(self, transmit: Transmit | RawTransmit | None, now: int) -> None:
         if isinstance(transmit, Transmit):
