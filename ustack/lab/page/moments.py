@@ -55,7 +55,7 @@ def words() -> dict[str, str]:
         "none lost": translate("none yet"),
         "unsent": translate("unsent"),
         "lost": translate("counts as lost"),
-        "congestion state": translate("congestion state"),
+        "congestion state": translate("loss state"),
         "flight": translate("in flight"),
         "window of {end}": translate("up to {end}"),
         "play": translate("Play"),

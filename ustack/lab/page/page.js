@@ -39,7 +39,7 @@ class Run {
     this.happens = article.querySelector(".happens");
     this.blocks = article.querySelector(".blocks");
     this.segment = article.querySelector(".segment");
-    this.hint = this.segment.firstElementChild;
+    this.beside = article.querySelector(".beside");
     this.ladders = [...article.querySelectorAll(".ladders svg")];
     this.player = article.querySelector(".player");
     this.moment = 0;
@@ -117,6 +117,7 @@ class Run {
     this.slider.value = this.moment;
     this.slider.setAttribute("aria-valuetext", now.at + ": " + now.happens.join("; "));
     this.clock.textContent = now.at;
+    if (scroll) this.beside.scrollTop = 0;
     this.happens.textContent = now.happens.join(" · ");
     for (const ladder of this.ladders) this.mark(ladder, now, scroll);
     this.blocks.replaceChildren(...this.data.sides.flatMap((side) => this.side(side, now.ns)));
@@ -150,16 +151,24 @@ class Run {
   // The control blocks
 
   side(side, ns) {
-    const blocks = side.blocks.map((block) => this.block(side, block, ns));
+    const lives = (block) => !["CLOSED", "LISTEN"].includes(this.state(block).state || "CLOSED");
+    const alive = side.blocks.filter(lives);
+    const blocks = (alive.length ? alive : side.blocks.slice(0, 1)).map((block) => this.block(side, block, ns));
     const queues = this.queues(side);
     if (!blocks.length) blocks.push(make("div", { class: "block" }, make("h3", {}, side.name), make("p", { class: "quiet" }, this.words.none)));
     if (queues) blocks[blocks.length - 1].append(queues);
     return blocks;
   }
 
-  block(side, block, ns) {
+  // How a connection stands at this moment.
+  state(block) {
     const state = {};
     for (const [moment, changes] of block.changes) if (moment <= this.moment) Object.assign(state, changes);
+    return state;
+  }
+
+  block(side, block, ns) {
+    const state = this.state(block);
     const title = make("h3", {}, side.name, make("span", { class: "tag " + (state.state || "CLOSED") }, state.state || "CLOSED"));
     if (side.blocks.length > 1) title.append(make("span", { class: "who" }, block.who));
     const shown = make("div", { class: "block" }, title);
@@ -199,9 +208,10 @@ class Run {
     const begin = state.rcv_nxt - state.unread;
     const name = [this.words.receive, count(state.unread) + " " + this.words.unread + ", " + count(state.rcv_wnd) + " " + this.words.free];
     const top = state.beyond + 1;
-    if (top > state.rcv_nxt) name.push(filled(this.words.gap, { end: top }));
+    const hasGap = state.rcv_nxt > 0 && top > state.rcv_nxt;
+    if (hasGap) name.push(filled(this.words.gap, { end: top }));
     const ends = ["NXT " + state.rcv_nxt, "WND " + count(state.rcv_wnd) + " " + filled(this.words["window of {end}"], { end: state.rcv_nxt + state.rcv_wnd })];
-    return this.bar(name, state.unread + state.rcv_wnd, [["text", state.unread], ["may", state.rcv_wnd]], ends, top > state.rcv_nxt ? top - begin : -1);
+    return this.bar(name, state.unread + state.rcv_wnd, [["text", state.unread], ["may", state.rcv_wnd]], ends, hasGap ? top - begin : -1);
   }
 
   numbers(state) {
@@ -283,6 +293,7 @@ class Run {
     this.segment.replaceChildren(...parts);
     this.segment.classList.add("open");
     this.segment.scrollTop = 0;
+    this.beside.scrollTop = this.segment.offsetTop - 8;
   }
 
   bytes(flight) {

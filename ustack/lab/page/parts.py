@@ -26,7 +26,11 @@ def run(report: Report, links: Links, number: int = 0, *, side_by_side: bool = F
     add(article, _intro(report, level, key) if not side_by_side else _short_intro(report, key))
     under = "h3" if side_by_side else "h2"
     add(article, make("div", _answer(report, under, story), _figures(report, under), class_="findings"))
-    add(article, _stage(story, pictures, key, under), _listings(report, under))
+    add(
+        article,
+        _stage(story, pictures, key, under, title_of_run(report) if side_by_side else ""),
+        _listings(report, under),
+    )
     if not side_by_side:
         add(article, onward(report, links))
     add(article, make("script", embedded(data_of(story, pictures)), type="application/json", class_="data"))
@@ -46,8 +50,12 @@ def _intro(report: Report, level: str, key: str) -> Element:
 
 
 def _short_intro(report: Report, key: str) -> Element:
-    title = translate("With your settings") if report.changed else translate("As the question is asked")
-    return make("div", make("h2", title, id=f"{key}-title"), changed(report), class_="intro")
+    return make("div", make("h2", title_of_run(report), id=f"{key}-title"), changed(report), class_="intro")
+
+
+def title_of_run(report: Report) -> str:
+    """Which of two runs of a question this is."""
+    return translate("With your settings") if report.changed else translate("As the question is asked")
 
 
 def changed(report: Report) -> Element | None:
@@ -92,7 +100,9 @@ def _figures(report: Report, level: str) -> Element | None:
 # The stage
 
 
-def _stage(story: Story, pictures: list[Picture], key: str, level: str) -> Element:
+def _stage(story: Story, pictures: list[Picture], key: str, level: str, whose: str) -> Element:
+    """``whose``: which of two runs on a page."""
+    suffix = f": {whose}" if whose else ""
     columns = make(
         "div",
         make("div", [picture.draw() for picture in pictures], class_="ladders"),
@@ -104,7 +114,7 @@ def _stage(story: Story, pictures: list[Picture], key: str, level: str) -> Eleme
             class_="beside",
             tabindex="0",
             role="region",
-            aria_label=translate("Control blocks and the chosen segment"),
+            aria_label=translate("Control blocks and the chosen segment") + suffix,
         ),
         class_="columns",
     )  # fmt: skip
@@ -115,9 +125,9 @@ def _stage(story: Story, pictures: list[Picture], key: str, level: str) -> Eleme
         _left_out(story),
         _player(story, key),
         columns,
-        _table(story),
+        _table(story, suffix),
         class_="stage",
-        aria_label=translate("What happens"),
+        aria_label=translate("What happens") + suffix,
     )
 
 
@@ -170,17 +180,16 @@ def _left_out(story: Story) -> Element | None:
     return make("p", " ".join(sentences), class_="left-out") if sentences else None
 
 
-def _table(story: Story) -> Element:
+def _table(story: Story, suffix: str) -> Element:
     """The ladder for those who cannot see it, or want to copy it."""
+    words = translate("The ladder as a table")
     names = (translate("time"), translate("where"), translate("what"), translate("result or reason"))
     head = make("tr", [make("th", name, scope="col") for name in names])
     rows = [make("tr", [make("td", cell) for cell in _cells(story, row)]) for row in story.rows]
-    table = make("table", make("caption", translate("The ladder as a table"), class_="unseen"), make("thead", head),
+    table = make("table", make("caption", words, class_="unseen"), make("thead", head),
                  make("tbody", rows))  # fmt: skip
-    box = make(
-        "div", table, class_="scroll", tabindex="0", role="region", aria_label=translate("The ladder as a table")
-    )
-    return make("details", make("summary", translate("The ladder as a table")), box, class_="table")
+    box = make("div", table, class_="scroll", tabindex="0", role="region", aria_label=words + suffix)
+    return make("details", make("summary", words), box, class_="table")
 
 
 def _cells(story: Story, row: Row) -> tuple[str, str, str, str]:

@@ -30,6 +30,8 @@ ROW = 17.0
 """The least distance of two ends of arrows at one side."""
 ENDS_AT = 0.62
 """A lost segment's cross stands at this part of its way."""
+STEEP = 40.0
+"""Labels of arrows that fall by more than this (degrees) are not turned with them."""
 HELD_AT = 0.4
 """Where the network keeps what it delivers later."""
 
@@ -85,6 +87,8 @@ class Picture:
         self.leaving: dict[int, Point] = {}
         self.arriving: dict[int, Point] = {}
         self.boxes: list[Box] = []
+        self._prefixes: dict[int, str] = {}
+        self._last_time = ""
         self._hidden: list[tuple[Hidden | Unseen, Point]] = []
         self.usual = usual_flight(row.arrivals[0] - row.at for row in story.flights if row.arrivals)
         self.points: list[Point] = [Point(0, (-1, 0), ())]
@@ -111,6 +115,7 @@ class Picture:
         strip = tuple(self.story.sides) if not self.layout.is_wide else (flight.sender,)
         leaving = Point(flight.at, (1, flight.order), strip, above=ROW, below=3)
         self.leaving[flight.order] = leaving
+        self._prefixes[flight.order] = self._timed(flight.at)
         self.points.append(leaving)
         if flight.arrivals:
             at = flight.arrivals[0]
@@ -123,6 +128,14 @@ class Picture:
         self.arriving[flight.order] = arriving
         self.points.append(arriving)
 
+    def _timed(self, at: int) -> str:
+        """The instant, before the first text of an instant: the narrow picture has no clock at its edge."""
+        text = clock(at)
+        if self.layout.is_wide or text == self._last_time:
+            return ""
+        self._last_time = text
+        return f"{text}  "
+
     def _add_note(self, note: Note) -> None:
         layout = self.layout
         is_right = self.x.get(note.side, layout.left) > (layout.left + layout.right) / 2
@@ -131,8 +144,7 @@ class Picture:
             text = f"{note.side}: {text}"
         if isinstance(note.event, Moved) and self.story.has_many:
             text = f"[{_port_of(note.event.who)}] {text}"
-        if not layout.is_wide:
-            text = f"{clock(note.at)}  {text}"
+        text = self._timed(note.at) + text
         lines = wrapped(text, (layout.note_width - 12) / LETTER)
         tall = len(lines) * LINE + NOTE_GAP
         if layout.is_wide:
@@ -212,7 +224,13 @@ class Picture:
         outward = 1 if self.x[side] > self.layout.width / 2 else -1
         x = self.x[side] - 3 + outward * slot * 7
         bars = []
-        if moves and isinstance(moves[0].event, Moved) and moves[0].event.before == "LISTEN" and heights[0] > TOP:
+        if (
+            not slot
+            and moves
+            and isinstance(moves[0].event, Moved)
+            and moves[0].event.before == "LISTEN"
+            and heights[0] > TOP
+        ):
             bars.append(make("rect", class_="state LISTEN", x=x, y=TOP, width=6, height=heights[0] - TOP))
         for move, begin, end in zip(moves, heights, heights[1:], strict=False):
             assert isinstance(move.event, Moved)
@@ -308,10 +326,9 @@ class Picture:
     def _label(self, flight: Flight, is_again: bool, line: tuple[float, float, float, float]) -> Element:
         x1, y1, x2, y2 = line
         text = arrow_text(flight, is_again, self.story.has_many)
-        if not self.layout.is_wide:
-            text = f"{clock(flight.at)}  {text}"
         if flight.late:
             text = f"{translate('late')}: {text}"
+        text = self._prefixes.get(flight.order, "") + text
         way = 1 if x2 > x1 else -1
         reach = abs(self.x.get(flight.receiver, self.layout.right) - self.x.get(flight.sender, self.layout.left))
         reach *= 1 - HELD_AT if flight.late else 1
@@ -319,7 +336,7 @@ class Picture:
         text = _cut(text, room / self.layout.letter)
         x, anchor = x1 + 10 * way, "start" if way > 0 else "end"
         angle = _angle(line) if self.layout.is_wide else 0.0
-        turned = abs(angle) <= 14 and self.layout.is_wide
+        turned = abs(angle) <= STEEP and self.layout.is_wide
         y = y1 - 4 + (10 * abs(y2 - y1) / max(abs(x2 - x1), 1) if turned else 0)
         turn = f"rotate({angle * way:.1f} {x:.1f} {y:.1f})" if turned else None
         return make("text", text, class_="label", x=x, y=y, text_anchor=anchor, transform=turn)
@@ -381,6 +398,8 @@ class Picture:
 def gap_text(hidden: Hidden | Unseen) -> str:
     """What is not drawn here."""
     time, segments = span(hidden.until - hidden.at), f"{hidden.segments:,}"
+    if isinstance(hidden, Unseen) and not hidden.segments:
+        return f"{hidden.text} ({time})"
     if isinstance(hidden, Unseen):
         return f"{hidden.text} ({translate('{segments} segments in {time}').format(segments=segments, time=time)})"
     words = translate("{segments} segments and {events} events more, in {time}")

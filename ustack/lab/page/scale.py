@@ -99,6 +99,8 @@ def place(points: list[Point], flight: int, top: float) -> list[Fold]:
         if folds and folds[-1].end == point.at and folds[-1].begin == heard:
             folds[-1].y = (y + wanted) / 2
         point.y = y = wanted
+        if point.until:
+            y += point.below  # nothing stands beside it
         last = max(point.at, point.until, last)
         heard = last if point.is_event else heard
         room.take(point)

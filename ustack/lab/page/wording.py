@@ -14,6 +14,7 @@ from ustack.wire.tcp import ACK, CWR, ECE, FIN, RST, SYN, URG
 
 _NUMBERS = re.compile(r"(?P<seq>\d+):(?P<end>\d+)\((?P<length>\d+)\)(?: ack (?P<ack>\d+))?")
 _SACK = re.compile(r"sack ([\d: ]+)")
+_UNIT = re.compile(r"(\d) (ms|s|min|h|bytes)\b")
 KINDS = {
     "syn": "SYN: opens",
     "text": "text: bytes of the stream",
@@ -122,5 +123,10 @@ def what(event: Event) -> str:
         return event.after
     if isinstance(event, Called) and event.result.startswith("done after "):
         time = event.result.removeprefix("done after ")
-        return f"{event.name}: " + translate("returns after {time}").format(time=time)
-    return event.what()
+        return f"{event.name}: " + translate("returns after {time}").format(time=_joined(time))
+    return _joined(event.what())
+
+
+def _joined(text: str) -> str:
+    """Numbers stay with their units."""
+    return _UNIT.sub("\\1\u00a0\\2", text)
