@@ -138,6 +138,24 @@ def test_sender_and_receiver_do_not_know_each_other(module: Module) -> None:
     assert list(acquaintances(module)) == []
 
 
+UNTYPED = {
+    "ustack.sockopts: congestion_class": "a class of floor 2 or a user's own; sender/control.py checks what it makes"
+}
+"""Fields of the sans-IO floors that are typed ``object``, and why."""
+
+
+def test_no_field_is_typed_object() -> None:
+    found = [
+        f"{module.name}: {node.target.attr}"
+        for module in MODULES
+        if FLOORS.get(module.place, 9) <= SANS_IO
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Attribute)
+        if re.search(r"\bobject\b", ast.unparse(node.annotation))
+    ]
+    assert found == list(UNTYPED)
+
+
 def callers(wanted: str) -> list[str]:
     """Where a class is made: ``module.function``."""
     found = []
