@@ -200,6 +200,21 @@ def test_accept_errors(world: World) -> None:
     assert code_of(client.accept) == errno.EINVAL
 
 
+def test_accept_gives_a_connection_that_its_peer_has_reset(world: World) -> None:
+    listener = world.listener()
+    client = world.socket()
+    client.connect(listener.getsockname())
+    address = client.getsockname()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1" + bytes(7))
+    client.close()
+    world.settle()
+    served, peer = listener.accept()
+    assert peer == address
+    assert code_of(served.getpeername) == errno.ENOTCONN
+    assert code_of(lambda: served.recv(1)) == errno.ECONNRESET
+    served.close()
+
+
 def test_accept_timeout(world: World) -> None:
     listener = world.listener()
     listener.settimeout(0.01)

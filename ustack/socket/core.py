@@ -269,6 +269,10 @@ class Core(Owner):
         """Raises ENOTCONN."""
         raise NotImplementedError
 
+    def accepted_from(self) -> Address:
+        """Whom accept(2) names: also a peer that has reset the connection meanwhile."""
+        return self.peer_name()
+
     def take_error(self) -> int:
         """The pending errno, which is then forgotten."""
         code, self.error = self.error, 0

@@ -52,7 +52,7 @@ class Socket(Transfer):
                 child = core.accept(self._timeout)
             else:
                 child = self._patiently(core, lambda: core.accept(0), TO_READ)
-            address = present(child.family, *child.peer_name())
+            address = present(child.family, *child.accepted_from())
         found = type(self)(child, self._proto, socket.getdefaulttimeout())
         found._host = self._host
         return found, address

@@ -58,6 +58,9 @@ class StreamCore(TextCore):
             raise failure(errno.ENOTCONN)
         return connection.remote
 
+    def accepted_from(self) -> Address:
+        return self.peer_name() if self.connection is None else self.connection.remote
+
     def bind(self, address: bytes, port: int) -> None:
         if self.family == socket.AF_INET6 and self.options.v6only and is_v4(address):
             raise failure(errno.EINVAL)
