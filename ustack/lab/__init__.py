@@ -7,6 +7,7 @@ what is to be learned from what was seen.
 from __future__ import annotations
 
 from ustack.lab.link import LabLink
+from ustack.lab.place import LabPlace
 from ustack.lab.question import Question, question
 from ustack.lab.report import Figure, Flight, Note, Report, Sentence
 from ustack.lab.side import LabSocket, Side
@@ -17,6 +18,7 @@ __all__ = [
     "Flight",
     "Lab",
     "LabLink",
+    "LabPlace",
     "LabSocket",
     "Note",
     "Question",

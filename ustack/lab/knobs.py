@@ -33,7 +33,11 @@ class Knobs:
     def __init__(self, question: Question, changes: Mapping[str, str]) -> None:
         self.changes = dict(changes)
         self.options = dict(question.options)
-        self._sides: dict[str, dict[str, Any]] = {"client": dict(question.client), "server": dict(question.server)}
+        self._sides: dict[str, dict[str, Any]] = {
+            "client": dict(question.client),
+            "server": dict(question.server),
+            "": {},
+        }
         link = dict(word.split("=", 1) for word in question.link.split(",") if word)
         for name, value in changes.items():
             self._change(question, name, value, link)
@@ -44,8 +48,8 @@ class Knobs:
         side, dot, setting = name.rpartition(".")
         if name in self.options:
             self.options[name] = value
-        elif setting in SETTINGS and (not dot or side in self._sides):
-            for one in [side] if dot else list(self._sides):
+        elif setting in SETTINGS and (not dot or side in ("client", "server")):
+            for one in [side] if dot else ["client", "server", ""]:
                 self._sides[one][setting] = parse_setting(setting, value)
         elif name in IMPAIRMENTS:
             link[name] = value
@@ -55,8 +59,8 @@ class Knobs:
                              f"sets one side); {', '.join(IMPAIRMENTS)}")  # fmt: skip
 
     def settings(self, side: str) -> Settings:
-        """The settings of a side."""
-        return Settings().replace(**self._sides.get(side, {}))
+        """The settings of a side; a host that the question adds has what is changed for all."""
+        return Settings().replace(**self._sides.get(side, self._sides[""]))
 
 
 def parse_setting(name: str, value: str) -> Any:

@@ -17,7 +17,7 @@ STATE = 12
 ARROW = WIDTH - TIME - 2 * STATE - 4
 QUIET = SECOND
 """After so much silence a line says how long it was."""
-MOST_ROWS = 60
+MOST_ROWS = 80
 _SHOWN = (Called, Queued, Marked)
 
 

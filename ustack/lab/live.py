@@ -14,6 +14,7 @@ from ustack.lab.findings import Evidence
 from ustack.lab.kernel import KernelPlace, KernelSide, kernel_state
 from ustack.lab.ladder import clock, short
 from ustack.lab.language import translate
+from ustack.lab.place import LabPlace
 from ustack.lab.question import Question
 from ustack.lab.report import Figure, Flight, Report
 from ustack.lab.side import Side
@@ -87,9 +88,9 @@ class LiveLab(Lab):
     def _make_network(self) -> LabNetwork:
         return LiveNetwork()
 
-    def _make(self, name: str, address: str, settings: Settings) -> Side:
+    def _make(self, name: str, address: str, settings: Settings, kind: type[LabPlace] = LabPlace) -> Side:
         if name != self.kernel:
-            return super()._make(name, address, settings)
+            return super()._make(name, address, settings, kind)
         network = self.network
         assert isinstance(network, LiveNetwork)
         place = network.place = KernelPlace(network, name, address)

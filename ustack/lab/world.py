@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ from ustack.wire.frame import Datagram, Frame, Segment
 from ustack.wire.parse import parse_packet
 from ustack.wire.tcp import ACK, SYN
 
+OLDER = 1 << 26
+"""Bytes before an ISN: as far as the clock of the ISN goes in four minutes."""
+_BEFORE = re.compile(r"(?<!val )(?<!ecr )\b\d{10}\b")
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 Judge = Callable[[Segment], str]
 Kind = TypeVar("Kind", bound=Event)
@@ -73,6 +77,7 @@ class Lab(Findings):
         self._lives = 0
         self._sides: list[Side] = []
         self._last_views: dict[tuple[str, str], View] = {}
+        self._latest: dict[str, Flight] = {}
         self._hidden: Unseen | None = None
         self._is_over = False
         self.report.left.append("client")
@@ -82,11 +87,15 @@ class Lab(Findings):
 
     # Hosts and links
 
-    def add(self, name: str, address: str, *, left: bool = False, **settings: Any) -> Side:
-        """Another host; ``join`` gives it a link. ``left``: it stands where the client stands."""
+    def add(
+        self, name: str, address: str, *, left: bool = False, place: type[LabPlace] = LabPlace, **settings: Any
+    ) -> Side:
+        """Another host; ``join`` gives it a link. ``left``: it stands where the client stands. ``place``: a class that
+        does something else with what arrives.
+        """
         if left:
             self.report.left.append(name)
-        return self._make(name, address, self.knobs.settings(name).replace(**settings))
+        return self._make(name, address, self.knobs.settings(name).replace(**settings), place)
 
     def join(self, left: Side, right: Side, impairment: str = "") -> LabLink:
         """A link between two hosts (``delay=10ms,loss=1%``)."""
@@ -126,9 +135,9 @@ class Lab(Findings):
         side.close()
         side.host = Host(stack, SimDriver(place))
 
-    def _make(self, name: str, address: str, settings: Settings) -> Side:
+    def _make(self, name: str, address: str, settings: Settings, kind: type[LabPlace] = LabPlace) -> Side:
         stack = self._stack(name, address, settings)
-        place = LabPlace(self.network, name, stack)
+        place = kind(self.network, name, stack)
         place.arriving = lambda packets: self._arriving(place, packets)
         place.addresses.add(parse_address(address))
         self.network.hosts.append(place)
@@ -253,9 +262,11 @@ class Lab(Findings):
 
     # What is shown
 
-    def show_listing(self, side: Side) -> list[str]:
-        """``ss -tan`` at a side, kept in the report."""
+    def show_listing(self, side: Side, most: int = 0) -> list[str]:
+        """``ss -tan`` at a side, kept in the report; ``most`` lines of it (0: all)."""
         lines = side.listing()
+        if most and len(lines) > most:
+            lines = [*lines[:most], translate("... and {count:,} lines more").format(count=len(lines) - most)]
         self.report.listings.append((self._elapsed(), side.name, lines))
         return lines
 
@@ -300,7 +311,7 @@ class Lab(Findings):
         if isinstance(event, Sent):
             self._reasons[name] = event
         elif isinstance(event, Arrived) and self._expected:
-            flight = self._expected.popleft()
+            flight = self._latest[name] = self._expected.popleft()
             flight.arrivals.append(self._elapsed())
             flight.drop, flight.drop_why = event.drop, event.why if event.drop else ""
             flight.receiver_state = self._state(name, flight.frame, True)
@@ -310,10 +321,9 @@ class Lab(Findings):
 
     def _update_states(self, name: str, event: Moved) -> None:
         """The state moved in the step that a segment just began or ended."""
-        for flight in reversed(self.report.flights[-64:]):
-            if flight.receiver == name and flight.arrivals and flight.arrivals[-1] == self._elapsed():
-                flight.receiver_state = event.after
-                return
+        flight = self._latest.get(name)
+        if flight is not None and flight.arrivals[-1] == self._elapsed():
+            flight.receiver_state = event.after
 
     def _view(self, name: str, event: Event) -> None:
         if " > " not in event.who or name not in self._watches:
@@ -332,7 +342,7 @@ class Lab(Findings):
             self._learn_isn(packet)
             return None
         frame = parse_packet(packet)
-        flight = Flight(sender, receiver, self._elapsed(), packet, frame, self._text(frame), self._pair(frame))
+        flight = Flight(sender, receiver, self._elapsed(), packet, frame, self._text(frame, late), self._pair(frame))
         is_dead = self._places[receiver].is_dead
         flight.fate, flight.order, flight.late = "lost" if is_dead else fate, self._next(), late
         reason = self._reasons.get(sender)
@@ -389,21 +399,27 @@ class Lab(Findings):
         if not isinstance(frame, Segment):
             return ""
         ends = sorted([(frame.source, frame.source_port), (frame.destination, frame.destination_port)],
-                      key=lambda end: -end[1])  # fmt: skip
+                      key=lambda end: (-end[1], end[0]))  # fmt: skip
         return " > ".join(endpoint_text(*end) for end in ends)
 
-    def _text(self, frame: Any) -> str:
+    def _text(self, frame: Any, late: bool = False) -> str:
         if not isinstance(frame, Segment):
             is_known = any(frame.destination in place.addresses for place in self._places.values())
             is_for_many = isinstance(frame, Datagram) and not is_known
             return describe_body(frame) + (f" to {format_address(frame.destination)}" if is_for_many else "")
         forth = frame.key[:16] + frame.key[32:34], frame.key[16:32] + frame.key[34:36]
-        if frame.flags & SYN:
+        if frame.flags & SYN and not (late and forth in self._isns):
             self._isns[forth] = frame.seq
         if frame.flags & ACK and (frame.flags & SYN or forth[::-1] not in self._isns):
             self._isns.setdefault((forth[1], forth[0]), (frame.ack - 1) & 0xFFFFFFFF)
         seq_base, ack_base = self._isns.get(forth, 0), self._isns.get((forth[1], forth[0]), 0)
-        return segment_text(frame, seq_base, ack_base)
+        return _BEFORE.sub(_signed, segment_text(frame, seq_base, ack_base))
+
+
+def _signed(number: re.Match[str]) -> str:
+    """What lies shortly before the ISN is of an older connection: -5 says so, 4294967291 does not."""
+    value = int(number[0])
+    return str(value - (1 << 32)) if value >= (1 << 32) - OLDER else number[0]
 
 
 def _key_of(who: str) -> bytes:

@@ -12,8 +12,8 @@ from ustack.trace.events import Called, Event, Moved, Queued, TimerEvent
 from ustack.wire.frame import Segment
 from ustack.wire.tcp import ACK, CWR, ECE, FIN, RST, SYN, URG
 
-_NUMBERS = re.compile(r"(?P<seq>\d+):(?P<end>\d+)\((?P<length>\d+)\)(?: ack (?P<ack>\d+))?")
-_SACK = re.compile(r"sack ([\d: ]+)")
+_NUMBERS = re.compile(r"(?P<seq>-?\d+):(?P<end>-?\d+)\((?P<length>\d+)\)(?: ack (?P<ack>-?\d+))?")
+_SACK = re.compile(r"sack ([-\d: ]+)")
 _UNIT = re.compile(r"(\d) (ms|s|min|h|bytes)\b")
 KINDS = {
     "syn": "SYN: opens",
