@@ -13,7 +13,6 @@ from ustack.trace import Moved, TimerEvent
     "What happens when the first FIN is lost?",
     "A client and a server are connected, 10 ms apart. The client's program calls close(), and the network loses "
     "the FIN, each time that it is sent. Long after, the server sends something.",
-    kernel="client",
     options={"lost": "100"},
     tries=("lost=1", "client.tcp_orphan_retries=3", "delay=150ms"),
     next=("C3", "C4", "D2"),

@@ -11,7 +11,6 @@ from ustack.trace import Moved
     "What happens when the ACK of the first FIN is lost, and how long does FIN_WAIT_2 last?",
     "Two clients are connected to a server whose program never closes. One client ends with close(), the other with "
     "shutdown(SHUT_WR). The network loses the first ACK that answers each FIN.",
-    kernel="client",
     tries=("client.tcp_fin_timeout=10", "client.tcp_fin_timeout=300"),
     next=("C4", "C5", "C10", "C13"),
 )

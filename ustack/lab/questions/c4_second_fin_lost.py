@@ -12,7 +12,6 @@ from ustack.trace import Moved
     "C4",
     "What happens when the second FIN is lost?",
     "A client closes; the server's program closes 0.1 s later. From then on the network loses every FIN of the server.",
-    kernel="server",
     options={"lost": "100"},
     tries=("lost=1", "lost=3", "server.tcp_orphan_retries=2", "client.tcp_fin_timeout=300"),
     next=("C2", "C3", "C5"),

@@ -10,7 +10,6 @@ from ustack.trace import Arrived, Moved, TimerEvent
     "C5",
     "What happens when the last ACK is lost?",
     "A client closes; the server's program closes 0.1 s later. The network loses the client's ACK of the server's FIN.",
-    kernel="both",
     options={"lost": "3"},
     tries=("lost=1", "lost=5", "client.tcp_timewait_length=20", "client.tcp_timewait_length=0"),
     next=("C4", "C6", "C7"),

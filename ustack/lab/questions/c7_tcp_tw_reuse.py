@@ -13,7 +13,6 @@ from ustack.wire.frame import Segment
     "A client that has only one port, with tcp_tw_reuse = 1, closes first. Its last ACK is lost, and so is what comes "
     "after it for a second: the client is in TIME_WAIT, the server in LAST_ACK. After 1.1 s the client connects again. "
     "Later the network delivers an old segment, and then an old RST whose number happens to fit.",
-    kernel="client",
     client={"ip_local_port_range": (40000, 40000), "tcp_tw_reuse": 1},
     tries=("client.tcp_tw_reuse=0", "tcp_timestamps=0", "client.tcp_tw_reuse_delay=5000"),
     next=("B12", "C5", "C6", "C14", "E3"),
