@@ -105,7 +105,8 @@ class TcpLayer(ConnectionTable):
                 return
             verdict = Verdict.ACK
         if verdict is Verdict.ACK:
-            self.host.counters.drop(Drop.TIME_WAIT)
+            if not waiting.is_fin_again(segment):
+                self.host.counters.drop(Drop.TIME_WAIT)
             self.host.reply(waiting.last_ack(self.host, now))
         elif verdict is Verdict.GONE:
             self.forget_time_wait(waiting)

@@ -82,6 +82,11 @@ class TimeWait(Waiter):
         self.answered_at = now
         return Verdict.ACK
 
+    def is_fin_again(self, segment: Segment) -> bool:
+        """The peer's FIN once more: it has not got our last ACK."""
+        end = unwrap(segment.seq, self.rcv_nxt) + segment.payload_length + 1
+        return bool(segment.flags & FIN) and end == self.rcv_nxt
+
     def _is_old(self, segment: Segment) -> bool:
         """PAWS (RFC 7323 section 5.3)."""
         if not self.ts_on or not segment.has_ts:

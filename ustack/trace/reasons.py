@@ -57,7 +57,7 @@ def why_taken(frame: Frame, step: Step) -> Reason:
     if step.was == "SYN_RECEIVED" and before is None and after is not None:
         return "the third ACK: the handshake is complete, the connection waits for accept()", ARRIVAL
     if before is None or after is None:
-        return _why_taken_without_connection(step)
+        return _why_taken_without_connection(frame, step)
     if step.was == "SYN_SENT":
         return "it answers our SYN", "RFC 9293 section 3.10.7.3"
     parts = []
@@ -73,7 +73,9 @@ def why_taken(frame: Frame, step: Step) -> Reason:
     return "; ".join(parts) or "it changes nothing", ARRIVAL
 
 
-def _why_taken_without_connection(step: Step) -> Reason:
+def _why_taken_without_connection(frame: Segment, step: Step) -> Reason:
+    if step.was == "TIME_WAIT" and step.state == "TIME_WAIT" and frame.flags & FIN:
+        return "the peer's FIN again: it has not got our last ACK, so 2 MSL start anew", "RFC 9293 section 3.10.7.4"
     if step.was == "TIME_WAIT" and step.state == "SYN_RECEIVED":
         return (
             "a SYN with newer numbers ends TIME-WAIT and opens a new connection",

@@ -75,12 +75,13 @@ def of_connection(connection: Connection) -> Snapshot:
     control = sender.congestion
     ssthresh = control.ssthresh if control is not None else INFINITE_SSTHRESH
     ring = receiver.receive_ring
+    rcv_nxt = receiver.rcv_nxt - receiver.irs if receiver.irs else 0
     return Snapshot(
         state=connection.state.name,
         snd_una=sender.snd_una - sender.iss,
         snd_nxt=sender.snd_nxt - sender.iss,
         snd_wnd=sender.snd_wnd,
-        rcv_nxt=receiver.rcv_nxt - receiver.irs if receiver.irs else 0,
+        rcv_nxt=rcv_nxt,
         rcv_wnd=max(receiver.rcv_wup + receiver.rcv_wnd - receiver.rcv_nxt, 0),
         cwnd=sender.cwnd(),
         ssthresh=-1 if ssthresh >= INFINITE_SSTHRESH else ssthresh,
@@ -96,7 +97,7 @@ def of_connection(connection: Connection) -> Snapshot:
         control=control.name if control is not None else "",
         unsent=max(sender.unsent(), 0),
         unread=ring.readable(),
-        beyond=ring.top(),
+        beyond=ring.top() + 1 if ring.has_gap() else rcv_nxt,
         fin_queued=sender.fin_queued,
         orphan=connection.orphan,
         error=connection.error,

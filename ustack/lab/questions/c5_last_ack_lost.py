@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ustack.lab import Lab, question
-from ustack.trace import Arrived, Moved, TimerEvent
+from ustack.trace import Moved, TimerEvent
 
 
 @question(
@@ -40,7 +40,7 @@ def last_ack_lost(lab: Lab) -> None:
         "The server is in LAST_ACK and hears nothing: it resends its FIN, as if the FIN had been lost.",
     )
     lab.say(
-        lab.events(Arrived, lab.client, drop="TIME_WAIT"),
+        lab.events(TimerEvent, lab.client, timer="TIME-WAIT timer", action="moved"),
         "This is what TIME_WAIT is for: somebody must be there to acknowledge the FIN again.",
     )
     starts = lab.events(TimerEvent, lab.client, timer="TIME-WAIT timer", action="set")
