@@ -22,7 +22,8 @@ from ustack.cli.command import main
 from ustack.lab import Lab, Question, language, question
 from ustack.lab.page import form, serve, wording
 from ustack.lab.page.margin import spread, width_of, wrapped
-from ustack.lab.page.picture import NARROW, ROW, WIDE, Box, Picture
+from ustack.lab.page.picture import Picture
+from ustack.lab.page.plan import NARROW, ROW, WIDE, Box
 from ustack.lab.page.serve import Pages, Server
 from ustack.lab.page.shell import Links, policy
 from ustack.lab.page.story import MOST_ROWS, Story

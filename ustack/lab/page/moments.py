@@ -9,7 +9,7 @@ from ustack.lab.ladder import clock
 from ustack.lab.language import translate
 from ustack.lab.page.picture import Picture, fate_of
 from ustack.lab.page.story import Story, ends_of
-from ustack.lab.page.wording import arrow_text, what
+from ustack.lab.page.wording import arrow_text, is_death, what
 from ustack.lab.report import Flight, Note
 from ustack.trace.events import Moved, Queued, TimerEvent, span
 
@@ -119,6 +119,9 @@ def _blocks(story: Story, side: str) -> list[dict[str, Any]]:
                 if isinstance(event, Moved) and event.before == "LISTEN":
                     changes.setdefault(0, {}).setdefault("state", "LISTEN")
                 _note_change(change, event, running)
+            elif note.side == side and changes and is_death(event):
+                running.clear()
+                changes.setdefault(_moment(story, note.at), {}).update(state="CLOSED", timers=[])
         for view in story.report.views:
             if view.side == side and ends_of(view.who) == ends:
                 changes.setdefault(_moment(story, view.at), {}).update(_snapshot(view.snapshot))

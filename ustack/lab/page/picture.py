@@ -1,189 +1,31 @@
-"""The ladder as a picture: lifelines, slanted arrows to scale in time, states as bars, and notes in the margins.
-
-There are two layouts. The wide one has notes in margins of their own, with a line to their instant. The narrow one, for
-a telephone or two pictures side by side, gives each text a strip of its own between the lifelines.
-"""
+"""The ladder as a picture: lifelines, slanted arrows to scale in time, states as bars, and notes beside them."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from xml.etree.ElementTree import Element
 
 from ustack.lab.ladder import clock
 from ustack.lab.language import translate
-from ustack.lab.page.margin import spread, width_of, wrapped
+from ustack.lab.page.margin import width_of, wrapped
 from ustack.lab.page.markup import add, make
-from ustack.lab.page.scale import Fold, Point, place, usual_flight
-from ustack.lab.page.story import Hidden, Row, Story
-from ustack.lab.page.wording import arrow_text, kind_of, what
+from ustack.lab.page.plan import LETTER, LINE, TOP, Box, Plan
+from ustack.lab.page.scale import Fold, Point
+from ustack.lab.page.story import Hidden, ends_of
+from ustack.lab.page.wording import arrow_text, is_death, kind_of
 from ustack.lab.report import Flight, Note, Unseen
 from ustack.trace.events import Moved, span
 
-TOP = 58.0
-LINE = 14.0
-"""The height of a line of a note."""
-LETTER = 6.4
-"""The width of a letter of a note."""
-NOTE_GAP = 5.0
-ROW = 17.0
-"""The least distance of two ends of arrows at one side."""
 ENDS_AT = 0.62
 """A lost segment's cross stands at this part of its way."""
 STEEP = 40.0
 """Labels of arrows that fall by more than this (degrees) are not turned with them."""
-HELD_AT = 0.4
+HELD_AT = 0.55
 """Where the network keeps what it delivers later."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """Measures in units of the picture; a unit is a pixel where the picture has its natural width."""
-
-    name: str
-    width: float
-    left: float
-    right: float
-    note_width: float
-    letter: float
-    """The width of one letter of an arrow's label."""
-
-    @property
-    def is_wide(self) -> bool:
-        """Notes have margins of their own."""
-        return self.name == "wide"
-
-
-WIDE = Layout("wide", 872, 262, 654, 180, 6.15)
-NARROW = Layout("narrow", 344, 22, 322, 262, 5.9)
-
-
-@dataclasses.dataclass
-class Box:
-    """A note's place: its text's lines, and the point on the lifeline that it belongs to."""
-
-    note: Note
-    lines: list[str]
-    point: Point
-    x: float
-    y: float
-    is_right: bool
-
-    @property
-    def height(self) -> float:
-        """With the gap to the next."""
-        return len(self.lines) * LINE + NOTE_GAP
-
-
-class Picture:
-    """A story, laid out. ``draw`` makes the SVG; ``heights`` says where the slider's instants are."""
-
-    def __init__(self, story: Story, layout: Layout) -> None:
-        self.story = story
-        self.layout = layout
-        sides = story.sides
-        step = (layout.right - layout.left) / max(len(sides) - 1, 1)
-        self.x = {side: layout.left + step * index for index, side in enumerate(sides)}
-        self.leaving: dict[int, Point] = {}
-        self.arriving: dict[int, Point] = {}
-        self.boxes: list[Box] = []
-        self._prefixes: dict[int, str] = {}
-        self._last_time = ""
-        self._hidden: list[tuple[Hidden | Unseen, Point]] = []
-        self.usual = usual_flight(row.arrivals[0] - row.at for row in story.flights if row.arrivals)
-        self.points: list[Point] = [Point(0, (-1, 0), ())]
-        for row in story.rows:
-            self._add(row)
-        self.folds: list[Fold] = place(self.points, self.usual, TOP)
-        self._lay_out_notes()
-        ends = [point.y for point in self.points] + [box.y + box.height for box in self.boxes]
-        self.height = max(ends) + 40
-
-    # Where everything stands
-
-    def _add(self, row: Row) -> None:
-        if isinstance(row, Unseen | Hidden):
-            point = Point(row.at, (1, row.order), tuple(self.story.sides), above=30, below=30, until=row.until)
-            self._hidden.append((row, point))
-            self.points.append(point)
-        elif isinstance(row, Note):
-            self._add_note(row)
-        else:
-            self._add_flight(row)
-
-    def _add_flight(self, flight: Flight) -> None:
-        strip = tuple(self.story.sides) if not self.layout.is_wide else (flight.sender,)
-        leaving = Point(flight.at, (1, flight.order), strip, above=ROW, below=3)
-        self.leaving[flight.order] = leaving
-        self._prefixes[flight.order] = self._timed(flight.at)
-        self.points.append(leaving)
-        if flight.arrivals:
-            at = flight.arrivals[0]
-            order = (0, flight.order) if at > flight.at else (1, flight.order + 0.5)
-            room = ROW if flight.drop or self.layout.is_wide else 8
-            strip = tuple(self.story.sides) if flight.drop and not self.layout.is_wide else (flight.receiver,)
-            arriving = Point(at, order, strip, above=room, below=17 if flight.drop else 2)
-        else:
-            arriving = Point(flight.at + round(self.usual * ENDS_AT), (0, flight.order), (), is_event=False)
-        self.arriving[flight.order] = arriving
-        self.points.append(arriving)
-
-    def _timed(self, at: int) -> str:
-        """The instant, before the first text of an instant: the narrow picture has no clock at its edge."""
-        text = clock(at)
-        if self.layout.is_wide or text == self._last_time:
-            return ""
-        self._last_time = text
-        return f"{text}  "
-
-    def _add_note(self, note: Note) -> None:
-        layout = self.layout
-        is_right = self.x.get(note.side, layout.left) > (layout.left + layout.right) / 2
-        text = what(note.event)
-        if len(self.story.sides) > 2 and not self._is_outer(note.side):
-            text = f"{note.side}: {text}"
-        if isinstance(note.event, Moved) and self.story.has_many:
-            text = f"[{_port_of(note.event.who)}] {text}"
-        text = self._timed(note.at) + text
-        lines = wrapped(text, (layout.note_width - 12) / LETTER)
-        tall = len(lines) * LINE + NOTE_GAP
-        if layout.is_wide:
-            point = Point(note.at, (1, note.order), (), margin="right" if is_right else "left", height=tall)
-            x = layout.width - layout.note_width if is_right else layout.left - 24 - layout.note_width
-        else:
-            point = Point(note.at, (1, note.order), tuple(self.story.sides), above=5, below=tall - 2)
-            x = layout.right - 12 - layout.note_width if is_right else layout.left + 12
-        self.points.append(point)
-        self.boxes.append(Box(note, lines, point, x, 0, is_right))
-
-    def _is_outer(self, side: str) -> bool:
-        return side in (self.story.sides[0], self.story.sides[-1])
-
-    def _lay_out_notes(self) -> None:
-        if not self.layout.is_wide:
-            for box in self.boxes:
-                box.y = box.point.y
-            return
-        for is_right in (False, True):
-            boxes = sorted((box for box in self.boxes if box.is_right is is_right), key=lambda box: box.point.y)
-            tops = spread([box.point.y - LINE / 2 for box in boxes], [box.height for box in boxes], TOP - 8)
-            for box, top in zip(boxes, tops, strict=True):
-                box.y = top
-
-    def heights(self) -> list[list[float]]:
-        """For each instant of the slider the heights between which it is drawn."""
-        found: dict[int, list[float]] = {}
-        for point in self.points:
-            band = found.setdefault(point.at, [point.y, point.y])
-            band[0], band[1] = min(band[0], point.y), max(band[1], point.y)
-        return [[round(y, 1) for y in found.get(at, [TOP, TOP])] for at in self.story.moments]
-
-    def height_of(self, at: int) -> float:
-        """The height of an instant at which nothing need be drawn."""
-        before = [point.y for point in self.points if point.at <= at]
-        return before[-1] if before else TOP
-
-    # Drawing
+class Picture(Plan):
+    """A story as an SVG."""
 
     def draw(self) -> Element:
         """The svg element, without style."""
@@ -193,7 +35,7 @@ class Picture:
                     height=f"{self.height:.0f}")  # fmt: skip
         add(root, make("rect", class_="now", x=0, y=TOP, width=layout.width, height=2))
         add(root, [self._lifeline(side) for side in self.story.sides], self._bars(), self._times())
-        add(root, [self._fold(fold) for fold in self.folds], [self._gap(*one) for one in self._hidden])
+        add(root, [self._fold(fold) for fold in self.folds], [self._gap(*one) for one in self.gaps])
         add(root, [self._arrow(flight) for flight in self.story.flights])
         add(root, [self._note(box) for box in self.boxes])
         return root
@@ -201,7 +43,7 @@ class Picture:
     def _lifeline(self, side: str) -> Element:
         x = self.x[side]
         anchor = "middle"
-        if not self.layout.is_wide and self._is_outer(side):
+        if not self.layout.is_wide and self.is_outer(side):
             anchor = "start" if side == self.story.sides[0] else "end"
             x += -12 if anchor == "start" else 12
         name = make("text", side, class_="side", x=x, y=26, text_anchor=anchor)
@@ -211,12 +53,13 @@ class Picture:
     def _bars(self) -> list[Element]:
         """What each connection's state is, along the lifelines of both ends."""
         bars = []
-        for slot, connection in enumerate(self.story.connections):
-            ends = frozenset(connection.split(" > "))
-            for side in self.story.sides:
-                moves = [note for note in self.story.report.notes if isinstance(note.event, Moved)
-                         and note.side == side and frozenset(note.event.who.split(" > ")) == ends]  # fmt: skip
-                bars += self._bars_of(side, slot, moves)
+        for side in self.story.sides:
+            moves: dict[frozenset[str], list[Note]] = {ends_of(one): [] for one in self.story.connections}
+            for note in self.story.report.notes:
+                if note.side == side and isinstance(note.event, Moved):
+                    moves.get(ends_of(note.event.who), []).append(note)
+            for slot, ones in enumerate(ones for ones in moves.values() if ones):
+                bars += self._bars_of(side, slot, ones)
         return bars
 
     def _bars_of(self, side: str, slot: int, moves: list[Note]) -> list[Element]:
@@ -224,6 +67,7 @@ class Picture:
         outward = 1 if self.x[side] > self.layout.width / 2 else -1
         x = self.x[side] - 3 + outward * slot * 7
         bars = []
+        deaths = [box.point.y for box in self.boxes if box.note.side == side and is_death(box.note.event)]
         if (
             not slot
             and moves
@@ -235,8 +79,9 @@ class Picture:
         for move, begin, end in zip(moves, heights, heights[1:], strict=False):
             assert isinstance(move.event, Moved)
             state = move.event.after
-            if state != "CLOSED" and end > begin:
-                bar = make("rect", class_=f"state {state}", x=x, y=begin, width=6, height=end - begin)
+            until = min((death for death in deaths if begin <= death < end), default=end)
+            if state != "CLOSED" and until > begin:
+                bar = make("rect", class_=f"state {state}", x=x, y=begin, width=6, height=until - begin)
                 add(bar, make("title", f"{side}: {state}"))
                 bars.append(bar)
         return bars
@@ -262,18 +107,23 @@ class Picture:
     def _fold(self, fold: Fold) -> Element:
         """Two waves across the lifelines, and how long the silence was."""
         words = translate("{time} pass").format(time=span(fold.end - fold.begin))
-        middle = (self.layout.left + self.layout.right) / 2
+        middle = self._middle()
         waves = [self._wave(x, fold.y) for x in self.x.values()]
         return make("g", waves, make("text", words, class_="fold", x=middle, y=fold.y + 4, text_anchor="middle"))
 
     def _gap(self, hidden: Hidden | Unseen, point: Point) -> Element:
         text = gap_text(hidden)
-        middle = (self.layout.left + self.layout.right) / 2
-        lines = wrapped(text, (self.layout.right - self.layout.left - 30) / 6.4)
+        middle, lanes = self._middle(), len(self.x) - 1 if len(self.x) % 2 else 1
+        lines = wrapped(text, ((self.layout.right - self.layout.left) / lanes - 30) / 6.4)
         y = point.y - (len(lines) - 1) * 7 + 4
         texts = [make("text", line, class_="fold", x=middle, y=y + 14 * index, text_anchor="middle")
                  for index, line in enumerate(lines)]  # fmt: skip
         return make("g", [self._wave(x, point.y) for x in self.x.values()], texts)
+
+    def _middle(self) -> float:
+        """Where words about the whole picture stand: between two lifelines, never on one."""
+        places = list(self.x.values())
+        return (places[0] + places[-1]) / 2 if len(places) % 2 == 0 else (places[0] + places[1]) / 2
 
     @staticmethod
     def _wave(x: float, y: float) -> Element:
@@ -294,7 +144,8 @@ class Picture:
         if flight.late:
             x1 += (x2 - x1) * HELD_AT
         elif not is_whole:
-            x2 = x1 + (x2 - x1) * (HELD_AT if flight.fate == "held" else ENDS_AT)
+            part = HELD_AT if flight.fate == "held" else ENDS_AT
+            x2, y2 = x1 + (x2 - x1) * part, y1 + (y2 - y1) * part
         is_again = flight.order in self.story.again
         kind = kind_of(flight, is_again)
         group = make("g", class_=f"flight {kind}" + ("" if is_whole else " lost") + (" dropped" if flight.drop else ""),
@@ -328,7 +179,7 @@ class Picture:
         text = arrow_text(flight, is_again, self.story.has_many)
         if flight.late:
             text = f"{translate('late')}: {text}"
-        text = self._prefixes.get(flight.order, "") + text
+        text = self.prefixes.get(flight.order, "") + text
         way = 1 if x2 > x1 else -1
         reach = abs(self.x.get(flight.receiver, self.layout.right) - self.x.get(flight.sender, self.layout.left))
         reach *= 1 - HELD_AT if flight.late else 1
@@ -416,11 +267,6 @@ def fate_of(flight: Flight) -> str:
         return translate(flight.fate or "on its way")
     arrives = translate("arrives at {time}").format(time=", ".join(clock(at) for at in flight.arrivals[:3]))
     return f"{translate(flight.fate)}, {arrives}" if flight.fate else arrives
-
-
-def _port_of(who: str) -> str:
-    """The larger of the two ports: the client's."""
-    return str(max(int(end.rpartition(":")[2]) for end in who.split(" > ") if end.rpartition(":")[2].isdigit()))
 
 
 def _angle(line: tuple[float, float, float, float]) -> float:

@@ -127,6 +127,11 @@ def what(event: Event) -> str:
     return _joined(event.what())
 
 
+def is_death(event: Event) -> bool:
+    """The host lost its power: its connections are no more."""
+    return isinstance(event, Called) and event.name == translate("the host dies")
+
+
 def _joined(text: str) -> str:
     """Numbers stay with their units."""
     return _UNIT.sub("\\1\u00a0\\2", text)

@@ -9,7 +9,8 @@ from xml.etree.ElementTree import Element
 from ustack.lab.language import chosen, translate
 from ustack.lab.page.markup import as_svg, make
 from ustack.lab.page.parts import run
-from ustack.lab.page.picture import WIDE, Picture
+from ustack.lab.page.picture import Picture
+from ustack.lab.page.plan import WIDE
 from ustack.lab.page.shell import LANG_TAGS, Links, asset, document
 from ustack.lab.page.story import Story
 from ustack.lab.question import GROUPS, Question
