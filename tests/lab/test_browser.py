@@ -196,6 +196,14 @@ def test_theme_can_be_chosen(opened: Open, folder: Path) -> None:
     assert shown.evaluate("localStorage.getItem('ustack-theme')") == "dark"
 
 
+def test_paper_is_white_whatever_the_screen_is(opened: Open, folder: Path) -> None:
+    shown = opened((folder / "B5.html").as_uri(), color_scheme="dark")
+    shown.emulate_media(media="print")
+    assert shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert shown.evaluate("getComputedStyle(document.querySelector('.ladder .label')).stroke") == "rgb(255, 255, 255)"
+    assert not shown.locator(".player").is_visible()
+
+
 def test_page_without_script_has_everything_to_read(opened: Open, folder: Path) -> None:
     shown = opened((folder / "B5.html").as_uri(), java_script_enabled=False)
     for words in ("The answer", "Figures", "The ladder as a table"):

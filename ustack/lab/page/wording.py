@@ -89,10 +89,11 @@ def arrow_text(flight: Flight, is_again: bool, many: bool) -> str:
     words = [" ".join(head)] if head else []
     if numbers.length:
         words.append(translate("{count} bytes").format(count=f"{numbers.length:,}"))
-    if head != ["ACK"]:
+    says_seq = head != ["ACK"] or flight.rule in ("probe", "keepalive")
+    if says_seq:
         words.append(f"seq {numbers.seq}")
     if numbers.ack and not flags & RST:
-        words.append(f"ack {numbers.ack}" if head != ["ACK"] else numbers.ack)
+        words.append(f"ack {numbers.ack}" if says_seq else numbers.ack)
     words += _extras(flight, frame)
     port = f"[{_port(flight)}] " if many and flight.connection else ""
     return port + ("↻ " if is_again else "") + " ".join(words)
