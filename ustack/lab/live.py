@@ -116,6 +116,25 @@ class LiveLab(Lab):
         ends = endpoint_text(frame.destination, frame.destination_port), endpoint_text(frame.source, frame.source_port)
         return kernel_state(*(ends if arrived else ends[::-1]))
 
+    def path(self, side: Side, *, since: float = 0.0) -> str:
+        """Of Linux: what /proc/net/tcp said when a segment left or came."""
+        if side.name != self.kernel:
+            return super().path(side, since=since)
+        seen = [(flight.at, flight.connection, flight.sender_state) for flight in self.flights(side)]
+        for flight in self.report.flights:
+            if flight.receiver == side.name and flight.arrivals:
+                seen.append((flight.arrivals[-1], flight.connection, flight.receiver_state))
+        now: dict[str, str] = {}
+        states = []
+        for at, connection, state in sorted(seen, key=lambda one: one[0]):
+            if state == "LISTEN":
+                state = "CLOSED" if connection in now else ""  # noqa: PLW2901 - of this connection nothing is left
+            if state and now.get(connection) != state:
+                now[connection] = state
+                if at >= since * SECOND:
+                    states.append(state)
+        return ", ".join(states)
+
     def restart(self, side: Side, **settings: Any) -> None:
         """Only the simulated side can die and come back."""
         if side.name == self.kernel:
@@ -161,9 +180,11 @@ class Pair:
 
 
 def wire_text(flight: Flight) -> str:
-    """What must be the same: who, flags, sequence numbers, what is acknowledged, what became of it."""
+    """What must be the same: who, flags, sequence numbers, what is acknowledged, what became of it. The numbers of what
+    is late count from another connection's ISN, which the clock has made.
+    """
     frame = flight.frame
-    words = short(flight.text).split(" win ")[0]
+    words = flight.text.split(" ")[0] if flight.late else short(flight.text).split(" win ")[0]
     if isinstance(frame, Datagram):  # whose port and identification Linux draws at random
         words = f"udp to port {frame.destination_port} ({len(frame.payload)})"
     elif isinstance(frame, Fragment):

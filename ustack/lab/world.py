@@ -286,6 +286,7 @@ class Lab(Findings):
             side.host.stack.observer = None
         try:
             yield
+            self.settle()
         finally:
             self._hidden = None
             hidden.until = self._elapsed()

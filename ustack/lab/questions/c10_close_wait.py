@@ -11,7 +11,6 @@ from ustack.trace import Moved
     "Why are there thousands of connections in CLOSE_WAIT, and what helps?",
     "1000 clients come, one every 10 s, and close. The server's program accepts them and forgets to close. An hour "
     "later somebody looks.",
-    link="delay=1ms",
     kernel="server",
     options={"clients": "1000", "every": "10", "later": "3600", "closes": "no"},
     live={"clients": "30", "every": "0", "later": "0.5"},

@@ -48,6 +48,7 @@ def syn_for_time_wait(lab: Lab) -> None:
     lab.figure("state of the server again", lab.server.states()[-1], "TIME_WAIT")
     lab.link.replay(lab.client, kept.packets[0])
     lab.settle()
+    lab.settle()
     lab.figure("SYN-ACKs for the old SYN", len(lab.flights(lab.server, has="SYN ACK")) - 2, 0)
     lab.say(
         lab.events(Arrived, lab.server, drop="TIME_WAIT"),
@@ -77,4 +78,5 @@ def visit(lab: Lab, listener: LabSocket) -> None:
     served.close()
     lab.settle()
     client.close()
+    lab.settle()
     lab.settle()

@@ -24,6 +24,7 @@ def syn_or_rst_inside(lab: Lab) -> None:
     served, _ = listener.accept()
     client.sendall(b"hello")
     lab.settle()
+    lab.settle()
     served.read_all()
     real = lab.flights(lab.client, text=True)[-1]
     assert isinstance(real.frame, Segment)

@@ -9,10 +9,12 @@ from ustack.trace import Moved, TimerEvent
 @question(
     "C1",
     "How does a connection end, and why does that take four segments?",
-    "A client and a server are connected, 10 ms apart. The client closes. The server's program reads the end of the "
-    "stream, thinks for a while, and closes too. Then a second connection: there the server's program closes at once.",
+    "A client and a server are connected, 10 ms apart. The client sends a word and closes. The server's program reads "
+    "the end of the stream, thinks for a while, and closes too. Then a second connection: there the server's program "
+    "closes at once.",
     kernel="both",
-    options={"think": "0.5"},
+    options={"think": "0.5", "wait": "yes"},
+    live={"wait": "no"},
     tries=("think=0", "client.tcp_timewait_length=30", "delay=100ms"),
     next=("C3", "C5", "C6", "C12", "C13"),
 )
@@ -50,6 +52,29 @@ def four_way_close(lab: Lab) -> None:
         "the client goes from FIN_WAIT_1 straight to TIME_WAIT.",
     )
 
+    if lab.option("wait") == "yes":
+        the_wait(lab)
+
+
+def visit(lab: Lab, listener: LabSocket, think: float) -> float:
+    """A client comes and closes; the server's program closes ``think`` seconds later. When the closing began."""
+    client = lab.client.connect(lab.server, 80)
+    served, _ = listener.accept()
+    client.sendall(b"bye")
+    lab.settle()
+    assert served.recv(100) == b"bye"
+    began = lab.now
+    client.close()
+    assert served.recv(100) == b""
+    lab.pass_time(think)
+    served.close()
+    lab.settle()
+    lab.settle()
+    return began
+
+
+def the_wait(lab: Lab) -> None:
+    """The client's TIME_WAIT ends."""
     lab.pass_time(lab.client.settings.tcp_timewait_length)
     waits = lab.events(Moved, lab.client, before="TIME_WAIT", after="CLOSED")
     ports = lab.events(TimerEvent, lab.client, timer="TIME-WAIT timer", action="set")
@@ -61,17 +86,3 @@ def four_way_close(lab: Lab) -> None:
         "ACK has come.",
         length=lab.client.settings.tcp_timewait_length,
     )
-
-
-def visit(lab: Lab, listener: LabSocket, think: float) -> float:
-    """A client comes and closes; the server's program closes ``think`` seconds later. When the closing began."""
-    client = lab.client.connect(lab.server, 80)
-    served, _ = listener.accept()
-    lab.settle()
-    began = lab.now
-    client.close()
-    assert served.recv(100) == b""
-    lab.pass_time(think)
-    served.close()
-    lab.settle()
-    return began
