@@ -10,6 +10,8 @@ from ustack.lab.language import translate
 from ustack.lab.report import Flight, Note, Report, Unseen
 from ustack.trace.events import Called, Event, Marked, Moved, Queued, Stepped, TimerEvent, span
 from ustack.units import SECOND
+from ustack.wire.frame import Segment
+from ustack.wire.tcp import SYN
 
 WIDTH = 118
 TIME = 11
@@ -203,6 +205,8 @@ def _arrow(label: str, from_left: bool, is_lost: bool) -> str:
 def _label(report: Report, flight: Flight, many: Names, room: int = ARROW - 6) -> str:
     """What stands on the arrow. What became of the segment is never cut, its options are."""
     text, fate = short(flight.text, report.shows), _fate(flight)
+    if "ISN" in report.shows and isinstance(flight.frame, Segment) and flight.frame.flags & SYN:
+        text = text.replace("0:0(0)", f"isn {flight.frame.seq}")
     text = many.of(flight.connection) + text
     way = _way(report, flight)
     if way:

@@ -50,7 +50,7 @@ class Question:
     next: tuple[str, ...]
     """Questions to ask next."""
     shows: tuple[str, ...] = ()
-    """TCP options that the ladder leaves out elsewhere, and that matter here: ``TS``."""
+    """What the ladder leaves out elsewhere, and matters here: options (``TS``), the numbers of SYNs (``ISN``)."""
 
     @property
     def group(self) -> str:

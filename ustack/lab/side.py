@@ -201,7 +201,14 @@ def _names(args: tuple[Any, ...]) -> list[str]:
     levels = {socket.SOL_SOCKET: ("SOL_SOCKET", "SO_"), socket.IPPROTO_TCP: ("IPPROTO_TCP", "TCP_"),
               socket.IPPROTO_IP: ("IPPROTO_IP", "IP_")}  # fmt: skip
     level_name, prefix = levels.get(level, (str(level), ""))
-    names = [name for name in dir(socket) if prefix and name.startswith(prefix) and getattr(socket, name) == option]
+    names = [
+        name
+        for name in dir(socket)
+        if prefix
+        and name.startswith(prefix)
+        and getattr(socket, name) == option
+        and not name.startswith(("SO_J1939", "SO_VM"))
+    ]
     if isinstance(value, bytes) and len(value) == 8:
         value = "{{{}, {}}}".format(*struct.unpack("ii", value))
     return [level_name, names[0] if names else str(option), str(value)]

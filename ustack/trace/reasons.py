@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ustack.stack.stack import Stack
+from ustack.tcp.requests import Request
 from ustack.trace.events import span
 from ustack.trace.snapshot import Snapshot
 from ustack.units import MILLISECOND, SECOND
@@ -168,6 +169,15 @@ def why_fired(name: str, step: Step) -> Reason:
         "user timeout": ("TCP_USER_TIMEOUT", "RFC 5482"),
     }  # fmt: skip
     return meanings.get(name, ("", ""))
+
+
+def why_syn_ack_timer(request: Request | None) -> Reason:
+    """What it means that a half connection (None: it is gone) was due."""
+    if request is not None and request.acked:
+        return "the third ACK was not taken: the SYN-ACK again, to get another", "Linux reqsk_timer_handler"
+    if request is not None:
+        return "no third ACK came: the SYN-ACK again", "tcp_synack_retries; RFC 6298 section 5"
+    return "the last SYN-ACK was not answered either: the half connection is forgotten", "tcp_synack_retries"
 
 
 TIME_WAIT_OVER: Reason = ("2 MSL have passed", "RFC 9293 section 3.10.8; tcp_timewait_length")

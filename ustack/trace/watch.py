@@ -63,6 +63,7 @@ class Watch(Observer):
         self._queues: dict[Listener, tuple[int, int]] = {}
         self._counts = stack.counters.as_dict()
         self._due: dict[str, int] = {}
+        self._due_requests: list[bytes] = []
         self._given_up = 0
         self._waits: dict[bytes, int] = {}
 
@@ -114,6 +115,8 @@ class Watch(Observer):
         self._look_at_all(now, Cause("call", "the application"))
         before = self._seen.get(waiter.flow.key) if isinstance(waiter, Connection) else None
         self._due = {name: at for name, at in before.timers.items() if at <= now} if before is not None else {}
+        requests = waiter.requests if isinstance(waiter, Listener) else {}
+        self._due_requests = [key for key, request in requests.items() if request.deadline <= now]
 
     def after_deadline(self, waiter: Waiter, now: int) -> None:
         if isinstance(waiter, Connection):
@@ -127,6 +130,9 @@ class Watch(Observer):
                 self._tell_changes(step, fired=tuple(self._due))
             self._due = {}
         elif isinstance(waiter, Listener):
+            for key in self._due_requests:
+                why, source = reasons.why_syn_ack_timer(waiter.requests.get(key))
+                self._tell(TimerEvent(now, self._who(key), why, source, "SYN-ACK timer", "fired"))
             for key in [key for key, state in self._states.items() if state == "SYN_RECEIVED"]:
                 self._note_cause(key, Cause("timer", "SYN-ACK timer"))
                 self._tell_changes(self._step(key, Cause("timer", "SYN-ACK timer"), now))
@@ -284,7 +290,6 @@ class Watch(Observer):
             self._tell(Offered(step.now, who, why, source, before.rcv_wnd, after.rcv_wnd))
 
     def _tell_queues(self, now: int, cause: Cause) -> None:
-        most = self._stack.settings.tcp_max_syn_backlog
         for group in self._stack.tcp.listeners.values():
             for listener in group:
                 lengths = len(listener.requests), len(listener.queue)
@@ -295,6 +300,7 @@ class Watch(Observer):
                 who = f"*:{listener.port}"
                 if lengths[0] != old[0]:
                     why = "a SYN was answered" if lengths[0] > old[0] else "a handshake ended"
+                    most = min(listener.backlog, self._stack.settings.tcp_max_syn_backlog)
                     self._tell(Queued(now, who, why, "tcp_max_syn_backlog, listen(2)", "SYN queue", lengths[0], most))
                 if lengths[1] != old[1]:
                     why = "a handshake is complete" if lengths[1] > old[1] else "accept() took a connection"
