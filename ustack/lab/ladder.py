@@ -206,7 +206,8 @@ def _label(report: Report, flight: Flight, many: Names, room: int = ARROW - 6) -
     """What stands on the arrow. What became of the segment is never cut, its options are."""
     text, fate = short(flight.text, report.shows), _fate(flight)
     if "ISN" in report.shows and isinstance(flight.frame, Segment) and flight.frame.flags & SYN:
-        text = text.replace("0:0(0)", f"isn {flight.frame.seq}")
+        letters, _, rest = text.split(" ", 2)
+        text = f"{letters} isn {flight.frame.seq} {rest}"
     text = many.of(flight.connection) + text
     way = _way(report, flight)
     if way:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ from ustack.wire.frame import Datagram, Fragment, Segment
 PATIENCE = 300 * SECOND
 """A wait without a limit ends after this: nothing of the lab lasts so long live."""
 GRAIN = SECOND // 1000
+LOOK_AGAIN = SECOND // 50
+"""What is waited for may happen inside the kernel, without a packet: so often it is looked at."""
 
 
 class LiveNetwork(LabNetwork):
@@ -56,7 +59,8 @@ class LiveNetwork(LabNetwork):
             else:
                 clock_.now = max(clock_.now, now)
                 if self.place is None or not self.place.take():
-                    self._sleep(min(last, last if at is None else at) - now)
+                    self._sleep(min(last, last if at is None else at, now + LOOK_AGAIN) - now)
+        clock_.now = max(clock_.now, min(time.monotonic_ns() - self._began, last))
         return True
 
     def _sleep(self, duration: int) -> None:
@@ -185,6 +189,7 @@ def wire_text(flight: Flight) -> str:
     """
     frame = flight.frame
     words = flight.text.split(" ")[0] if flight.late else short(flight.text).split(" win ")[0]
+    words = re.sub(r"-\d+", "before the ISN", words)
     if isinstance(frame, Datagram):  # whose port and identification Linux draws at random
         words = f"udp to port {frame.destination_port} ({len(frame.payload)})"
     elif isinstance(frame, Fragment):
