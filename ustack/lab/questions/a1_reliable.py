@@ -62,7 +62,7 @@ def send_over_a_bad_network(lab: Lab, client: LabSocket) -> None:
     lab.link.hold(lab.client, by=0.002, text=True, nth=2)
     client.sendall(PIECE)
     lab.pass_time(0.5)
-    lab.link.repeat(lab.client, by=0.08, text=True, nth=2)
+    lab.link.repeat(lab.client, by=0.3, text=True, nth=2)
     client.sendall(PIECE)
     lab.pass_time(0.5)
     lab.link.corrupt(lab.client, text=True, nth=3)
