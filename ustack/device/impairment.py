@@ -216,6 +216,10 @@ class Path:
         """When the next packet comes due."""
         return self._coming[0][0] if self._coming else None
 
+    def waiting(self, now: int) -> int:
+        """Packets that wait for the rate, or are being sent."""
+        return sum(leaves > now for leaves in self._departures)
+
     def __len__(self) -> int:
         return len(self._coming)
 

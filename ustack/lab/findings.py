@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ustack.lab.evidence import Evidence, instant_of, is_there
 from ustack.lab.knobs import Knobs
 from ustack.lab.language import translate
 from ustack.lab.question import Question
-from ustack.lab.report import Figure, Flight, Report, Sentence
-from ustack.lab.side import Side, error_name
-from ustack.sim.network import SimNetwork
-from ustack.trace import Called, Event
-
-Evidence = Event | Flight | Figure | Sequence[Event] | Sequence[Flight] | float | bool | None
+from ustack.lab.report import Figure, Sentence
+from ustack.lab.seen import Seen
+from ustack.lab.side import error_name
 
 
 class NotSeenError(AssertionError):
     """A question says something that did not happen in its run."""
 
 
-class Findings:
+class Findings(Seen):
     """The part of a :class:`~ustack.lab.Lab` that says something."""
 
     question: Question
     knobs: Knobs
-    report: Report
-    network: SimNetwork
 
     def figure(
         self,
@@ -70,29 +66,3 @@ class Findings:
             found.append(error_name(error))
         else:
             found.append("no error")
-
-    def outcome(self, result: str, side: Side | None = None) -> Called | None:
-        """The first call whose result begins with ``result`` (``ETIMEDOUT``)."""
-        return next((call for call in self._calls(side) if call.result.startswith(result)), None)
-
-    def _calls(self, side: Side | None) -> list[Called]:
-        notes = [note for note in self.report.notes if side is None or note.side == side.name]
-        return [note.event for note in notes if isinstance(note.event, Called)]
-
-    def _elapsed(self) -> int:
-        """ns since the run began."""
-        return self.network.now - self.network.start
-
-
-def is_there(evidence: Evidence) -> bool:
-    """It was seen; an instant of 0 s was, too."""
-    return bool(evidence) or isinstance(evidence, float)
-
-
-def instant_of(evidence: Evidence) -> int | None:
-    """ns since the run began, of what has an instant."""
-    if isinstance(evidence, list):
-        return instant_of(evidence[0]) if evidence else None
-    if isinstance(evidence, Event):
-        return evidence.at
-    return evidence.at if isinstance(evidence, Flight) else None

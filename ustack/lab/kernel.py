@@ -12,6 +12,7 @@ import ipaddress
 import os
 import select
 import socket
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,11 @@ class KernelSide(Side):
     def listing(self) -> list[str]:
         """What ``ss -tan`` shows."""
         return [f"{state_name(row.state)} {row.recv_q} {row.send_q} {row.local} {row.remote}" for row in kernel_rows()]
+
+    def tool(self, command: str) -> list[str]:
+        """What the tool itself prints."""
+        done = subprocess.run(command.split(), capture_output=True, text=True, check=True)
+        return [line.rstrip() for line in done.stdout.splitlines()]
 
     def states(self) -> list[str]:
         """The states of all TCP sockets, listeners first."""

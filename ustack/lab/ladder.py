@@ -91,7 +91,7 @@ def rows_of(report: Report, everything: bool = False) -> list[Row]:
     items += [
         note
         for note in report.notes
-        if matters(note.event)
+        if matters(note.event, report.shows)
         or (isinstance(note.event, Moved) and (note.side, note.at, note.event.after) not in drawn)
         or (everything and note.event.kind not in ("sent", "arrived", "state"))
     ]
@@ -130,14 +130,15 @@ def _unseen_text(stretch: Unseen) -> str:
     return f"⋮ {stretch.text} ({counted}) ⋮"
 
 
-def matters(event: Event) -> bool:
-    """What stands beside the ladder without being asked for."""
+def matters(event: Event, shows: tuple[str, ...] = ()) -> bool:
+    """What stands beside the ladder without being asked for; ``shows``: calls that else are left out."""
     if isinstance(event, TimerEvent):
         if event.timer == "TIME-WAIT timer" or (event.timer == "FIN-WAIT-2 timer" and event.action != "stopped"):
             return True
         return event.action == "fired" and event.timer != "pacing timer"
     if isinstance(event, Called):
-        return not (event.name.startswith("bind") and not event.result)
+        name = event.name.partition("(")[0]
+        return name not in ("socket", "bind") or bool(event.result) or name in shows
     return isinstance(event, _SHOWN)
 
 
@@ -270,6 +271,17 @@ def _note_lines(report: Report, note: Note) -> list[str]:
     return [f"{clock(note.at) if not index else '':>{TIME}} {line}" for index, line in enumerate(lines)]
 
 
+def _indented(rows: list[str]) -> Iterator[str]:
+    """Lines of a tool, those that are too long in several."""
+    for row in rows:
+        short_enough = len(row) <= WIDTH - 4
+        yield from (
+            [f"    {row}"]
+            if short_enough
+            else textwrap.wrap(row.strip(), WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8)
+        )
+
+
 def text(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> list[str]:
     """The whole report as lines of plain text."""
     lines = [f"{report.id}  {report.question}", ""]
@@ -277,8 +289,8 @@ def text(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> 
     if report.changed:
         lines += [translate("Changed: ") + ", ".join(f"{name}={value}" for name, value in report.changed.items())]
     lines += ["", *draw(report, most=most, everything=everything), ""]
-    for at, side, rows in report.listings:
-        lines += [f"ss -tan, {side}, {clock(at)}:", *(f"    {row}" for row in rows), ""]
+    for at, title, rows in report.listings:
+        lines += [f"{title}, {clock(at)}:", *_indented(rows), ""]
     for at, title, rows in report.headers:
         lines += [f"{title} ({clock(at)}):", *(f"  {row}" for row in rows), ""]
     for figure in report.figures:

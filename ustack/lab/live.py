@@ -11,7 +11,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from ustack.device.namespace import Namespace
-from ustack.lab.findings import Evidence
+from ustack.lab.evidence import Evidence
 from ustack.lab.kernel import KernelPlace, KernelSide, kernel_state
 from ustack.lab.ladder import clock, short
 from ustack.lab.language import translate

@@ -50,7 +50,8 @@ class Question:
     next: tuple[str, ...]
     """Questions to ask next."""
     shows: tuple[str, ...] = ()
-    """What the ladder leaves out elsewhere, and matters here: options (``TS``), the numbers of SYNs (``ISN``)."""
+    """What the ladder leaves out elsewhere, and matters here: options (``TS``), the numbers of SYNs (``ISN``), calls
+    (``socket``, ``bind``)."""
 
     @property
     def group(self) -> str:

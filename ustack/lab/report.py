@@ -115,6 +115,23 @@ class View:
     snapshot: Snapshot
 
 
+MOST_VIEWS = 20_000
+"""So many views are kept of a run: beyond it every second one of each connection goes."""
+
+
+def thinned(views: list[View]) -> list[View]:
+    """Every second view of each connection, and the latest of each: half the resolution, the same span."""
+    kept: list[View] = []
+    seen: dict[tuple[str, str], int] = {}
+    last = {(view.side, view.who): view for view in views}
+    for view in views:
+        key = view.side, view.who
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] % 2 or last[key] is view:
+            kept.append(view)
+    return kept
+
+
 @dataclasses.dataclass
 class Report:
     """Everything of one run."""
@@ -130,11 +147,14 @@ class Report:
     flights: list[Flight] = dataclasses.field(default_factory=list)
     notes: list[Note] = dataclasses.field(default_factory=list)
     views: list[View] = dataclasses.field(default_factory=list)
+    """Every change of a connection, or samples at even distances (``Lab.unseen``); never more than MOST_VIEWS."""
+    waiting: list[tuple[int, str, int]] = dataclasses.field(default_factory=list)
+    """Samples of what waits in the queue of a link with a rate: instant, sender, packets."""
     unseen: list[Unseen] = dataclasses.field(default_factory=list)
     figures: list[Figure] = dataclasses.field(default_factory=list)
     sentences: list[Sentence] = dataclasses.field(default_factory=list)
     listings: list[tuple[int, str, list[str]]] = dataclasses.field(default_factory=list)
-    """Socket listings that the question asked for: instant, side, lines."""
+    """Socket listings that the question asked for: instant, command and side, lines."""
     headers: list[tuple[int, str, list[str]]] = dataclasses.field(default_factory=list)
     """Headers that the question decodes: instant, which one of what, lines."""
     next: tuple[str, ...] = ()
@@ -160,7 +180,7 @@ class Report:
             "events": [{"side": note.side, **note.event.as_dict(), "at": note.at} for note in self.notes],
             "figures": [{**dataclasses.asdict(figure), "holds": figure.holds} for figure in self.figures],
             "answer": [dataclasses.asdict(sentence) for sentence in self.sentences],
-            "listings": [{"at": at, "side": side, "lines": lines} for at, side, lines in self.listings],
+            "listings": [{"at": at, "title": title, "lines": lines} for at, title, lines in self.listings],
             "headers": [{"at": at, "title": title, "lines": lines} for at, title, lines in self.headers],
             "next": list(self.next),
             "try": list(self.tries),

@@ -17,6 +17,7 @@ from ustack.settings import Settings
 from ustack.socket.host import Host
 from ustack.socket.tcpinfo import unpack_tcp_info
 from ustack.stack.listing import sockets
+from ustack.stack.ss import proc_net_tcp, ss
 from ustack.tcp.state import State
 from ustack.trace.events import Called, span
 
@@ -97,6 +98,7 @@ class Side:
 
     def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> LabSocket:
         """As ``socket.socket()``."""
+        self._write(Called(self._now(), "", "", "", "socket()"), self.name)
         return self._kept(self.host.socket(family, kind))
 
     def listen(self, port: int = 80, backlog: int = 128) -> LabSocket:
@@ -180,8 +182,16 @@ class Side:
         return self.host.counters
 
     def listing(self) -> list[str]:
-        """What ``ss -tan`` shows here."""
+        """What ``ss -tan`` shows here, and for how long each socket has been in its state."""
         return [row.line(self._now()) for row in sockets(self.host.stack.tcp)]
+
+    def tool(self, command: str) -> list[str]:
+        """What a tool prints here, in its own columns: ``ss -tan`` with ``o`` and ``i``, ``cat /proc/net/tcp``."""
+        tcp, now = self.host.stack.tcp, self._now()
+        name, _, flags = command.partition(" ")
+        if name == "ss":
+            return ss(tcp, now, timers="o" in flags, info="i" in flags, listening="l" in flags)
+        return proc_net_tcp(tcp, now)
 
     def states(self) -> list[str]:
         """The states of all TCP sockets here, listeners first."""

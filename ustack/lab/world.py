@@ -6,17 +6,17 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from ustack.device.impairment import PERFECT, parse_impairment
-from ustack.lab.findings import Evidence, Findings, instant_of
+from ustack.lab.findings import Findings
 from ustack.lab.header import Field, decode, header_lines
 from ustack.lab.knobs import Knobs
 from ustack.lab.language import translate
-from ustack.lab.link import LabLink, matcher
+from ustack.lab.link import LabLink
 from ustack.lab.place import LabPlace, NatNetwork
 from ustack.lab.question import Question
-from ustack.lab.report import Flight, Note, Report, Unseen, View, changed_on_the_way
+from ustack.lab.report import MOST_VIEWS, Flight, Note, Report, Unseen, View, changed_on_the_way, thinned
 from ustack.lab.side import Side
 from ustack.settings import Settings
 from ustack.sim.apps import make_stack
@@ -25,11 +25,11 @@ from ustack.sim.network import SimHost
 from ustack.socket.host import Host
 from ustack.stack.stack import Stack
 from ustack.trace import Arrived, Called, Event, Moved, Sent, Watch
-from ustack.trace.snapshot import state_of
+from ustack.trace.snapshot import Snapshot, of_connection, state_of
 from ustack.units import SECOND
 from ustack.wire.address import flow_key, format_address, parse_address
 from ustack.wire.describe import describe_body, endpoint_text, segment_text
-from ustack.wire.frame import Datagram, Frame, Segment
+from ustack.wire.frame import Datagram, Segment
 from ustack.wire.parse import parse_packet
 from ustack.wire.tcp import ACK, SYN
 
@@ -38,7 +38,6 @@ OLDER = 1 << 26
 _BEFORE = re.compile(r"(?<!val )(?<!ecr )\b\d{10}\b")
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 Judge = Callable[[Segment], str]
-Kind = TypeVar("Kind", bound=Event)
 
 
 class LabNetwork(NatNetwork):
@@ -181,11 +180,6 @@ class Lab(Findings):
 
     # Time
 
-    @property
-    def now(self) -> float:
-        """Seconds since the run began."""
-        return (self.network.now - self.network.start) / SECOND
-
     def pass_time(self, seconds: float) -> None:
         """Lets so much time pass."""
         self.network.run_for(round(seconds * SECOND))
@@ -203,71 +197,15 @@ class Lab(Findings):
         """The value of one of the question's own options."""
         return self.knobs.options[name]
 
-    # What was seen
-
-    def events(self, kind: type[Kind], side: Side | None = None, **wanted: object) -> list[Kind]:
-        """The events of one kind at one side (all without) whose fields are as ``wanted``."""
-        return [
-            note.event
-            for note in self.report.notes
-            if isinstance(note.event, kind)
-            and (side is None or note.side == side.name)
-            and all(getattr(note.event, name) == value for name, value in wanted.items())
-        ]
-
-    def first(self, kind: type[Kind], side: Side | None = None, **wanted: object) -> Kind | None:
-        """The first such event, if there is one."""
-        found = self.events(kind, side, **wanted)
-        return found[0] if found else None
-
-    def flights(
-        self,
-        sender: Side | None = None,
-        has: str = "",
-        lacks: str = "",
-        text: bool | None = None,
-        *,
-        late: bool = False,
-    ) -> list[Flight]:
-        """The segments that ``sender`` sent with the flags ``has`` and without those of ``lacks``, lost ones too.
-
-        ``late``: those that the network held or copied, as they come.
-        """
-        match = matcher({"has": has, "lacks": lacks, **({} if text is None else {"text": text})})
-        return [
-            flight
-            for flight in self.report.flights
-            if flight.late is late
-            and (sender is None or flight.sender == sender.name)
-            and isinstance(flight.frame, Segment)
-            and match(flight.frame)
-        ]
-
-    def path(self, side: Side, *, since: float = 0.0) -> str:
-        """The states that a side's connections went through, ``FIN_WAIT_1, FIN_WAIT_2, ...``, from an instant on."""
-        return ", ".join(one.after for one in self.events(Moved, side) if one.at >= since * SECOND)
-
-    def packets(self, kind: type[Frame], sender: Side | None = None) -> list[Flight]:
-        """What is no TCP: the flights of a kind of packet (``ustack.wire.frame``: Datagram, Fragment, IcmpMessage)."""
-        return [
-            flight
-            for flight in self.report.flights
-            if isinstance(flight.frame, kind) and (sender is None or flight.sender == sender.name)
-        ]
-
-    def instant(self, evidence: Evidence) -> float:
-        """When it happened, seconds."""
-        at = instant_of(evidence)
-        return self.now if at is None else at / SECOND
-
     # What is shown
 
-    def show_listing(self, side: Side, most: int = 0) -> list[str]:
-        """``ss -tan`` at a side, kept in the report; ``most`` lines of it (0: all)."""
-        lines = side.listing()
+    def show_listing(self, side: Side, command: str = "ss -tan", *, most: int = 0) -> list[str]:
+        """What ``ss -tan`` (``-o``, ``-i`` too) or ``cat /proc/net/tcp`` prints at a side, kept in the report; ``most``
+        lines of it (0: all)."""
+        lines = side.listing() if command == "ss -tan" else side.tool(command)
         if most and len(lines) > most:
             lines = [*lines[:most], translate("... and {count:,} lines more").format(count=len(lines) - most)]
-        self.report.listings.append((self._elapsed(), side.name, lines))
+        self.report.listings.append((self._elapsed(), f"{command}, {side.name}", lines))
         return lines
 
     def show_header(self, flight: Flight, header: str = "TCP") -> list[Field]:
@@ -277,13 +215,16 @@ class Lab(Findings):
         return [field for field in decode(flight.packet) if field.header == header]
 
     @contextmanager
-    def unseen(self, text: str, **values: object) -> Iterator[None]:
+    def unseen(self, text: str, *, every: float = 0.0, **values: object) -> Iterator[None]:
         """What happens in the block is not written down, because there is too much of the same: it is as fast as the
         simulation is, and the ladder shows ``text`` (English, with ``{names}`` for ``values``) in its place.
+        ``every``: seconds between two samples of all connections, and of the links' queues, for a plot.
         """
         hidden = self._hidden = Unseen(self._elapsed(), 0, translate(text).format(**values), 0, self._next())
         for side in self._sides:
             side.host.stack.observer = None
+        if every:
+            self._sample(hidden, round(every * SECOND))
         try:
             yield
             self.settle()
@@ -294,6 +235,19 @@ class Lab(Findings):
             for side in self._sides:
                 self._watches[side.name].catch_up()
                 side.host.stack.observer = self._watches[side.name]
+
+    def _sample(self, hidden: Unseen, every: int) -> None:
+        """Looks at all connections and queues now, and again after ``every`` ns while the block lasts."""
+        if self._hidden is not hidden:
+            return
+        for name, place in self._places.items():
+            for key, connection in place.stack.tcp.connections.items():
+                self._add_view(name, _who(key), of_connection(connection))
+        for link in self.network.links:
+            for sender, path in zip(link.ends, link.paths, strict=True):
+                if path.impairment.rate and len(self.report.waiting) < MOST_VIEWS:
+                    self.report.waiting.append((self._elapsed(), sender.name, path.waiting(self.network.now)))
+        self.network.clock.after(every, lambda: self._sample(hidden, every))
 
     # Writing it down
 
@@ -330,10 +284,16 @@ class Lab(Findings):
         if " > " not in event.who or name not in self._watches:
             return
         snapshot = self._watches[name].snapshot(_key_of(event.who))
-        last = self._last_views.get((name, event.who))
-        if snapshot is not None and (last is None or last.snapshot != snapshot):
-            last = self._last_views[name, event.who] = View(self._elapsed(), name, event.who, snapshot)
+        if snapshot is not None:
+            self._add_view(name, event.who, snapshot)
+
+    def _add_view(self, name: str, who: str, snapshot: Snapshot) -> None:
+        last = self._last_views.get((name, who))
+        if last is None or last.snapshot != snapshot:
+            last = self._last_views[name, who] = View(self._elapsed(), name, who, snapshot)
             self.report.views.append(last)
+            if len(self.report.views) > MOST_VIEWS:
+                self.report.views[:] = thinned(self.report.views)
 
     def _depart(self, sender: str, receiver: str, packet: bytes, fate: str, late: bool) -> Flight | None:
         if self._is_over:
@@ -380,6 +340,10 @@ class Lab(Findings):
     def _arriving(self, place: SimHost, packets: Sequence[bytes]) -> None:
         self._expected.clear()
         if self._hidden is not None:
+            for packet in packets:  # what left before the unseen stretch is on the ladder: it arrives
+                crossing, flight = self._flying.get((place.name, id(packet)), (b"", None))
+                if flight is not None and crossing is packet:
+                    flight.arrivals.append(self._elapsed())
             return
         for packet in packets:
             crossing, flight = self._flying.get((place.name, id(packet)), (b"", None))
@@ -421,6 +385,12 @@ def _signed(number: re.Match[str]) -> str:
     """What lies shortly before the ISN is of an older connection: -5 says so, 4294967291 does not."""
     value = int(number[0])
     return str(value - (1 << 32)) if value >= (1 << 32) - OLDER else number[0]
+
+
+def _who(key: bytes) -> str:
+    """An event's ``who``, from the key of a connection."""
+    local = endpoint_text(key[16:32], int.from_bytes(key[34:36], "big"))
+    return f"{local} > {endpoint_text(key[:16], int.from_bytes(key[32:34], 'big'))}"
 
 
 def _key_of(who: str) -> bytes:

@@ -204,7 +204,7 @@ def _cells(story: Story, row: Row) -> tuple[str, str, str, str]:
 
 
 def _listings(report: Report, level: str) -> list[Element]:
-    blocks = [(f"ss -tan, {side}, {clock(at)}", lines) for at, side, lines in report.listings]
+    blocks = [(f"{title}, {clock(at)}", lines) for at, title, lines in report.listings]
     blocks += [(f"{title} ({clock(at)})", lines) for at, title, lines in report.headers]
     return [
         make("section", make(level, title),

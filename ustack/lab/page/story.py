@@ -53,7 +53,7 @@ class Story:
     def _chosen(self, most: int) -> list[Row]:
         report = self.report
         rows: list[Flight | Note | Unseen] = [*report.flights, *report.unseen]
-        rows += [note for note in report.notes if matters(note.event) or isinstance(note.event, Moved)]
+        rows += [note for note in report.notes if matters(note.event, report.shows) or isinstance(note.event, Moved)]
         rows.sort(key=lambda row: (row.at, row.order))
         if len(rows) <= most:
             return list(rows)
