@@ -13,7 +13,7 @@ from ustack.lab import Flight, Lab, question
     "A client has set SO_KEEPALIVE. Both ends are well, and silent. An hour after the first probe the server sends a "
     "line; then nobody says anything again.",
     kernel="both",
-    live={"client.tcp_keepalive_time": "2", "speaks_after": "1"},
+    live={"client.tcp_keepalive_time": "2", "client.tcp_keepalive_intvl": "1", "speaks_after": "0.5"},
     options={"speaks_after": "3600"},
     tries=("client.tcp_keepalive_time=1800", "speaks_after=7000"),
     next=("D3", "D5", "D8"),
