@@ -25,19 +25,19 @@ TO_WRITE: Final = OUT | ERR | HUP
 MAX_OPTION: Final = 1024
 
 
-class SocketBase:
+class SocketBase(socket.socket):
     """What is the same for every kind of call: ``with self._lock, self._live() as core:``.
+
+    It is a ``socket.socket`` (``isinstance`` says so) that never has a descriptor of the kernel's as its own: whatever
+    of the standard library's class is not overridden here fails with EBADF, and loses nothing.
 
     At its end the driver sends, and the descriptor changes its looks. The lock is outermost, so
     that no exception of a signal handler can leave it locked."""
 
     __slots__ = (
-        "__weakref__",
-        "_closed",
         "_core",
         "_family",
         "_host",
-        "_io_refs",
         "_kind",
         "_lock",
         "_net",
@@ -51,6 +51,7 @@ class SocketBase:
         made = super().__new__(cls)
         made._core = None  # for __del__, when __init__ fails
         made._host = None
+        made._closed = False
         return made
 
     def __init__(self, core: Core, proto: int, timeout: float | None) -> None:

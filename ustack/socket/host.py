@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from ustack.counters import Counters
 from ustack.driver.lock import PoliteLock
+from ustack.socket import tls
 from ustack.socket.arguments import is_int
 from ustack.socket.core import Attachment, Driver, failure
 from ustack.socket.datagram import DatagramCore
@@ -45,6 +46,7 @@ class Host:
         self.driver = driver
         self._net = Attachment(stack, driver, device_name)
         self._on_close = on_close
+        tls.install()
         _hosts.add(self)
 
     @property

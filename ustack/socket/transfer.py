@@ -320,7 +320,7 @@ class Transfer(SocketBase):
         text.mode = mode  # type: ignore[misc]
         return text
 
-    def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:
+    def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:  # type: ignore[override]
         """Send a binary file from ``offset`` on; how many bytes went. There is no system call for it here: the
         file is read in blocks. A regular file is read at ``offset`` whatever its position; that is left behind the
         last byte sent."""
