@@ -85,6 +85,7 @@ EXCEPTIONS: dict[str, str] = {
         ),
         "the arguments of asyncio's own function",
     ),
+    "ustack.socket.tls.TLSSocket._create: arguments": "the arguments of the standard library's own function",
     "ustack.lab.question.question: arguments": "the heading of a question, each field by its name",
     "ustack.sockopts.SocketOptions.__init__: function": "one line for each option that Linux has, and there are many",
     "ustack.stack.stack.Stack.connect: arguments": "connect(2) between two ends, with options and a bind() before it",

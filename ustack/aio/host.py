@@ -86,10 +86,7 @@ class AsyncHost:
         protocol = protocol_factory()
         if not ssl:
             transport = StreamTransport(self, connection, protocol)
-            waiter = self.events.create_future()
-            transport.start()
-            self.events.call_soon(_set, waiter)
-            await waiter
+            await self._started(transport)
             return transport, protocol
         context = ssl_module.create_default_context() if ssl is True else ssl
         waiter = self.events.create_future()
@@ -101,6 +98,17 @@ class AsyncHost:
             made.close()
             raise
         return made, protocol
+
+    async def _started(self, transport: StreamTransport | DatagramTransport) -> None:
+        """Returns when the protocol knows of its transport; who is cancelled meanwhile leaves none behind."""
+        waiter = self.events.create_future()
+        transport.start()
+        self.events.call_soon(_set, waiter)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
 
     def _tls(
         self,
@@ -300,10 +308,7 @@ class AsyncHost:
             raise
         protocol = protocol_factory()
         transport = DatagramTransport(self, endpoint, protocol)
-        waiter = self.events.create_future()
-        transport.start()
-        self.events.call_soon(_set, waiter)
-        await waiter
+        await self._started(transport)
         return transport, protocol
 
     # The end
