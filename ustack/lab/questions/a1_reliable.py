@@ -16,6 +16,7 @@ PIECE = bytes(number % 251 for number in range(4344))
     "then one arrives twice; of the last three, one bit of the last is turned over on the way.",
     link="delay=50ms,rate=10mbit",
     kernel="both",
+    live={"delay": "100ms"},
     tries=("loss=10%", "corrupt=10%", "tcp_sack=0"),
     next=("A5", "A6", "E1"),
 )
@@ -62,12 +63,12 @@ def send_over_a_bad_network(lab: Lab, client: LabSocket) -> None:
     lab.link.hold(lab.client, by=0.002, text=True, nth=2)
     client.sendall(PIECE)
     lab.pass_time(0.5)
-    lab.link.repeat(lab.client, by=0.3, text=True, nth=2)
+    lab.link.repeat(lab.client, by=0.35, text=True, nth=2)
     client.sendall(PIECE)
     lab.pass_time(0.5)
     lab.link.corrupt(lab.client, text=True, nth=3)
     client.sendall(PIECE)
-    lab.pass_time(1)
+    lab.pass_time(2)
     client.close()
 
 
