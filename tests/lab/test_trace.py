@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.scenarios.two_hosts import TwoHosts
-from ustack.trace import Arrived, Event, Marked, Moved, Queued, Sent, TimerEvent, Watch
+from ustack.trace import Arrived, Event, Marked, Moved, Queued, Sent, Stepped, TimerEvent, Watch
 
 Traced = Callable[[TwoHosts], list[Event]]
 
@@ -104,3 +104,8 @@ def test_every_event_becomes_json(traced: Traced) -> None:
     assert {"sent", "arrived", "state", "timer", "queue", "variable"} <= kinds
     for one in (client, listener):
         one.close()
+
+
+def test_a_time_that_changes_is_told_as_a_time() -> None:
+    assert Stepped(0, "", "", "", "rto", 220_000_000, 440_000_000).what() == "rto 220 ms -> 440 ms"
+    assert Stepped(0, "", "", "", "cwnd", 14480, 1448).what() == "cwnd 14480 -> 1448"

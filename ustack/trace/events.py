@@ -116,7 +116,8 @@ class Stepped(Event):
     after: int = 0
 
     def what(self) -> str:
-        return f"{self.name} {self.before} -> {self.after}"
+        numbers = [span(value) if self.name == "rto" else str(value) for value in (self.before, self.after)]
+        return f"{self.name} {' -> '.join(numbers)}"
 
 
 @dataclasses.dataclass(frozen=True)
