@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
+from ustack.device.namespace import Namespace
+from ustack.lab.kernel import kernel_state
 from ustack.lab.live import compare, disagreements, kernel_answer, side_by_side
 from ustack.lab.question import Question, questions
 from ustack.lab.world import answer
@@ -33,3 +37,22 @@ def test_a_missing_segment_is_marked() -> None:
     assert all(one.startswith("only ustack: ") for one in found)
     marked = [line for line in side_by_side(ours, theirs, "server") if line.startswith("≠")]
     assert len(marked) == len(found) == sum(not pair.agrees for pair in compare(ours, theirs))
+
+
+@pytest.mark.kernel
+def test_a_state_of_linux_is_looked_up() -> None:
+    with Namespace(), socket.socket() as listener, socket.socket() as client:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        here, there = f"127.0.0.1:{port}", "127.0.0.1:4000"
+        assert kernel_state(here, there) == "LISTEN"
+        assert kernel_state(there, here) == "CLOSED"
+        client.bind(("127.0.0.1", 4000))
+        client.connect(listener.getsockname())
+        served, _ = listener.accept()
+        assert (kernel_state(here, there), kernel_state(there, here)) == ("ESTABLISHED", "ESTABLISHED")
+        client.close()
+        assert kernel_state(here, there) == "CLOSE_WAIT"
+        served.close()
+        assert (kernel_state(here, there), kernel_state(there, here)) == ("LISTEN", "TIME_WAIT")
