@@ -25,8 +25,11 @@ def ss_and_proc(lab: Lab) -> None:
     for port in (40001, 40002, 40003):
         clients.append(lab.client.start_connecting(lab.server, 80, port))
         served.append(listener.accept()[0])
+    lab.settle()
     lab.client.start_connecting(lab.server, 80, 40004)
+    lab.settle()
     clients[0].sendall(bytes(int(lab.option("unread"))))
+    lab.settle()
     served[2].close()
     lab.settle()
     clients[2].close()
@@ -43,6 +46,7 @@ def ss_and_proc(lab: Lab) -> None:
     lab.show_listing(lab.server, "ss -tani")
     lab.show_listing(lab.server, "cat /proc/net/tcp")
     lab.link.forget()
+    lab.pass_time(0.3)
     columns = " ".join(listed[0].split())
     lab.figure("columns", columns, "State Recv-Q Send-Q Local Address:Port Peer Address:Port Process")
     rows = {row.split()[4].rpartition(":")[2]: row.split() for row in listed[1:]}
