@@ -51,6 +51,7 @@ FLOORS: dict[str, int] = {
     "driver": 7,
     "socket": 8,
     "aio": 9,
+    "patch": 9,
 }
 BESIDE = frozenset({"sim", "packetdrill", "lab", "cli", "iperf3", "__main__"})
 """Tools beside the tower: they may use all of it, and each other; nothing in the tower knows them."""

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ustack import aio
     from ustack.device.base import Device
+    from ustack.patch import patched
     from ustack.settings import Settings
     from ustack.socket.host import Host
     from ustack.socket.opening import open_device, open_tun
     from ustack.socket.socket import Socket
 
-__all__ = ["Device", "Host", "Settings", "Socket", "__version__", "aio", "open_device", "open_tun"]
+__all__ = ["Device", "Host", "Settings", "Socket", "__version__", "aio", "open_device", "open_tun", "patched"]
 
 _PLACES = {
     "Device": "ustack.device.base",
@@ -32,6 +33,7 @@ _PLACES = {
     "Socket": "ustack.socket.socket",
     "open_device": "ustack.socket.opening",
     "open_tun": "ustack.socket.opening",
+    "patched": "ustack.patch",
 }
 
 

@@ -117,6 +117,14 @@ OWN = {
         "198.18.0.1 -W 1e300",
         "198.18.0.1 -W x",
     ],
+    "python": [
+        "",
+        "nosuch.py",
+        "--for nowhere x.py",
+        "--for 300.0.0.0/8 x.py",
+        "-m",
+        "-c",
+    ],
     "lab": [
         "Z9",
         "nosuch",

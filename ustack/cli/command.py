@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
-from ustack.cli import get, ladder_command, ping, serve
+from ustack.cli import get, ladder_command, ping, python, serve
 from ustack.cli.complaint import Complaint
 from ustack.cli.scribe import is_stuck
 from ustack.cli.version import version_text
@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "serve": serve,
     "get": get,
     "ping": ping,
+    "python": python,
     "ladder": ladder_command,
     "lab": lab,
     "iperf3": iperf3,
