@@ -8,10 +8,10 @@ from ustack.lab.ladder import clock
 from ustack.lab.language import translate
 from ustack.lab.page.markup import Content, add, embedded, make
 from ustack.lab.page.moments import data_of
-from ustack.lab.page.picture import Picture, fate_of, gap_text
+from ustack.lab.page.picture import Picture, fate_of
 from ustack.lab.page.plan import NARROW, WIDE
 from ustack.lab.page.shell import Links
-from ustack.lab.page.story import Hidden, Row, Story
+from ustack.lab.page.story import Hidden, Row, Story, gap_text
 from ustack.lab.page.wording import KINDS, arrow_text, kind_of, what
 from ustack.lab.question import GROUPS, questions
 from ustack.lab.report import Flight, Note, Report

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from ustack.lab.ladder import clock
 from ustack.lab.language import translate
-from ustack.lab.page.margin import width_of, wrapped
+from ustack.lab.page.margin import width_of
 from ustack.lab.page.markup import add, make
 from ustack.lab.page.plan import LETTER, LINE, TOP, Box, Plan
 from ustack.lab.page.scale import Fold, Point
@@ -108,13 +108,16 @@ class Picture(Plan):
         """Two waves across the lifelines, and how long the silence was."""
         words = translate("{time} pass").format(time=span(fold.end - fold.begin))
         middle = self._middle()
+        for flight in self.story.flights:
+            if flight.at <= fold.begin and flight.arrivals and flight.arrivals[0] >= fold.end:
+                here, there = self.x.get(flight.sender, middle), self.x.get(flight.receiver, middle)
+                middle = here + 0.78 * (there - here)  # its label has the other half
+                break
         waves = [self._wave(x, fold.y) for x in self.x.values()]
         return make("g", waves, make("text", words, class_="fold", x=middle, y=fold.y + 4, text_anchor="middle"))
 
     def _gap(self, hidden: Hidden | Unseen, point: Point) -> Element:
-        text = gap_text(hidden)
-        middle, lanes = self._middle(), len(self.x) - 1 if len(self.x) % 2 else 1
-        lines = wrapped(text, ((self.layout.right - self.layout.left) / lanes - 30) / 6.4)
+        middle, lines = self._middle(), self.gap_lines(hidden)
         y = point.y - (len(lines) - 1) * 7 + 4
         texts = [make("text", line, class_="fold", x=middle, y=y + 14 * index, text_anchor="middle")
                  for index, line in enumerate(lines)]  # fmt: skip
@@ -168,11 +171,20 @@ class Picture(Plan):
         if flight.drop:
             x, anchor = x2 - 9 * way, "end" if way > 0 else "start"
             return [*marks, cross, make("text", flight.drop, class_="fate", x=x, y=y2 + 14, text_anchor=anchor)]
-        text = translate("lost") if flight.is_lost else translate(flight.fate or "on its way")
+        mark = cross if flight.is_lost else make("circle", class_="kept", cx=x2, cy=y2, r=3)
+        if self._is_crossed(flight) and self.layout.is_wide:
+            return [*marks, mark]  # there is no room but in the label
+        text = self._end_word(flight)
         anchor = "start" if way > 0 else "end"
         sort = "fate" if flight.is_lost else "fate kept"
-        shown = make("text", text, class_=sort, x=x2 + 10 * way, y=y2 + 4, text_anchor=anchor)
-        return [*marks, cross if flight.is_lost else make("circle", class_="kept", cx=x2, cy=y2, r=3), shown]
+        x, y, angle = x2 + 10 * way, y2 + 4, _angle(line) * way if self.layout.is_wide else 0.0
+        turn = f"rotate({angle:.1f} {x2:.1f} {y2:.1f})" if angle else None
+        return [*marks, mark, make("text", text, class_=sort, x=x, y=y, text_anchor=anchor, transform=turn)]
+
+    @staticmethod
+    def _end_word(flight: Flight) -> str:
+        """What became of a segment that does not arrive, in a word."""
+        return translate("lost") if flight.is_lost else translate(flight.fate or "on its way")
 
     def _label(self, flight: Flight, is_again: bool, line: tuple[float, float, float, float]) -> Element:
         x1, y1, x2, y2 = line
@@ -181,9 +193,10 @@ class Picture(Plan):
             text = f"{translate('late')}: {text}"
         text = self.prefixes.get(flight.order, "") + text
         way = 1 if x2 > x1 else -1
-        reach = abs(self.x.get(flight.receiver, self.layout.right) - self.x.get(flight.sender, self.layout.left))
-        reach *= 1 - HELD_AT if flight.late else 1
-        room = reach * (0.94 if not self.layout.is_wide else 0.5 if self._is_crossed(flight) else 0.86) - 22
+        room = self._label_room(flight)
+        if not flight.arrivals and self.layout.is_wide and self._is_crossed(flight):
+            end = f" ({self._end_word(flight)})"
+            text = _cut(text, room / self.layout.letter - width_of(end)) + end
         text = _cut(text, room / self.layout.letter)
         x, anchor = x1 + 10 * way, "start" if way > 0 else "end"
         angle = _angle(line) if self.layout.is_wide else 0.0
@@ -191,6 +204,17 @@ class Picture(Plan):
         y = y1 - 4 + (10 * abs(y2 - y1) / max(abs(x2 - x1), 1) if turned else 0)
         turn = f"rotate({angle * way:.1f} {x:.1f} {y:.1f})" if turned else None
         return make("text", text, class_="label", x=x, y=y, text_anchor=anchor, transform=turn)
+
+    def _label_room(self, flight: Flight) -> float:
+        """The width that an arrow's label may have."""
+        reach = abs(self.x.get(flight.receiver, self.layout.right) - self.x.get(flight.sender, self.layout.left))
+        reach *= 1 - HELD_AT if flight.late else 1
+        if not self.layout.is_wide:
+            return reach * 0.94 - 22
+        if not flight.arrivals:
+            return reach * min(ENDS_AT, 0.5 if self._is_crossed(flight) else 1) - 22
+        is_folded = any(flight.at <= fold.begin and flight.arrivals[0] >= fold.end for fold in self.folds)
+        return reach * (0.5 if is_folded or self._is_crossed(flight) else 0.86) - 22
 
     def _is_crossed(self, flight: Flight) -> bool:
         """Something flies the other way meanwhile: the labels share the width."""
@@ -244,17 +268,6 @@ class Picture(Plan):
         start = life + (5 if box.is_right else -5)
         return make("polyline", class_="leader",
                     points=f"{start:.1f},{box.point.y:.1f} {bend:.1f},{y:.1f} {near:.1f},{y:.1f}")  # fmt: skip
-
-
-def gap_text(hidden: Hidden | Unseen) -> str:
-    """What is not drawn here."""
-    time, segments = span(hidden.until - hidden.at), f"{hidden.segments:,}"
-    if isinstance(hidden, Unseen) and not hidden.segments:
-        return f"{hidden.text} ({time})"
-    if isinstance(hidden, Unseen):
-        return f"{hidden.text} ({translate('{segments} segments in {time}').format(segments=segments, time=time)})"
-    words = translate("{segments} segments and {events} events more, in {time}")
-    return words.format(segments=segments, events=hidden.events, time=time)
 
 
 def fate_of(flight: Flight) -> str:

@@ -11,7 +11,7 @@ import dataclasses
 from ustack.lab.ladder import clock
 from ustack.lab.page.margin import spread, wrapped
 from ustack.lab.page.scale import Fold, Point, place, usual_flight
-from ustack.lab.page.story import Hidden, Row, Story
+from ustack.lab.page.story import Hidden, Row, Story, gap_text
 from ustack.lab.page.wording import what
 from ustack.lab.report import Flight, Note, Unseen
 from ustack.trace.events import Moved
@@ -44,8 +44,8 @@ class Layout:
         return self.name == "wide"
 
 
-WIDE = Layout("wide", 872, 262, 654, 180, 6.15)
-NARROW = Layout("narrow", 344, 22, 322, 262, 5.9)
+WIDE = Layout("wide", 872, 262, 654, 180, 7.0)
+NARROW = Layout("narrow", 344, 22, 322, 262, 6.9)
 
 
 @dataclasses.dataclass
@@ -95,13 +95,19 @@ class Plan:
 
     def _add(self, row: Row) -> None:
         if isinstance(row, Unseen | Hidden):
-            point = Point(row.at, (1, row.order), tuple(self.story.sides), above=30, below=30, until=row.until)
+            room = 16 + LINE / 2 * len(self.gap_lines(row))
+            point = Point(row.at, (1, row.order), tuple(self.story.sides), above=room, below=room, until=row.until)
             self.gaps.append((row, point))
             self.points.append(point)
         elif isinstance(row, Note):
             self._add_note(row)
         else:
             self._add_flight(row)
+
+    def gap_lines(self, hidden: Hidden | Unseen) -> list[str]:
+        """What stands in the place of rows that are not drawn, between two lifelines."""
+        lanes = len(self.x) - 1 if len(self.x) % 2 else 1
+        return wrapped(gap_text(hidden), ((self.layout.right - self.layout.left) / lanes - 30) / LETTER)
 
     def _add_flight(self, flight: Flight) -> None:
         strip = tuple(self.story.sides) if not self.layout.is_wide else (flight.sender,)

@@ -65,6 +65,10 @@ class _Room:
     def first_free(self, point: Point) -> float:
         return max((self._bottoms.get(column, -1e9) + point.above for column in point.columns), default=-1e9)
 
+    def lowest(self) -> float:
+        """Below it nothing stands in any column."""
+        return max(self._bottoms.values(), default=-1e9)
+
     def stretch(self, point: Point, moved: float) -> float:
         """How much more time must be stretched so that the notes of a margin stay near their instants."""
         for margin in self._waiting:
@@ -92,6 +96,7 @@ def place(points: list[Point], flight: int, top: float) -> list[Fold]:
     for point in points:
         natural = max(point.at - last, 0) * FLIGHT_HEIGHT / flight
         if natural > FOLD_OVER:
+            y = max(y, room.lowest())
             folds.append(Fold(heard, point.at, y + FOLD_HEIGHT / 2))
             natural = FOLD_HEIGHT
         wanted = max(y + natural, room.first_free(point))

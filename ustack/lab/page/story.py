@@ -6,9 +6,10 @@ import dataclasses
 from bisect import bisect_right
 
 from ustack.lab.ladder import matters
+from ustack.lab.language import translate
 from ustack.lab.page.wording import again
 from ustack.lab.report import Flight, Note, Report, Unseen
-from ustack.trace.events import Moved
+from ustack.trace.events import Moved, span
 
 MOST_ROWS = 150
 """More segments and notes than this are folded, but never those at the instants that the answer names."""
@@ -118,3 +119,14 @@ def ordered_sides(report: Report) -> list[str]:
 def ends_of(who: str) -> frozenset[str]:
     """The two endpoints of a connection, whichever comes first."""
     return frozenset(who.split(" > "))
+
+
+def gap_text(hidden: Hidden | Unseen) -> str:
+    """What is not drawn here."""
+    time, segments = span(hidden.until - hidden.at), f"{hidden.segments:,}"
+    if isinstance(hidden, Unseen) and not hidden.segments:
+        return f"{hidden.text} ({time})"
+    if isinstance(hidden, Unseen):
+        return f"{hidden.text} ({translate('{segments} segments in {time}').format(segments=segments, time=time)})"
+    words = translate("{segments} segments and {events} events more, in {time}")
+    return words.format(segments=segments, events=hidden.events, time=time)
