@@ -56,22 +56,16 @@ class Setup:
 class Watch:
     """What was seen of one connection so far."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, batch: int) -> None:
         self.iss = connection.sender.iss
+        self.batch = batch
+        """The batch after which the connection was first seen."""
         self.right = 0
         """The furthest that the peer ever let us send, as the Stack took it."""
         self.offered = -1
         """Our furthest right edge."""
         self.acked = -1
         self.bytes_sent = 0
-
-
-def _answers_another(connection: Connection, segment: Segment) -> bool:
-    """``segment`` was owed before ``connection`` began in the same batch: by a cookie's connection that answered its
-    SYN, or by a request that a RST ended; a connection's own first segment is its SYN-ACK."""
-    if segment.flags & SYN:
-        return segment.seq != connection.sender.iss & MASK
-    return connection.owed.has(OWE_SYN)
 
 
 class World:
@@ -97,6 +91,7 @@ class World:
         self.watches: dict[int, tuple[Connection, Watch]] = {}
         self.cookies: dict[bytes, tuple[int, int]] = {}
         """Of each flow's last SYN-ACK: its sequence number and TSval, which may be all that anybody remembers."""
+        self.batch = 0
         self.resets_sent = 0
         self.segments_sent = 0
         self.bare_acks_sent = 0
@@ -291,12 +286,16 @@ class World:
         check_stack(stack, self.now)
 
     def _flush(self) -> None:
+        self.batch += 1
         self._watch_windows()
         count = 0
+        outbox = self.stack.host.outbox
+        waiting = list(outbox)
         while (transmit := self.stack.poll_transmit(self.now)) is not None:
             count += 1
             require(count < MOST_OUTPUT, "endless output", transmit)
-            self._check_transmit(transmit)
+            self._check_transmit(transmit, any(one is transmit for one in waiting))
+            waiting = list(outbox)
         self._watch_windows()
 
     def _watch_windows(self) -> None:
@@ -310,34 +309,41 @@ class World:
     def _watch(self, connection: Connection) -> Watch:
         pair = self.watches.get(id(connection))
         if pair is None or pair[0] is not connection:
-            pair = (connection, Watch(connection))
+            pair = (connection, Watch(connection, self.batch))
             self.watches[id(connection)] = pair
         return pair[1]
 
-    def _check_transmit(self, transmit: Transmit | RawTransmit) -> None:
+    def _check_transmit(self, transmit: Transmit | RawTransmit, from_outbox: bool) -> None:
         for packet in cut(transmit):
             frame = parse_packet(packet)
             require(not isinstance(frame, Refused), "a packet that we would refuse", frame)
             require(len(packet) <= self.mtu, "a packet longer than the MTU", (len(packet), self.mtu))
             if isinstance(frame, Segment):
-                self._check_segment(frame)
+                self._check_segment(frame, from_outbox)
             else:
                 require(isinstance(frame, (IcmpMessage, Datagram, Fragment)), "something strange leaves", frame)
 
-    def _check_segment(self, segment: Segment) -> None:
+    def _count(self, segment: Segment) -> None:
         self.segments_sent += 1
         if segment.flags & RST:
             self.resets_sent += 1
         if segment.flags & (SYN | ACK) == SYN | ACK:
             self.cookies[reverse_key(segment.key)] = (segment.seq, segment.ts_val)
-        connection = self.stack.tcp.connections.get(reverse_key(segment.key))
         if not segment.payload_length and not segment.flags & (SYN | FIN | RST):
             self.bare_acks_sent += 1
+
+    def _check_segment(self, segment: Segment, from_outbox: bool) -> None:
+        self._count(segment)
+        connection = self.stack.tcp.connections.get(reverse_key(segment.key))
         if connection is None or connection.state is State.CLOSED:
             return
-        if _answers_another(connection, segment):
-            return
         watch = self._watch(connection)
+        if from_outbox and watch.batch == self.batch:
+            return  # owed to the key before this connection began in the same batch: by a request, a cookie, TIME-WAIT
+        is_early = connection.owed.has(OWE_SYN) and not from_outbox  # where the answers to refused segments wait
+        require(not is_early, "something leaves before the SYN", (connection, segment.flags))
+        if segment.flags & SYN:
+            require(segment.seq == connection.sender.iss & MASK, "a SYN of another ISN", (connection, segment.seq))
         seq = unwrap(segment.seq, connection.sender.snd_una)
         start = seq + (1 if segment.flags & SYN else 0)
         end = start + segment.payload_length + (1 if segment.flags & FIN else 0)
