@@ -75,11 +75,11 @@ def test_every_offload_is_off():
 def test_a_sink_that_lies_about_its_count_is_a_failed_run():
     """A server that answers a wrong number must not become a figure."""
     liar = (
-        "import socket\n"
+        "import signal, socket\n"
         "s = socket.create_server(('127.0.0.1', 7001)); print('ready', flush=True)\n"
         "c, _ = s.accept()\n"
         "while c.recv(1 << 20): pass\n"
-        "c.sendall(bytes(8)); c.close()\n"
+        "c.sendall(bytes(8)); c.close(); signal.pause()\n"
     )
     subject = roster.Subject("liar", "a liar", "peer", Link.LOOPBACK, {"services": ("python3", "-c", liar)})
     with run.serving(subject, SHORT) as live, pytest.raises(NotMeasured, match="another number"):
