@@ -6,7 +6,7 @@ import dataclasses
 import textwrap
 from collections.abc import Iterator
 
-from ustack.lab.language import translate
+from ustack.lab.language import translate, wrapped
 from ustack.lab.report import Flight, Note, Report, Unseen
 from ustack.trace.events import Called, Event, Marked, Moved, Queued, Stepped, TimerEvent, span
 from ustack.units import SECOND
@@ -285,7 +285,7 @@ def _indented(rows: list[str]) -> Iterator[str]:
 def text(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> list[str]:
     """The whole report as lines of plain text."""
     lines = [f"{report.id}  {report.question}", ""]
-    lines += textwrap.wrap(report.setup, WIDTH)
+    lines += wrapped(report.setup, WIDTH)
     if report.changed:
         lines += [translate("Changed: ") + ", ".join(f"{name}={value}" for name, value in report.changed.items())]
     lines += ["", *draw(report, most=most, everything=everything), ""]
@@ -298,15 +298,13 @@ def text(report: Report, *, most: int = MOST_ROWS, everything: bool = False) -> 
         must = "" if figure.holds else translate(", must be {value}").format(value=figure.text(figure.expected))
         rule = f"  [{figure.rule}]" if figure.rule else ""
         line = f"{sign} {figure.label}: {figure.text(figure.seen)}{must}{rule}"
-        lines += textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines += wrapped(line, WIDTH, "  ", "    ")
     lines.append("")
     for sentence in report.sentences:
-        lines += textwrap.wrap(
-            f"{sentence.text} ({clock(sentence.at)})", WIDTH, initial_indent="• ", subsequent_indent="  "
-        )
+        lines += wrapped(f"{sentence.text} ({clock(sentence.at)})", WIDTH, "• ", "  ")
     if report.tries:
         commands = "; ".join(f"ustack lab {report.id} --set {one}" for one in report.tries)
-        lines += ["", *textwrap.wrap(translate("Try: ") + commands, WIDTH, break_on_hyphens=False)]
+        lines += ["", *wrapped(translate("Try: ") + commands, WIDTH)]
     if report.next:
         lines += [translate("Ask next: ") + ", ".join(report.next)]
     return lines

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ast
 import gettext
+import re
 from pathlib import Path
+
+from rich.cells import cell_len
 
 LANGUAGES = ("en", "zh")
 FOLDER = Path(__file__).parent / "locale"
@@ -74,3 +77,25 @@ def chosen() -> str:
 def translate(text: str) -> str:
     """The sentence in the chosen language; English where it is not translated."""
     return _chosen.catalogue.gettext(text) if text else ""
+
+
+MARKS = "\uff0c\u3002\uff1a\uff1b\u3001\uff09\u300d\uff1f\uff01"
+"""Chinese marks that may not begin a line."""
+_CHINESE = "\u2e80-\u9fff\uff00-\uffef"
+_PIECES = re.compile(rf"[{_CHINESE}][{MARKS}]*|[^\s{_CHINESE}]+[{MARKS}]*\s*|\s+")
+"""A Chinese character with the marks behind it, or a word with the space behind it."""
+
+
+def wrapped(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
+    """Lines of at most ``width`` columns of a terminal, where a Chinese character takes two; ``first`` and ``rest``
+    stand before the first line and the others.
+    """
+    lines, line, used = [], first, cell_len(first)
+    for piece in _PIECES.findall(text):
+        if used + cell_len(piece.rstrip()) > width and line.strip():
+            lines.append(line.rstrip())
+            line, used = rest, cell_len(rest)
+            piece = piece.lstrip()  # noqa: PLW2901 - no line begins with a space
+        line += piece
+        used += cell_len(piece)
+    return [*lines, line.rstrip()] if line.strip() else lines
