@@ -317,9 +317,11 @@ class Lab(Findings):
 
     def _learn_isn(self, packet: bytes) -> None:
         """Of a connection that opens unseen the ladder still shows relative numbers."""
-        frame = parse_packet(packet)
-        if isinstance(frame, Segment) and frame.flags & SYN:
-            self._text(frame)
+        flags = (packet[0] & 15) * 4 + 13 if packet[0] >> 4 == 4 else 53
+        if len(packet) > flags and packet[flags] & SYN:
+            frame = parse_packet(packet)
+            if isinstance(frame, Segment) and frame.flags & SYN:
+                self._text(frame)
 
     def _carried(self, receiver: str, packet: bytes, copies: int) -> None:
         """A link has taken a packet: none of it arrives, or so many copies."""

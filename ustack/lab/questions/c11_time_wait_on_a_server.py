@@ -41,7 +41,7 @@ class HttpConnection:
     "connection; and one request after which the client closes.",
     link="delay=1ms",
     kernel="server",
-    options={"clients": "150", "idle": "75", "most": "3"},
+    options={"clients": "120", "idle": "75", "most": "3"},
     live={"clients": "20", "idle": "0.3", "delay": "10ms"},
     tries=("clients=20", "idle=5", "most=10"),
     next=("C5", "C6", "C8", "B12"),
