@@ -118,7 +118,7 @@ class Run {
     this.slider.setAttribute("aria-valuetext", now.at + ": " + now.happens.join("; "));
     this.clock.textContent = now.at;
     if (scroll) this.beside.scrollTop = 0;
-    this.happens.textContent = now.happens.join(" · ");
+    this.happens.textContent = this.happens.title = now.happens.join(" · ");
     for (const ladder of this.ladders) this.mark(ladder, now, scroll);
     this.blocks.replaceChildren(...this.data.sides.flatMap((side) => this.side(side, now.ns)));
   }
