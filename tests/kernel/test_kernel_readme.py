@@ -23,9 +23,9 @@ print(door.recv(100))
 """
 
 
-def test_there_are_four() -> None:
-    assert len(EXAMPLES) == 4
-    assert max(len(example.splitlines()) for example in EXAMPLES) < 20
+def test_there_are_five() -> None:
+    assert len(EXAMPLES) == 5
+    assert max(len(example.splitlines()) for example in EXAMPLES) < 25
 
 
 def test_the_server(namespace: Namespace) -> None:
@@ -57,3 +57,11 @@ def test_two_stacks_in_one_process() -> None:
         timeout=PATIENCE_S,
     )
     assert done.stdout == "hello\n\n"
+
+
+def test_virtual_time() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EXAMPLES[4]], capture_output=True, text=True, check=True, cwd=ROOT, timeout=PATIENCE_S
+    )
+    assert done.stdout == "b'hello\\n' after 11 seconds\n"
+    assert not done.stderr

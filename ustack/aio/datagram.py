@@ -26,7 +26,7 @@ class DatagramTransport(asyncio.DatagramTransport):
         self._protocol = protocol
         self._is_closing = False
         endpoint.owner = Ear(self.on_event)
-        host.transports.add(self)
+        host.transports[self] = None
 
     def start(self) -> None:
         """Tells the protocol, and begins to read."""
@@ -113,7 +113,7 @@ class DatagramTransport(asyncio.DatagramTransport):
         self._is_closing = True
         self._endpoint.owner = None
         self._endpoint.close()
-        self._host.transports.discard(self)
+        self._host.transports.pop(self, None)
         self._host.events.call_soon(self._protocol.connection_lost, error)
 
     def __repr__(self) -> str:

@@ -12,7 +12,8 @@ import errno
 import os
 import time
 from collections.abc import Callable, Hashable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from ustack.device.base import Device
 from ustack.driver.loop import DeviceError, Loop
@@ -22,8 +23,40 @@ BUSY_STEPS = 4
 """Batches that are taken in one turn of the event loop before others get theirs."""
 
 
-class AsyncDriver:
-    """For one stack, in one event loop, on that loop's thread. ``failed`` is told once when the device is gone."""
+class Driver:
+    """What an AsyncHost asks of whoever runs its stack. ``failed`` is told once when the device is gone."""
+
+    events: asyncio.AbstractEventLoop
+    lock: AbstractContextManager[Any]
+    failed: Callable[[OSError], None]
+    is_closed: bool
+
+    def now(self) -> int:
+        """ns, on the stack's clock."""
+        raise NotImplementedError
+
+    def wait(self, ready: Callable[[], bool], deadline: int | None, waiter: Hashable = None) -> bool:
+        """No call may wait in an event loop. Raises RuntimeError unless ``ready()`` already."""
+        raise NotImplementedError
+
+    def wake(self, waiter: Hashable) -> None:
+        """Nobody sleeps in an event loop."""
+
+    def defer(self, action: Callable[[], object]) -> None:
+        """Calls ``action`` in the next turn of the event loop."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """What was just called on an endpoint leaves, at the end of this turn of the event loop at the latest."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """The event loop watches nothing of ours any more. Twice is harmless."""
+        raise NotImplementedError
+
+
+class AsyncDriver(Driver):
+    """For one stack, in one event loop, on that loop's thread."""
 
     def __init__(self, stack: Stack, device: Device, events: asyncio.AbstractEventLoop) -> None:
         self.stack = stack
@@ -42,26 +75,19 @@ class AsyncDriver:
             events.add_reader(self._descriptor, self._step)
 
     def now(self) -> int:
-        """ns, monotonic."""
         return time.monotonic_ns()
 
     def wait(self, ready: Callable[[], bool], deadline: int | None, waiter: Hashable = None) -> bool:
-        """No call may wait in an event loop. Raises RuntimeError unless ``ready()`` already."""
         self._flush()
         if ready():
             return True
         raise RuntimeError("this call would block the event loop: use ustack.aio's transports, or setblocking(False)")
 
-    def wake(self, waiter: Hashable) -> None:
-        """Nobody sleeps here."""
-
     def defer(self, action: Callable[[], object]) -> None:
-        """Calls ``action`` in the next turn of the event loop."""
         if not self.events.is_closed():
             self.events.call_soon(action)
 
-    def flush(self) -> None:
-        """What was just called on an endpoint leaves: with the step that runs, else at the end of this turn."""
+    def flush(self) -> None:  # what those call who are told in a step leaves with the step
         if not self._is_stepping and not self._is_flush_due and not self.is_closed:
             self._is_flush_due = True
             self.events.call_soon(self._flush)

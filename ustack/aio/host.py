@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ustack.aio.datagram import DatagramTransport
-from ustack.aio.driver import AsyncDriver
+from ustack.aio.driver import Driver
 from ustack.aio.ear import Ear
 from ustack.aio.names import resolve
 from ustack.aio.server import Server
@@ -37,13 +37,14 @@ Factory = Callable[[], asyncio.BaseProtocol]
 class AsyncHost:
     """A host on a network, in one event loop. Its functions have asyncio's names and arguments."""
 
-    def __init__(self, stack: Stack, driver: AsyncDriver) -> None:
+    def __init__(self, stack: Stack, driver: Driver) -> None:
         self.stack = stack
         self.driver = driver
         self.events = driver.events
         self.attachment = Attachment(stack, driver)
-        self.transports: set[Any] = set()
-        self.servers: set[Server] = set()
+        self.transports: dict[Any, None] = {}
+        """In the order in which they began."""
+        self.servers: dict[Server, None] = {}
         driver.failed = self._on_failure
 
     @property

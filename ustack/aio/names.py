@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,9 @@ async def resolve(
     host: str | None, port: Any, kind: int, family: int = 0, flags: int = 0
 ) -> list[tuple[int, bytes, int]]:
     """Family, address (16 bytes) and port of each address of a name, in the resolver's order. Raises OSError."""
+    literal = _literal(host, port, family)
+    if literal is not None:
+        return [literal]
     events = asyncio.get_running_loop()
     found = await events.getaddrinfo(host, port, family=family, type=kind, flags=flags)
     if not found:
@@ -30,3 +34,15 @@ async def resolve(
 def packed(family: int, _type: int, _proto: int, _canonical: str, address: Sequence[Any]) -> tuple[int, bytes, int]:
     """Of one result of getaddrinfo()."""
     return family, parse_address(str(address[0]).partition("%")[0]), int(address[1])
+
+
+def _literal(host: str | None, port: Any, family: int) -> tuple[int, bytes, int] | None:
+    """Of an address in numbers, which needs no resolver and no thread."""
+    if not isinstance(host, str) or not isinstance(port, int):
+        return None
+    for kind in (socket.AF_INET, socket.AF_INET6):
+        if family in (0, kind):
+            with contextlib.suppress(OSError):
+                socket.inet_pton(kind, host)
+                return int(kind), parse_address(host), port
+    return None

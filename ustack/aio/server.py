@@ -93,7 +93,7 @@ class Server(asyncio.AbstractServer):
         self._is_serving = True
         for listener in self._listeners:
             listener.owner = Ear(self.on_event)
-        self._host.servers.add(self)
+        self._host.servers[self] = None
 
     async def start_serving(self) -> None:
         """Begins to accept; nothing when it does already."""
@@ -125,7 +125,7 @@ class Server(asyncio.AbstractServer):
         if listeners is None:
             return
         self._is_serving = False
-        self._host.servers.discard(self)
+        self._host.servers.pop(self, None)
         for listener in listeners:
             listener.owner = None
             listener.close(self._host.driver.now())

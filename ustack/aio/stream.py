@@ -61,7 +61,7 @@ class StreamTransport(transports._FlowControlMixin):
         self._is_buffered = False
         self.set_protocol(protocol)
         connection.owner = self._ear = Ear(self.on_event)
-        host.transports.add(self)
+        host.transports[self] = None
         if server is not None:
             server.attach(self)
 
@@ -357,7 +357,7 @@ class StreamTransport(transports._FlowControlMixin):
             if connection.state is not State.CLOSED:
                 connection.close(self._host.driver.now())
             self._host.driver.flush()
-            self._host.transports.discard(self)
+            self._host.transports.pop(self, None)
             if self._server is not None:
                 self._server.detach(self)
             if self._socket is not None:
