@@ -53,7 +53,7 @@ FLOORS: dict[str, int] = {
     "aio": 9,
     "patch": 9,
 }
-BESIDE = frozenset({"sim", "packetdrill", "lab", "cli", "iperf3", "__main__"})
+BESIDE = frozenset({"sim", "packetdrill", "lab", "cli", "iperf3", "explain", "plot", "sweep", "__main__"})
 """Tools beside the tower: they may use all of it, and each other; nothing in the tower knows them."""
 DOOR = ""
 """``ustack/__init__.py``: opens onto floor 8 and below."""

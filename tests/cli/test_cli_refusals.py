@@ -153,6 +153,17 @@ OWN = {
         "x.pcap --most -5",
         f"x.pcap --most {'9' * 5000}",
     ],
+    "explain": [
+        "",
+        "/nonexistent.pcap",
+        "/",
+        "/dev/null",
+        "/etc/passwd",
+        "a\x00b",
+        "x.pcap -n 0",
+        "x.pcap -n x",
+        "x.pcap --nosuch",
+    ],
     "iperf3": [
         "",
         "-s -c 198.18.0.1",

@@ -15,6 +15,7 @@ from ustack.cli import get, ladder_command, ping, python, serve
 from ustack.cli.complaint import Complaint
 from ustack.cli.scribe import is_stuck
 from ustack.cli.version import version_text
+from ustack.explain import command as explain
 from ustack.iperf3 import command as iperf3
 from ustack.lab import command as lab
 from ustack.packetdrill import command as packetdrill
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "ping": ping,
     "python": python,
     "ladder": ladder_command,
+    "explain": explain,
     "lab": lab,
     "iperf3": iperf3,
     "packetdrill": packetdrill,

@@ -90,7 +90,7 @@ class Lifeline:
         ack = self._acknowledge(segment, sender, receiver)
         if segment.flags & tcp.RST and sender.state is State.SYN_RECEIVED and not sender.has_opened:
             self._nobody_listens(sender)
-        _move(segment, sender, receiver)
+        move(segment.flags, sender, receiver)
         label = _label(segment, sender, receiver, ack, options) + (" (again)" if is_repeat else "")
         after = (self.left.state, self.right.state)
         plain = after == before and not segment.flags & (tcp.SYN | tcp.FIN | tcp.RST)
@@ -136,9 +136,8 @@ class Lifeline:
         return receiver.relative(ack)
 
 
-def _move(segment: Segment, sender: End, receiver: End) -> None:
-    """The inputs of figure 5 that this segment stands for, first the sender's, then the receiver's."""
-    flags = segment.flags
+def move(flags: int, sender: End, receiver: End) -> None:
+    """The inputs of figure 5 that a segment with ``flags`` stands for, first the sender's, then the receiver's."""
     if flags & tcp.RST:
         sender.see(Input.RESET)
         receiver.see(Input.RESET)
