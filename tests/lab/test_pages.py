@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from ustack.cli.command import main
 from ustack.lab import Lab, Question, language, question
 from ustack.lab.page import form, serve, wording
+from ustack.lab.page.chart import WIDTH, charts
 from ustack.lab.page.margin import spread, width_of, wrapped
 from ustack.lab.page.picture import Picture
 from ustack.lab.page.plan import NARROW, ROW, WIDE, Box
@@ -347,3 +348,16 @@ def test_an_endless_run_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(serve, "MOST_SECONDS", 3)
     with pytest.raises(serve.Refused, match="too much time"):
         Pages(frozenset(["Y1"]), str(own)).page("Y1", {})
+
+
+def test_a_window_that_tells_a_story_has_a_chart() -> None:
+    """F3 has one for each of its flows; a handshake has none."""
+    found = charts(answer(questions()["F3"]), "h2")
+    assert found is not None
+    pictures = list(found.iter("svg"))
+    assert len(pictures) == 5
+    for picture in pictures:
+        for path in picture.iter("path"):
+            numbers = [float(word) for word in re.findall(r"-?[0-9.]+", str(path.get("d")))]
+            assert all(-30 <= number <= WIDTH for number in numbers)
+    assert charts(answer(questions()["B5"]), "h2") is None

@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element
 
 from ustack.lab.ladder import clock
 from ustack.lab.language import translate
+from ustack.lab.page.chart import charts
 from ustack.lab.page.markup import Content, add, embedded, make
 from ustack.lab.page.moments import data_of
 from ustack.lab.page.picture import Picture, fate_of
@@ -29,6 +30,7 @@ def run(report: Report, links: Links, number: int = 0, *, side_by_side: bool = F
     add(article, make("div", _answer(report, under, story), _figures(report, under), class_="findings"))
     add(
         article,
+        charts(report, under),
         _stage(story, pictures, key, under, title_of_run(report) if side_by_side else ""),
         _listings(report, under),
     )
