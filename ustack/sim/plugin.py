@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -12,9 +13,6 @@ import pytest
 def simulate() -> Callable[..., Any]:
     """``simulate(main, seed=7)`` runs ``await main(net)`` in a network of its own, and returns what it returns. What it
     raises says the seed and the last packets."""
-    from ustack.sim.aio import Net, run  # noqa: PLC0415 - pytest loads plugins for every project
-
-    def simulated(main: Callable[[Net], Awaitable[Any]], *, seed: int = 0) -> Any:
-        return run(main, seed=seed)
-
+    module = import_module("ustack.sim.aio")  # late: pytest loads its plugins for every project
+    simulated: Callable[..., Any] = module.run
     return simulated
