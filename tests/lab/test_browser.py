@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.lab.reports import report_of
 from ustack.lab import language
 from ustack.lab.page.serve import Pages, Server
 from ustack.lab.page.shell import Links
 from ustack.lab.page.write import index, page
 from ustack.lab.question import questions
-from ustack.lab.world import answer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright (ustack[test])")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python (ustack[test])")
@@ -48,10 +48,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some pages, and the index."""
     made = tmp_path_factory.mktemp("pages")
     for name in SOME:
-        made.joinpath(f"{name}.html").write_text(page(answer(questions()[name])))
+        made.joinpath(f"{name}.html").write_text(page(report_of(questions()[name])))
     made.joinpath("index.html").write_text(index(questions().values(), Links("site", frozenset(questions()))))
     language.choose("zh")
-    made.joinpath("B5.zh.html").write_text(page(answer(questions()["B5"])))
+    made.joinpath("B5.zh.html").write_text(page(report_of(questions()["B5"])))
     language.choose("en")
     return made
 

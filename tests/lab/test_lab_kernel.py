@@ -6,11 +6,11 @@ import socket
 
 import pytest
 
+from tests.lab.reports import report_of
 from ustack.device.namespace import Namespace
 from ustack.lab.kernel import kernel_state
 from ustack.lab.live import compare, disagreements, kernel_answer, side_by_side
 from ustack.lab.question import Question, questions
-from ustack.lab.world import answer
 
 SIDES = {"both": ("client", "server"), "client": ("client",), "server": ("server",), "": ()}
 ROWS = [(one, side) for one in questions().values() for side in SIDES[one.kernel]]
@@ -20,18 +20,18 @@ ROWS = [(one, side) for one in questions().values() for side in SIDES[one.kernel
 @pytest.mark.tun
 @pytest.mark.parametrize(("asked", "side"), ROWS, ids=[f"{one.id}-{side}" for one, side in ROWS])
 def test_linux_does_the_same(asked: Question, side: str) -> None:
-    ours, theirs = answer(asked, asked.live), kernel_answer(asked, asked.live, side)
+    ours, theirs = report_of(asked, asked.live), kernel_answer(asked, asked.live, side)
     assert not disagreements(ours, theirs), "\n".join(side_by_side(ours, theirs, side))
 
 
 @pytest.mark.parametrize(("asked", "side"), ROWS, ids=[f"{one.id}-{side}" for one, side in ROWS])
 def test_what_is_set_for_linux_holds_in_virtual_time(asked: Question, side: str) -> None:
-    assert not answer(asked, asked.live).wrong()
+    assert not report_of(asked, asked.live).wrong()
 
 
 def test_a_missing_segment_is_marked() -> None:
     asked = questions()["B5"]
-    ours, theirs = answer(asked), answer(asked, {"silence": "0.5"})
+    ours, theirs = report_of(asked), report_of(asked, {"silence": "0.5"})
     found = disagreements(ours, theirs)
     assert found
     assert all(one.startswith("only ustack: ") for one in found)

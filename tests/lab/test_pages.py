@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.lab.reports import report_of
 from ustack.cli.command import main
 from ustack.lab import Lab, Question, language, question
 from ustack.lab.page import form, serve, wording
@@ -30,21 +31,12 @@ from ustack.lab.page.shell import Links, policy
 from ustack.lab.page.story import MOST_ROWS, Story
 from ustack.lab.page.write import page, svg
 from ustack.lab.question import questions
-from ustack.lab.report import Report
 from ustack.lab.world import answer
 from ustack.trace import Queued, TimerEvent
 
 MOST_BYTES = 3_000_000
 EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>&\x00"
 EACH = pytest.mark.parametrize("asked", [pytest.param(one, id=one.id) for one in questions().values()])
-_REPORTS: dict[str, Report] = {}
-
-
-def report_of(asked: Question) -> Report:
-    """Runs a question once for all tests of this file."""
-    if asked.id not in _REPORTS:
-        _REPORTS[asked.id] = answer(asked)
-    return _REPORTS[asked.id]
 
 
 @question("X1", f"What of {EVIL}?", f"Two hosts. {EVIL}", options={"much": "20000"}, tries=("much=1000",), next=("B5",))
@@ -230,7 +222,7 @@ def test_every_sentence_of_the_answer_leads_to_an_instant(asked: Question) -> No
 @EACH
 def test_page_in_chinese(asked: Question) -> None:
     language.choose("zh")
-    text = page(answer(asked))
+    text = page(report_of(asked))
     assert '<html lang="zh-Hans">' in text
     assert "发生了什么" in text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.lab.reports import report_of
 from ustack.lab.ladder import WIDTH, text
 from ustack.lab.language import FOLDER, Catalogue
 from ustack.lab.question import Question, questions
@@ -18,7 +19,7 @@ TRIES = [(one, change) for one in ALL.values() for change in one.tries]
 
 @EACH
 def test_figures_hold(asked: Question) -> None:
-    report = answer(asked)
+    report = report_of(asked)
     assert report.figures
     assert not report.wrong()
     assert 3 <= len(report.sentences) <= 6
@@ -26,12 +27,12 @@ def test_figures_hold(asked: Question) -> None:
 
 @EACH
 def test_runs_are_the_same(asked: Question) -> None:
-    assert text(answer(asked)) == text(answer(asked))
+    assert text(answer(asked)) == text(report_of(asked))
 
 
 @EACH
 def test_every_line_fits(asked: Question) -> None:
-    assert not [line for line in text(answer(asked)) if len(line) > WIDTH and " " in line[WIDTH:]]
+    assert not [line for line in text(report_of(asked)) if len(line) > WIDTH and " " in line[WIDTH:]]
 
 
 @pytest.mark.parametrize(("asked", "change"), TRIES, ids=[f"{one.id}-{change}" for one, change in TRIES])
@@ -39,7 +40,7 @@ def test_what_to_try_changes_the_outcome(asked: Question, change: str) -> None:
     name, _, value = change.partition("=")
     report = answer(asked, {name: value})
     assert not report.wrong()
-    assert text(report)[4:] != text(answer(asked))[4:]
+    assert text(report)[4:] != text(report_of(asked))[4:]
 
 
 @EACH
