@@ -9,9 +9,19 @@ from __future__ import annotations
 
 from ustack.aio.datagram import DatagramTransport
 from ustack.aio.device import AsyncDevice
+from ustack.aio.events import EventLoop
 from ustack.aio.host import AsyncHost
 from ustack.aio.opening import open_device, open_tun
 from ustack.aio.server import Server
 from ustack.aio.stream import StreamTransport
 
-__all__ = ["AsyncDevice", "AsyncHost", "DatagramTransport", "Server", "StreamTransport", "open_device", "open_tun"]
+__all__ = [
+    "AsyncDevice",
+    "AsyncHost",
+    "DatagramTransport",
+    "EventLoop",
+    "Server",
+    "StreamTransport",
+    "open_device",
+    "open_tun",
+]

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from ipaddress import ip_interface
 
-from ustack import native
-from ustack.aio.device import AsyncDevice
-from ustack.aio.driver import AsyncDriver
+from ustack.aio.events import make_host
 from ustack.aio.host import AsyncHost
 from ustack.device.base import Device
 from ustack.device.link import configure as configure_link
 from ustack.device.tun import TunDevice
 from ustack.settings import Settings
-from ustack.socket.opening import ENTROPY
-from ustack.stack.stack import Stack
-from ustack.wire.address import parse_address
 
 
 class Opening:
@@ -29,15 +23,7 @@ class Opening:
         self._host: AsyncHost | None = None
 
     def _open(self) -> AsyncHost:
-        stack = Stack(self._settings or Settings(), entropy=os.urandom(ENTROPY), rings=native.NativeRings())
-        for text in self._addresses:
-            interface = ip_interface(text)
-            stack.add_address(parse_address(str(interface.ip)), interface.network.prefixlen)
-        stack.set_mtu(self._device.mtu)
-        driver = AsyncDriver(stack, self._device, asyncio.get_running_loop())
-        if isinstance(self._device, AsyncDevice):
-            self._device.start(driver.poke)
-        return AsyncHost(stack, driver)
+        return make_host(self._device, self._addresses, self._settings, asyncio.get_running_loop())
 
     def __await__(self):  # type: ignore[no-untyped-def]
         return self._opened().__await__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from ustack.aio.names import name_of
 from ustack.events import Event
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
+from ustack.wire.address import is_v4
 
 if TYPE_CHECKING:
     from ustack.aio.host import AsyncHost
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
 
 
 class ServerSocket:
-    """What ``Server.sockets`` shows of a listener: its name."""
+    """What ``Server.sockets`` shows of a listener: its name, and what kind of socket it is."""
+
+    type = socket.SOCK_STREAM
+    proto = int(socket.IPPROTO_TCP)
 
     def __init__(self, listener: Listener) -> None:
         self._name = name_of(listener.address, listener.port)
+        self.family = socket.AF_INET if is_v4(listener.address) else socket.AF_INET6
 
     def getsockname(self) -> tuple[Any, ...]:
         """The address and port that it listens on."""
