@@ -283,9 +283,15 @@ def test_time_stamps(world: World) -> None:
 def test_time_stamps_of_a_stream(world: World) -> None:
     client, server = world.pair_of_streams()
     server.setsockopt(socket.SOL_SOCKET, 29, 1)
-    client.send(b"x")
-    world.settle()
-    data, ((level, kind, stamp),), _, _ = server.recvmsg(10, 100)
+    until = time.monotonic() + 10
+    while True:
+        client.send(b"x")
+        world.settle()
+        data, stamps, _, _ = server.recvmsg(10, 100)
+        # Linux leaves the first wish for stamps to a worker (net_enable_timestamp): on a busy machine, later.
+        if stamps or not world.is_kernel or time.monotonic() > until:
+            break
+    ((level, kind, stamp),) = stamps
     assert (data, level, kind) == (b"x", socket.SOL_SOCKET, 29)
     assert struct.unpack("=qq", stamp)[0] in range(int(time.time()) - 60, int(time.time()) + 1)
     client.close()
