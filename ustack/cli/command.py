@@ -19,6 +19,7 @@ from ustack.explain import command as explain
 from ustack.iperf3 import command as iperf3
 from ustack.lab import command as lab
 from ustack.packetdrill import command as packetdrill
+from ustack.plot import command as plot
 
 INTERRUPTED = 130
 """What a shell reports for a command that SIGINT ended."""
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Command] = {
     "python": python,
     "ladder": ladder_command,
     "explain": explain,
+    "plot": plot,
     "lab": lab,
     "iperf3": iperf3,
     "packetdrill": packetdrill,

@@ -26,6 +26,7 @@ from ustack.device.pcap import PcapDevice
 from ustack.device.trace import TraceDevice
 from ustack.device.tun import TunDevice
 from ustack.drops import Drop
+from ustack.plot.live import Recorder
 from ustack.settings import Settings
 from ustack.socket.host import Host
 from ustack.trace import Event
@@ -112,12 +113,27 @@ def open_host(options: argparse.Namespace, addresses: list[Interface], console: 
         with host:
             if options.trace and options.trace_as != "packets":
                 host.trace(_teller(options.trace_as, scribes[1]), complain=_complainer(scribes[1]))
-            yield Opened(host, tun.name, addresses, scribes[0])
+            recorder = Recorder()
+            if options.plot:
+                recorder.attach(host)
+            try:
+                yield Opened(host, tun.name, addresses, scribes[0])
+            finally:
+                if options.plot:
+                    _write_picture(recorder, options.plot, scribes[1])
     finally:
         if isinstance(device, PcapDevice) and device.lost:
             scribes[1].put(f"ustack: {options.pcap} lacks {device.lost} packets: its reader was too slow.")
         for scribe in scribes:
             scribe.close()
+
+
+def _write_picture(recorder: Recorder, path: str, scribe: Scribe) -> None:
+    """The picture of --plot; what goes wrong with it is told and stops nothing."""
+    try:
+        scribe.put(f"ustack: {recorder.write(path)}")
+    except Complaint as complaint:
+        scribe.put(f"ustack: {complaint}")
 
 
 def _writer(file: IO[str]) -> Callable[[str], None]:

@@ -16,6 +16,7 @@ from ustack.congestion import check_name
 from ustack.device.impairment import Impairment, parse_impairment
 from ustack.device.link import Interface, kernel_side
 from ustack.device.tun import IFNAMSIZ
+from ustack.plot import draw
 from ustack.settings import Settings
 from ustack.wire import ipv4, ipv6
 
@@ -47,6 +48,10 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--trace-as", choices=("text", "json", "packets"), default="text",
         help="the trace as text, as lines of JSON, or a line for each packet alone (text)",
+    )  # fmt: skip
+    group.add_argument(
+        "--plot", metavar="FILE", type=picture,
+        help="draw the largest connection at the end: cwnd, in flight, RTT, rates; FILE ends in .svg, .png or .html",
     )  # fmt: skip
     group.add_argument("--ladder", action="store_true", help="draw each TCP connection when it is over")
     group.add_argument(
@@ -100,6 +105,15 @@ def impairment(text: str) -> Impairment:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def picture(text: str) -> str:
+    """The name of a picture, which can be drawn."""
+    try:
+        draw.check_target(text)
+    except Complaint as complaint:
+        raise argparse.ArgumentTypeError(str(complaint).rstrip(".")) from None
+    return text
+
+
 def sysctl(text: str) -> tuple[str, Any]:
     """``name=value`` with the name of a field of Settings, ``net.ipv4.`` in front or not."""
     name, equals, value = text.partition("=")
@@ -150,7 +164,7 @@ def resolve(host: str, port: int, addresses: list[Interface]) -> tuple[int, tupl
 def check_kernel(options: argparse.Namespace) -> None:
     """``--kernel`` brings no stack up. Raises Complaint when something was said about one."""
     if options.kernel:
-        for name in ("address", "pcap", "impair", "trace", "ladder", "sysctl"):
+        for name in ("address", "pcap", "impair", "trace", "ladder", "sysctl", "plot"):
             if getattr(options, name):
                 raise Complaint(f"--{name} is about ustack, which --kernel leaves out: drop one of them.", 2)
 

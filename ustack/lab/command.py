@@ -11,15 +11,18 @@ from rich.console import Console
 from rich.text import Text
 
 from ustack.cli.complaint import Complaint
+from ustack.cli.network import picture
 from ustack.cli.values import whole
 from ustack.device.pcap import PcapWriter
 from ustack.lab import language
+from ustack.lab.knobs import Knobs
 from ustack.lab.ladder import MOST_ROWS, WIDTH, text
 from ustack.lab.live import disagreements, kernel_answer, side_by_side
 from ustack.lab.page import command as pages
 from ustack.lab.question import GROUPS, Question, load, questions
 from ustack.lab.report import Report
 from ustack.lab.world import answer
+from ustack.plot import scenario
 from ustack.tcp.state import State
 
 SUMMARY = "ask TCP a question, and watch the answer: what happens when the third ACK is lost?"
@@ -53,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step", action="store_true", help="one event after the other: press Enter")
     parser.add_argument("--json", action="store_true", help="everything that was seen, as JSON")
     parser.add_argument("--pcap", metavar="FILE", help="write the packets for Wireshark")
+    parser.add_argument(
+        "--plot", metavar="FILE", type=picture,
+        help="draw cwnd, in flight, RTT, rates and the queue of the link; FILE ends in .svg, .png or .html",
+    )  # fmt: skip
     pages.add_arguments(parser)
     parser.add_argument("--code", action="store_true", help="show the question's own source")
     parser.add_argument("--lang", metavar="LANGUAGE", help="en or zh; else what LANG says")
@@ -81,6 +88,8 @@ def run(options: argparse.Namespace) -> int:
     if options.pcap:
         _write_pcap(options.pcap, report)
     has_written = pages.write_files(options, report)
+    if options.plot:
+        console.print(scenario.write(report, Knobs(asked, _changes(options.changes)).link, options.plot), markup=False)
     if options.json:
         print(json.dumps(report.as_dict(), indent=1))
     elif not has_written:

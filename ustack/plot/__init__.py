@@ -1,0 +1,1 @@
+"""Graphs of connections: what is in them (samples and panels), and how matplotlib draws them."""
