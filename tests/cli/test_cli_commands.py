@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import ustack
 from ustack.cli import network
-from ustack.cli.command import COMMANDS, main, parser
+from ustack.cli.command import COMMANDS, main, parse
 from ustack.cli.complaint import Complaint, about_tun
 from ustack.cli.version import is_compiled, version_text
 from ustack.device.impairment import Impairment
@@ -41,6 +42,38 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit, match="0"):
             main([name, "--help"])
         assert f"usage: ustack {name}" in capsys.readouterr().out
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules that are there at the end of a command that only says something."""
+    code = f"""import sys
+from ustack.cli.command import main
+try:
+    main({list(arguments)!r})
+except SystemExit:
+    print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    return set(done.stderr.split())
+
+
+def test_help_and_version_import_no_command() -> None:
+    commands = {module for module, _ in COMMANDS.values()}
+    for option in ("--help", "--version"):
+        found = imported(option)
+        assert not found & {*commands, "asyncio", "rich", "ustack.device.tun", "ustack.stack.stack"}
+
+
+def test_a_command_imports_only_itself() -> None:
+    for name in ("ping", "ladder"):
+        wanted = COMMANDS[name][0]
+        assert imported(name, "--help") & {module for module, _ in COMMANDS.values()} == {wanted}
+
+
+def test_the_door_shows_the_public_names_alone() -> None:
+    assert dir(ustack) == sorted(ustack.__all__)
+    for name in dir(ustack):
+        assert getattr(ustack, name) is not None
 
 
 @pytest.mark.parametrize("module", ["ustack", "ustack.cli"])
@@ -94,7 +127,7 @@ def test_wrong_values(capsys: pytest.CaptureFixture[str], option: str, value: st
 def test_right_values() -> None:
     words = "serve . --impair loss=3%,delay=20ms,seed=7 --address 10.255.1.2/24 --sysctl net.ipv4.tcp_sack=0"
     words += " --sysctl tcp_rmem=4096,131072,6291456 --sysctl tcp_congestion_control=reno"
-    options = parser().parse_args(words.split())
+    options = parse(words.split())
     assert options.impair == Impairment(loss=0.03, delay=20_000_000, seed=7)
     assert dict(options.sysctl) == {
         "tcp_sack": 0,
@@ -106,10 +139,10 @@ def test_right_values() -> None:
 
 def test_a_small_mtu_leaves_ipv6_out() -> None:
     for words in ("serve . --mtu 576 --address 10.255.1.2/24", "serve . --mtu 68"):
-        found = network.wanted_addresses(parser().parse_args(words.split()))
+        found = network.wanted_addresses(parse(words.split()))
         assert [one.version for one in found] == [4]
     with pytest.raises(Complaint, match="IPv6 needs 1280"):
-        network.wanted_addresses(parser().parse_args(["serve", ".", "--mtu", "1279", "--address", "fd00::2/64"]))
+        network.wanted_addresses(parse(["serve", ".", "--mtu", "1279", "--address", "fd00::2/64"]))
 
 
 def test_an_address_twice() -> None:

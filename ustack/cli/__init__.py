@@ -1,4 +1,4 @@
-"""The ``ustack`` command. Each subcommand is a module with SUMMARY, add_arguments(parser) and run(options)."""
+"""The ``ustack`` command. Each subcommand is a module with add_arguments(parser) and run(options)."""
 
 from __future__ import annotations
 

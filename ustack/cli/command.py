@@ -9,17 +9,11 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any, NoReturn, Protocol
 
-from ustack.cli import get, ladder_command, ping, python, serve
 from ustack.cli.complaint import Complaint
 from ustack.cli.scribe import is_stuck
-from ustack.cli.version import version_text
-from ustack.explain import command as explain
-from ustack.iperf3 import command as iperf3
-from ustack.lab import command as lab
-from ustack.packetdrill import command as packetdrill
-from ustack.plot import command as plot
 
 INTERRUPTED = 130
 """What a shell reports for a command that SIGINT ended."""
@@ -28,25 +22,30 @@ INTERRUPTED = 130
 class Command(Protocol):
     """A module of a subcommand."""
 
-    SUMMARY: str
-
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
     def run(self, options: argparse.Namespace) -> int: ...
 
 
-COMMANDS: dict[str, Command] = {
-    "serve": serve,
-    "get": get,
-    "ping": ping,
-    "python": python,
-    "ladder": ladder_command,
-    "explain": explain,
-    "plot": plot,
-    "lab": lab,
-    "iperf3": iperf3,
-    "packetdrill": packetdrill,
+COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("ustack.cli.serve", "serve a folder over HTTP on a TUN device, with ustack's TCP, IP and ICMP"),
+    "get": ("ustack.cli.get", "fetch a URL from the kernel's side of a TUN device, with ustack's TCP, IP and ICMP"),
+    "ping": ("ustack.cli.ping", "send echo requests to the kernel's side of a TUN device, with ustack's IP and ICMP"),
+    "python": ("ustack.cli.python", "run a Python program whose sockets are ustack's, unchanged"),
+    "ladder": ("ustack.cli.ladder_command", "draw the TCP connections in a capture, with the states of both ends"),
+    "explain": (
+        "ustack.explain.command",
+        "say what is odd in a capture: losses and their causes, closed windows, resets, stalls, the path's limits",
+    ),
+    "plot": (
+        "ustack.plot.command",
+        "draw a connection of a capture over time: sequence numbers, throughput, round trips, in flight, windows",
+    ),
+    "lab": ("ustack.lab.command", "ask TCP a question and watch the answer, such as: what if the third ACK is lost"),
+    "iperf3": ("ustack.iperf3.command", "measure with iperf3's protocol, as client or server"),
+    "packetdrill": ("ustack.packetdrill.command", "run packetdrill scripts: what goes in when, and what must come out"),
 }
+"""Name: the module, which is imported when the command is used, and what the command does."""
 
 EPILOG = """\
 To play safely, do it in a network namespace of your own, where nothing can go wrong:
@@ -61,19 +60,46 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message.rstrip('.')}. {self.prog} --help says more.\n")
 
 
-def parser() -> Parser:
-    """The whole command line."""
+class ShowVersion(argparse.Action):
+    """``--version``: the text is put together when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(import_module("ustack.cli.version").version_text())
+        parser.exit()
+
+
+def load(name: str) -> Command:
+    """The module of a command."""
+    found: Any = import_module(COMMANDS[name][0])
+    return found  # type: ignore[no-any-return]
+
+
+def parser(wanted: str = "") -> argparse.ArgumentParser:
+    """The whole command line, with the options of the command that is wanted: no other is imported."""
     top = Parser(
         prog="ustack",
         description="A TCP/IP stack in user space: Python decides, C moves bytes.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=version_text())
+    top.add_argument("--version", action=ShowVersion, nargs=0, help="the version, and whether this build is compiled")
     subcommands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        command.add_arguments(subcommands.add_parser(name, help=command.SUMMARY, description=command.SUMMARY + "."))
+    for name, (_, summary) in COMMANDS.items():
+        sub = subcommands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == wanted:
+            load(name).add_arguments(sub)
     return top
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What a command line asks for. The first word without a hyphen is the command: no option before it has a value."""
+    wanted = next((word for word in arguments if not word.startswith("-")), "")
+    return parser(wanted).parse_args(arguments)
 
 
 class Ended(KeyboardInterrupt):
@@ -106,11 +132,11 @@ def ended_by_signals() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
-    options = parser().parse_args(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     status = 0
     try:
         with ended_by_signals():
-            status = COMMANDS[options.command].run(options)
+            status = load(options.command).run(options)
             sys.stdout.flush()
     except Complaint as complaint:
         status = complaint.status

@@ -30,7 +30,6 @@ from ustack.cli.text import host_text, rate_text, size_text, time_text
 from ustack.cli.values import shown
 from ustack.cli.values import time as seconds
 
-SUMMARY = "fetch a URL from the kernel's side of a TUN device, with ustack's TCP, IP and ICMP"
 PIECE = 1 << 20
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10

@@ -14,8 +14,6 @@ from ustack.cli.values import whole
 from ustack.wire.frame import Segment
 from ustack.wire.parse import parse_packet
 
-SUMMARY = "draw the TCP connections in a capture: segments, and the states of both ends"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""

@@ -18,7 +18,6 @@ from ustack.icmp import EchoReply, IcmpEndpoint
 from ustack.units import SECOND
 from ustack.wire.address import format_address, parse_address
 
-SUMMARY = "send echo requests to the kernel's side of a TUN device, with ustack's IP and ICMP"
 MOST_BYTES = 65_507
 """65 535 less the headers of IPv4 and ICMP."""
 

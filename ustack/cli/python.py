@@ -16,7 +16,6 @@ from ustack.cli.network import add_network_arguments, wanted_addresses
 from ustack.cli.values import shown
 from ustack.patch import patched
 
-SUMMARY = "run a Python program whose sockets are ustack's, for ustack's addresses or for all"
 ALL = ["0.0.0.0/0", "::/0"]
 
 

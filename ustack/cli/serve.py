@@ -24,7 +24,6 @@ from ustack.cli.values import port, shown
 from ustack.cli.version import version_text
 from ustack.device.link import Interface, kernel_side
 
-SUMMARY = "serve a folder over HTTP on a TUN device, with ustack's TCP, IP and ICMP"
 BACKLOG = 4096
 _WHOLE_UID_MAP = ["0", "0", "4294967295"]
 """Of a process in no user namespace but the first."""

@@ -14,8 +14,6 @@ from ustack.cli.values import whole
 from ustack.explain import report
 from ustack.explain.reading import read
 
-SUMMARY = "say what is odd in a capture: losses and their causes, closed windows, resets, stalls, the path's limits"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""

@@ -23,8 +23,6 @@ from ustack.iperf3.server import Server
 from ustack.iperf3.settings import DEFAULT_BLOCK, LARGEST_BLOCK, LONGEST_SECONDS, MOST_STREAMS, Test
 from ustack.iperf3.streams import Interval
 
-SUMMARY = "measure with iperf3's protocol, as client or server"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options for a parser of one's own or of `ustack`."""

@@ -25,8 +25,6 @@ from ustack.lab.world import answer
 from ustack.plot import scenario
 from ustack.tcp.state import State
 
-SUMMARY = "ask TCP a question, and watch the answer: what happens when the third ACK is lost?"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""

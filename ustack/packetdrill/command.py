@@ -13,8 +13,6 @@ from ustack.packetdrill.report import explain, junit, one_line, summary, trace, 
 from ustack.packetdrill.runner import Result, Verdict, judge, run_live, run_text
 from ustack.packetdrill.virtual import VirtualHost
 
-SUMMARY = "run packetdrill scripts: what goes in at what time, what must come out"
-
 _DESCRIPTION = f"""\
 Runs packetdrill scripts against ustack, in this process and in virtual time: a script of two hours takes milliseconds,
 needs no root and no device, and gives the same answer every time. --live runs the same scripts against this

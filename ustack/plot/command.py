@@ -14,8 +14,6 @@ from ustack.explain.reading import read
 from ustack.plot import draw, wire
 from ustack.units import SECOND
 
-SUMMARY = "draw a connection of a capture over time: sequence numbers, throughput, round trips, in flight, windows"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
