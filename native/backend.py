@@ -30,6 +30,7 @@ COMPILED_FILES = (
     "ring.py",
     "drops.py",
     "settings.py",
+    "sockopts.py",
     "counters.py",
     "network.py",
     "events.py",
@@ -42,7 +43,7 @@ COMPILED_FILES = (
     "socket/text.py",
     "socket/stream.py",
     "socket/datagram.py",
-)  # not errors.py (builtin exceptions twice over), nor sockopts.py (setattr with whatever setsockopt got)
+)  # not errors.py: builtin exceptions twice over
 SOURCE_FOLDERS = ("ustack", "native", "tests", "tools", ".ci")
 SOURCE_FILES = ("pyproject.toml", "Makefile", "README.md", "CHANGELOG.md", "LICENSE", ".gitignore")
 """What building, testing and reading need: a source distribution holds all of it."""
