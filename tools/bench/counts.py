@@ -1,9 +1,9 @@
 """`make counts`: instructions of the hot functions, kept as text, because counts are stable where times are not.
 
-valgrind's callgrind runs the same work (subjects/counts_work.py: two stacks, packets in memory, virtual time) twice,
-the second time with more of it. The difference over the extra work is the price of one unit, the start of the
-interpreter falls out. `--check` compares with COUNTS.txt and fails where a function or a layer got dearer than the
-tolerance; `--write` keeps what was counted.
+valgrind's callgrind runs the same work twice, the second time with more of it: subjects/counts_work.py (two stacks,
+packets in memory, virtual time) and subjects/counts_echo.py (one side, as in production, over a descriptor). The
+difference over the extra work is the price of one unit, the start of the interpreter falls out. `--check` compares with
+COUNTS.txt and fails where a function or a layer got dearer than the tolerance; `--write` keeps what was counted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from pathlib import Path
 from tools.bench import build, layers, machine
 
 KEPT = Path(__file__).resolve().parent / "COUNTS.txt"
-WORK = Path(__file__).resolve().parent / "subjects" / "counts_work.py"
+SUBJECTS = Path(__file__).resolve().parent / "subjects"
+WORK = SUBJECTS / "counts_work.py"
 TOLERANCE = 0.04
 """Dearer by more than this is a regression; cheaper by more asks for a new COUNTS.txt."""
 
@@ -33,12 +34,15 @@ UNJUDGED = ("= everything", "* copies", "* others", "* wake-ups and locks")
 """Lines that depend on the machine as well: the C library copies differently where caches are larger."""
 
 SCENARIOS = {"bulk": (4, 20, "MiB from write() to read_into()"), "ping": (100, 500, "1-byte round trip"),
-             "connect": (20, 100, "connection, opened and closed by both")}  # fmt: skip
+             "connect": (20, 100, "connection, opened and closed by both"),
+             "echo-blocking": (100, 900, "1-byte echo, one side, blocking sockets on a descriptor"),
+             "echo-asyncio": (100, 900, "1-byte echo, one side, ustack.aio on a descriptor")}  # fmt: skip
 
 
 def run_once(scenario: str, times: int, folder: str) -> Counter[tuple[str, str]]:
     """Instructions by (file, function), each alone. Raises CalledProcessError."""
-    return run(WORK, [scenario, str(times)], f"{folder}/{scenario}-{times}")
+    program = SUBJECTS / "counts_echo.py" if scenario.startswith("echo-") else WORK
+    return run(program, [scenario, str(times)], f"{folder}/{scenario}-{times}")
 
 
 def run(program: Path, arguments: list[str], out: str) -> Counter[tuple[str, str]]:
@@ -141,6 +145,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.bench.counts", description=__doc__)
     parser.add_argument("--write", action="store_true", help="keep the counts as COUNTS.txt")
     parser.add_argument("--check", action="store_true", help="fail when something got dearer")
+    parser.add_argument("--only", choices=list(SCENARIOS), help="count this scenario alone, and judge nothing")
     options = parser.parse_args()
     if shutil.which("valgrind") is None:
         print("no counts: valgrind is not installed")
@@ -149,10 +154,12 @@ def main() -> int:
         print(reason)
         return 1
     text = versions() + "\n"
-    for scenario in SCENARIOS:
+    for scenario in [options.only] if options.only else SCENARIOS:
         print(f"counting {scenario} ...", file=sys.stderr, flush=True)
         text += "\n".join(["", *lines(scenario, price(scenario)), ""])
     print(text)
+    if options.only:
+        return 0
     if options.write:
         KEPT.write_text(text)
     if not options.check:
