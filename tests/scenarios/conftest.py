@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.scenarios.two_hosts")
-
-from tests.scenarios.two_hosts import TwoHosts  # noqa: E402
-from ustack.settings import Settings  # noqa: E402
+from tests.scenarios.two_hosts import TwoHosts
+from ustack.settings import Settings
 
 MakeHosts = Callable[..., TwoHosts]
 

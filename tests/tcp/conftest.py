@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.tcp.peer", "tests.tcp.world", "tests.tcp.notation")
-
-from tests.tcp.kernel_twin import KernelHost, kernel, why_not  # noqa: E402
-from tests.tcp.peer import Peer  # noqa: E402 - what it asserts is to be explained
-from tests.tcp.world import VirtualHost  # noqa: E402
+from tests.tcp.kernel_twin import KernelHost, kernel, why_not
+from tests.tcp.peer import Peer
+from tests.tcp.world import VirtualHost
 
 MakePeer = Callable[..., Peer]
 
