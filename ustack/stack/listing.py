@@ -7,6 +7,7 @@ from typing import Final
 from ustack.memory import PAGE
 from ustack.stack.ip import Ip
 from ustack.stack.tcp_layer import TcpLayer
+from ustack.tcp.connection.connection import Connection
 from ustack.tcp.state import State
 from ustack.udp import UdpTable
 from ustack.units import SECOND
@@ -37,6 +38,8 @@ class SocketRow:
         self.local = local
         self.remote = remote
         self.since = since
+        self.connection: Connection | None = None
+        """The connection that the row is of; None: a listener, a request, or TIME-WAIT."""
 
     def line(self, now: int) -> str:
         """As ``ss`` writes it, and how many seconds it has lasted."""
@@ -62,7 +65,9 @@ def sockets(tcp: TcpLayer) -> list[SocketRow]:
                 rows.append(_row_of_key(State.SYN_RECEIVED, request.key, request.created_at))
     for one in tcp.connections.values():
         queues = one.unread(), one.unacknowledged()
-        rows.append(SocketRow(one.state, queues, one.local, one.remote, one.state_since))
+        row = SocketRow(one.state, queues, one.local, one.remote, one.state_since)
+        row.connection = one
+        rows.append(row)
     for waiting in tcp.time_waits.values():
         rows.append(_row_of_key(State.TIME_WAIT, waiting.key, waiting.since))
     return rows

@@ -52,10 +52,9 @@ def _ms_text(left: int) -> str:
 
 def timer_of(tcp: TcpLayer, row: SocketRow, now: int) -> Running:
     """What runs for a socket (Linux's inet_csk_diag_fill and get_tcp4_sock)."""
+    if row.connection is not None:
+        return _of_connection(row.connection, now)
     key = flow_key(*row.remote, *row.local)
-    connection = tcp.connections.get(key)
-    if connection is not None:
-        return _of_connection(connection, now)
     if row.state is State.TIME_WAIT and key in tcp.time_waits:
         return Running(3, _left(tcp.time_waits[key].deadline, now))
     listener = tcp.listener_of(key) if row.state is State.SYN_RECEIVED else None
@@ -96,8 +95,7 @@ def ss(tcp: TcpLayer, now: int, *, timers: bool = False, info: bool = False, lis
         return lines
     shown = lines[:1]
     for row, line in zip(rows, lines[1:], strict=True):
-        connection = tcp.connections.get(flow_key(*row.remote, *row.local))
-        shown += [line, "\t " + info_text(connection, now)] if connection is not None else [line]
+        shown += [line, "\t " + info_text(row.connection, now)] if row.connection is not None else [line]
     return shown
 
 
