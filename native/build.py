@@ -11,6 +11,7 @@ SOURCES = (
     "emit.c",
     "gro.c",
     "gso.c",
+    "loan.c",
     "parse.c",
     "place.c",
     "pool.c",

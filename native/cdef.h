@@ -161,18 +161,29 @@ struct us_deferred {
     uint64_t length;
 };
 
+/* Text that a send ring keeps outside of its block: somebody else's that never changes, or a block of before. */
+struct us_loan {
+    struct us_block *block;   /* that was ours; NULL: the bytes are somebody else's */
+    const uint8_t *bytes;
+    uint64_t start;           /* absolute offsets */
+    uint64_t end;
+};
+
 /* A byte stream's window by absolute offsets: a send ring or a receive ring. */
 struct us_ring {
     struct us_pool *pool;     /* may be NULL: nobody counts */
     struct us_block *block;   /* NULL until the first byte */
     uint64_t base;            /* the offset that lies at byte 0 of the block */
-    uint64_t start;           /* oldest kept offset */
+    uint64_t start;           /* oldest kept offset, but for the loans */
     uint64_t end;             /* one past the last in-order byte */
     uint64_t capacity;
+    struct us_loan *loans;    /* of a send ring: they end at start, in order; NULL when there are none */
+    uint64_t lent_from;       /* oldest kept offset of the loans */
     struct us_range *ranges;  /* beyond end, ascending, disjoint, never touching */
     uint32_t range_count;
     uint32_t range_slots;
     uint32_t range_limit;
+    uint32_t loan_count;
     uint32_t deferred_count;
     uint64_t deferred_length; /* bytes before end that are still in the arena */
     struct us_deferred deferred[4]; /* in order */
@@ -243,6 +254,8 @@ void us_ring_trim(struct us_ring *ring);
 void us_ring_restart(struct us_ring *ring, uint64_t at);
 void us_ring_prune(struct us_ring *ring);
 int64_t us_ring_write(struct us_ring *ring, const uint8_t *data, uint64_t length);
+int64_t us_ring_borrow(struct us_ring *ring, const uint8_t *data, uint64_t length);
+int us_ring_copy(struct us_ring *ring, uint64_t at, uint64_t length, uint8_t *out);
 int us_ring_release(struct us_ring *ring, uint64_t upto);
 int64_t us_ring_place(struct us_ring *ring, uint64_t at, const uint8_t *data, uint64_t skip, uint64_t length);
 int64_t us_ring_place_run(struct us_ring *ring, uint64_t at, const struct us_receiver *receiver,

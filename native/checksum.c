@@ -97,20 +97,23 @@ uint16_t us_fold(uint64_t sum)
 }
 
 /**
- * us_sum_spans() - the sum of two stretches that follow each other, the first of any length.
- * @spans: two; the second may be empty.
+ * us_sum_spans() - the sum of stretches that follow each other, of any lengths.
+ * @spans: US_SPANS; the empty ones are last.
  */
 uint64_t us_sum_spans(const struct us_span *spans)
 {
-    uint64_t sum = us_sum(spans[0].bytes, spans[0].length);
-    uint16_t second;
+    uint64_t sum = us_sum(spans[0].bytes, spans[0].length), before = spans[0].length;
+    unsigned int n;
 
-    if (!spans[1].length)
-        return sum;
-    second = us_fold(us_sum(spans[1].bytes, spans[1].length));
-    if (spans[0].length & 1)
-        second = (uint16_t)((second << 8) | (second >> 8));
-    return sum + second;
+    for (n = 1; n < US_SPANS && spans[n].length; n++) {
+        uint16_t next = us_fold(us_sum(spans[n].bytes, spans[n].length));
+
+        if (before & 1)
+            next = (uint16_t)((next << 8) | (next >> 8));
+        sum += next;
+        before += spans[n].length;
+    }
+    return sum;
 }
 
 /**

@@ -17,6 +17,7 @@
 #define US_RUN_TABLE 1024U         /* places for open runs; a power of two */
 #define US_RUN_PROBES 8U           /* a crowd of colliding flows costs no more than this each */
 #define US_NO_PIECE UINT32_MAX
+#define US_SPANS 6U                /* stretches of memory that the text of one frame may lie in */
 #define US_BLOCK_MIN 4096U         /* bytes: the least that a ring takes */
 
 #define US_PROTOCOL_ICMP 1
@@ -74,11 +75,11 @@ struct us_vnet {
     uint16_t gso_size;
 };
 
-/* One wire packet, or one super-frame, on its way out: headers and up to two stretches of payload. */
+/* One wire packet, or one super-frame, on its way out: headers and the stretches of its payload, empty ones last. */
 struct us_outgoing {
     uint8_t headers[US_VNET_LENGTH + US_HEADER_MAX];
     uint32_t headers_length;
-    struct us_span payload[2];
+    struct us_span payload[US_SPANS];
     uint32_t payload_length;
     uint32_t segs;
 };
@@ -106,6 +107,8 @@ struct us_pool *us_pool_hold(struct us_pool *pool);
 int us_pool_spend(struct us_pool *pool);
 void *us_pool_alloc(struct us_pool *pool, uint64_t size, uint64_t own, int force);
 void us_pool_free(struct us_pool *pool, void *memory, uint64_t size);
+int us_pool_charge(struct us_pool *pool, uint64_t size, uint64_t own);
+void us_pool_uncharge(struct us_pool *pool, uint64_t size);
 
 /* window.c */
 struct us_block *us_block_new(const struct us_ring *ring, uint64_t size, int force);
@@ -120,6 +123,12 @@ int us_source_copy(struct us_source *from, uint8_t *out, uint64_t count);
 int us_source_fill(struct us_ring *ring, uint64_t at, uint64_t count, struct us_source *from);
 int us_ring_defer(struct us_ring *ring, uint64_t length, const struct us_source *from);
 uint64_t us_ring_read_deferred(struct us_ring *ring, uint8_t *out, uint64_t length);
+
+/* loan.c */
+uint64_t us_ring_used(const struct us_ring *ring);
+void us_ring_let_go(struct us_ring *ring, uint64_t upto);
+int us_ring_keeps(const struct us_ring *ring, uint64_t at, uint64_t length);
+void us_ring_gather(struct us_ring *ring, uint64_t at, uint64_t length, struct us_span *spans);
 
 /* emit.c */
 int us_transmit_check(const struct us_transmit *transmit);

@@ -29,8 +29,6 @@ uint32_t us_headers_length(const struct us_transmit *transmit)
  */
 int us_transmit_check(const struct us_transmit *transmit)
 {
-    struct us_span spans[2];
-
     if (transmit->kind == US_TRANSMIT_RAW)
         return transmit->length > 0 && transmit->length <= US_PACKET_MAX && transmit->data;
     if (transmit->kind != US_TRANSMIT_TCP || transmit->options_length > 40 || transmit->options_length % 4)
@@ -40,8 +38,7 @@ int us_transmit_check(const struct us_transmit *transmit)
     if (transmit->length == 0)
         return 1;
     if (transmit->ring)
-        return us_ring_spans((struct us_ring *)(uintptr_t)transmit->ring, transmit->at, transmit->length,
-                             spans) == 0;
+        return us_ring_keeps((struct us_ring *)(uintptr_t)transmit->ring, transmit->at, transmit->length);
     return transmit->data != 0;
 }
 

@@ -25,17 +25,17 @@ uint32_t us_cut_length(const struct us_transmit *transmit, int offload)
  * @transmit: what leaves.
  * @done: bytes before the part.
  * @length: of the part.
- * @spans: two, filled.
+ * @spans: US_SPANS, filled.
  */
 static void payload_spans(const struct us_transmit *transmit, uint32_t done, uint32_t length, struct us_span *spans)
 {
-    memset(spans, 0, 2 * sizeof *spans);
-    if (!length)
-        return;
-    if (transmit->ring) {
-        us_ring_spans((struct us_ring *)(uintptr_t)transmit->ring, transmit->at + done, length, spans);
+    if (length && transmit->ring) {
+        us_ring_gather((struct us_ring *)(uintptr_t)transmit->ring, transmit->at + done, length, spans);
         return;
     }
+    memset(spans, 0, US_SPANS * sizeof *spans);
+    if (!length)
+        return;
     spans[0].bytes = (uint8_t *)(uintptr_t)transmit->data + done;
     spans[0].length = length;
 }
@@ -135,13 +135,12 @@ int64_t us_cut(uint8_t *record, uint8_t *out, uint64_t room)
         return (int64_t)size << 32 | total;
     }
     while (us_next_outgoing(transmit, 0, &frame)) {
-        int n;
+        unsigned int n;
 
         memcpy(out, frame.headers, frame.headers_length);
         out += frame.headers_length;
-        for (n = 0; n < 2; n++) {
-            if (frame.payload[n].length)
-                memcpy(out, frame.payload[n].bytes, frame.payload[n].length);
+        for (n = 0; n < US_SPANS && frame.payload[n].length; n++) {
+            memcpy(out, frame.payload[n].bytes, frame.payload[n].length);
             out += frame.payload[n].length;
         }
         transmit->done += frame.payload_length;

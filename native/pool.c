@@ -111,6 +111,37 @@ void *us_pool_alloc(struct us_pool *pool, uint64_t size, uint64_t own, int force
 }
 
 /**
+ * us_pool_charge() - counts memory that is not ours.
+ * @pool: the account; may be NULL.
+ * @size: bytes more.
+ * @own: bytes that the ring has by now.
+ *
+ * Return: 0 when no more may be taken.
+ */
+int us_pool_charge(struct us_pool *pool, uint64_t size, uint64_t own)
+{
+    if (!us_pool_spend(pool))
+        return 0;
+    if (!pool)
+        return 1;
+    if (!may_take(pool, __atomic_load_n(&pool->used, __ATOMIC_RELAXED) + pool->held + size, own))
+        return 0;
+    __atomic_add_fetch(&pool->used, size, __ATOMIC_RELAXED);
+    return 1;
+}
+
+/**
+ * us_pool_uncharge() - that memory is not counted any more.
+ * @pool: the account; may be NULL.
+ * @size: bytes.
+ */
+void us_pool_uncharge(struct us_pool *pool, uint64_t size)
+{
+    if (pool && __atomic_sub_fetch(&pool->used, size, __ATOMIC_RELAXED) + pool->held < pool->low)
+        pool->pressed = 0;
+}
+
+/**
  * us_pool_free() - gives memory back.
  * @pool: the account it is counted in; may be NULL.
  * @memory: may be NULL.
@@ -119,8 +150,6 @@ void *us_pool_alloc(struct us_pool *pool, uint64_t size, uint64_t own, int force
 void us_pool_free(struct us_pool *pool, void *memory, uint64_t size)
 {
     free(memory);
-    if (!pool || !memory)
-        return;
-    if (__atomic_sub_fetch(&pool->used, size, __ATOMIC_RELAXED) + pool->held < pool->low)
-        pool->pressed = 0;
+    if (memory)
+        us_pool_uncharge(pool, size);
 }

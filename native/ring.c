@@ -38,6 +38,7 @@ void us_ring_free(struct us_ring *ring)
 {
     if (!ring)
         return;
+    us_ring_let_go(ring, UINT64_MAX);
     us_block_release(ring->block);
     us_pool_free(ring->pool, ring->ranges, ring->range_slots * sizeof *ring->ranges);
     if (ring->pool)
@@ -134,7 +135,8 @@ void us_ring_prune(struct us_ring *ring)
  */
 int64_t us_ring_write(struct us_ring *ring, const uint8_t *data, uint64_t length)
 {
-    uint64_t used = ring->end - ring->start, room = ring->capacity > used ? ring->capacity - used : 0;
+    uint64_t all = us_ring_used(ring), used = ring->end - ring->start;
+    uint64_t room = ring->capacity > all ? ring->capacity - all : 0;
     struct us_span spans[2];
 
     if (length > room)
@@ -168,6 +170,8 @@ int us_ring_release(struct us_ring *ring, uint64_t upto)
     if (upto > ring->end)
         return -EINVAL;
     us_ring_settle(ring);
+    if (ring->loan_count)
+        us_ring_let_go(ring, upto);
     if (upto > ring->start)
         ring->start = upto;
     return 0;

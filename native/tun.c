@@ -141,12 +141,17 @@ void us_poison(struct us_receiver *receiver)
  */
 static int write_frame(int fd, const struct us_outgoing *frame)
 {
-    struct iovec parts[3] = {
-        {(void *)(uintptr_t)frame->headers, frame->headers_length},
-        {frame->payload[0].bytes, frame->payload[0].length},
-        {frame->payload[1].bytes, frame->payload[1].length},
-    };
-    int count = frame->payload[1].length ? 3 : frame->payload[0].length ? 2 : 1;
+    struct iovec parts[1 + US_SPANS];
+    int count = 1;
+    unsigned int n;
+
+    parts[0].iov_base = (void *)(uintptr_t)frame->headers;
+    parts[0].iov_len = frame->headers_length;
+    for (n = 0; n < US_SPANS && frame->payload[n].length; n++) {
+        parts[count].iov_base = frame->payload[n].bytes;
+        parts[count].iov_len = frame->payload[n].length;
+        count++;
+    }
 
     while (writev(fd, parts, count) < 0)
         if (errno != EINTR)

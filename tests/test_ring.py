@@ -105,6 +105,60 @@ def test_send_ring_is_a_window_of_a_stream(maker: RingMaker, data: st.DataObject
     assert ring.peek(ring.start, ring.end - ring.start) == stream[ring.start :]
 
 
+LONG = 65_536
+"""From here on the C core sends immutable text from where it lies."""
+
+
+def given_as(text: bytes, form: str) -> bytes | bytearray | memoryview:
+    """The same text as applications may hand it over; only in ``bytes`` it can never change."""
+    match form:
+        case "bytes":
+            return text
+        case "view":
+            return memoryview(b"before" + text + b"after")[6 : 6 + len(text)]
+        case "view of a bytearray":
+            return memoryview(bytearray(text))
+    return bytearray(text)
+
+
+@MAKERS
+@pytest.mark.parametrize("form", ["bytes", "view", "view of a bytearray", "bytearray"])
+def test_what_was_written_stays_as_it_was(maker: RingMaker, form: str) -> None:
+    ring = maker.send_ring(1 << 20)
+    text = pattern(0, LONG + 1)
+    mine = given_as(text, form)
+    assert ring.write(mine) == LONG + 1
+    if isinstance(mine, bytearray):
+        mine[:] = bytes(len(mine))
+    elif not memoryview(mine).readonly:
+        memoryview(mine)[:] = bytes(len(mine))
+    assert ring.peek(0, LONG + 1) == text
+
+
+@MAKERS
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_long_and_short_text_in_any_order(maker: RingMaker, data: st.DataObject) -> None:
+    ring: SendRing = maker.send_ring(data.draw(st.sampled_from([LONG, 300_000, 1 << 20])))
+    source = memoryview(bytes(range(256)) * 2048)
+    stream = b""
+    for _ in range(data.draw(st.integers(1, 25))):
+        if data.draw(st.booleans()):
+            length = data.draw(st.sampled_from([1, 200, 5000, LONG - 1, LONG, LONG + 1, 200_000]))
+            text = bytes(source[len(stream) % 251 :][:length])
+            form = data.draw(st.sampled_from(["bytes", "view", "view of a bytearray", "bytearray"]))
+            taken = ring.write(given_as(text, form))
+            assert taken == min(length, max(0, ring.capacity - (len(stream) - ring.start)))
+            stream += text[:taken]
+        else:
+            ring.release(data.draw(st.sampled_from([ring.end, (ring.start + ring.end) // 2])))
+            ring.trim()
+        at = data.draw(st.integers(ring.start, ring.end))
+        assert ring.peek(at, ring.end - at) == stream[at:]
+    with pytest.raises(ValueError, match="not within"):
+        ring.peek(ring.start - 1, 1)
+
+
 # --- receiving
 
 

@@ -16,6 +16,7 @@ from scapy.layers.inet6 import IPv6
 from tests.native.frames import datagram_pair, drained, ring_with, text, timestamps, transmit
 from ustack import native
 from ustack.native import NativeSendRing
+from ustack.native.rings import NativeMemory
 from ustack.wire.checksum import is_good, pseudo_sum
 from ustack.wire.frame import RawTransmit, Transmit
 from ustack.wire.split import cut
@@ -67,6 +68,70 @@ def test_cut_from_a_native_ring(made: Transmit, before: int) -> None:
     payload = text(made.length)
     made.ring, made.at = native_ring(payload, before, 4096), before
     assert native.cut(made) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_frames_reach_over_lent_and_copied_text(data: st.DataObject) -> None:
+    """Long text lies where the application has it, short text between two long ones too, the rest in the ring."""
+    sizes = st.lists(st.sampled_from([1, 7, 901, 1400, 5000, 65_536, 65_537, 70_001]), min_size=1, max_size=7)
+    ring, whole = NativeSendRing(1 << 20), b""
+    for size in data.draw(sizes):
+        part = bytes((len(whole) + n) % 253 for n in range(size))
+        ring.write(part if data.draw(st.booleans()) else memoryview(part))
+        whole += part
+    ring.release(data.draw(st.sampled_from([0, len(whole) // 2])))
+    at = data.draw(st.integers(ring.start, len(whole) - 1))
+    length = data.draw(st.integers(1, len(whole) - at))
+    made = transmit(whole[at : at + length], segment_size=data.draw(st.sampled_from([0, 999, 1448, 30_001, 65_495])))
+    expected = cut(made)
+    made.ring, made.at = ring, at
+    assert native.cut(made) == expected
+    ours, theirs = datagram_pair()
+    frames: list[bytes] = []
+    with ours, theirs:
+        while native.send(ours.fileno(), True, [made]) == 0:
+            frames += drained(theirs)
+        frames += drained(theirs)
+    assert b"".join(frame[50:] for frame in frames) == whole[at : at + length]
+
+
+def test_lent_text_that_was_acknowledged_is_not_sent() -> None:
+    ring = NativeSendRing(1 << 20)
+    ring.write(bytes(70_000))
+    ring.write(bytes(70_000))
+    ring.release(69_000)
+    made = transmit(bytes(1000), segment_size=0)
+    made.ring, made.at = ring, 68_999
+    with pytest.raises(ValueError, match="segment"):
+        native.cut(made)
+    made.at = 69_000
+    assert len(native.cut(made)) == 1
+
+
+def test_lent_text_counts_in_tcp_mem_until_it_is_acknowledged() -> None:
+    account = NativeMemory()
+    ring = NativeSendRing(1 << 20, 0, account)
+    ring.write(bytes(100_000))
+    ring.write(bytes(100_000))
+    assert 200_000 <= account.used() < 210_000
+    ring.release(99_999)
+    assert account.used() >= 200_000  # an object is kept as a whole
+    ring.release(100_000)
+    assert 100_000 <= account.used() < 110_000
+    ring.release(200_000)
+    assert account.used() == 0
+    ring.write(bytes(100_000))
+    del ring
+    assert account.used() == 0
+
+
+def test_text_that_tcp_mem_has_no_room_for_is_not_lent() -> None:
+    account = NativeMemory()
+    account.limit((10, 20, 30))  # pages
+    ring = NativeSendRing(1 << 20, 0, account)
+    assert ring.write(bytes(1 << 20)) < 30 * 4096
+    assert account.used() <= 31 * 4096
 
 
 @pytest.mark.parametrize("v6", [False, True])

@@ -1,7 +1,9 @@
 """The rings in C. Their readable twins, with the same tests, are in :mod:`ustack.ring`.
 
 A short text by itself, which is what most requests and answers are, does not visit the C core: the ring holds the bytes
-object that it came as. Only when more joins it is it copied into the ring's own memory.
+object that it came as. Only when more joins it is it copied into the ring's own memory. A long text that cannot change
+(bytes, or a view of some) is not copied at all: C sends it from where it lies (``native/loan.c``), and the ring keeps
+the object until all of it was acknowledged.
 """
 
 import errno
@@ -9,13 +11,18 @@ from typing import Any, Final
 
 from ustack.memory import PAGE, UNLIMITED, Memory
 from ustack.native.core import ffi, lib
+from ustack.native.loans import Loans
 from ustack.native.receiver import Landing, landing_of
 from ustack.ring import MAX_RANGES, REFUSED, ReceiveRing, RingMaker, SendRing
 
 HELD_MOST: Final = 1024
 """A text of so many bytes, where nothing else is kept, is held as it came."""
 
+LENT_LEAST: Final = 65536
+"""A text of so many bytes that cannot change is sent from where it lies. (``SHORT_BELOW`` of native/loan.c.)"""
+
 _write: Final[Any] = lib.us_ring_write
+_borrow: Final[Any] = lib.us_ring_borrow
 _release: Final[Any] = lib.us_ring_release
 _place: Final[Any] = lib.us_ring_place
 _place_run: Final[Any] = lib.us_ring_place_run
@@ -102,6 +109,8 @@ class NativeSendRing(SendRing):
     _ring: Any = None
     held: bytes = b""
     """All that is kept, where that is one short text; the ring in C keeps nothing then."""
+    _loans: Loans | None = None
+    """What the ring in C sends from where it lies."""
 
     def __init__(self, capacity: int, at: int = 0, account: Memory | None = None) -> None:
         super().__init__(capacity, at, account)
@@ -121,23 +130,51 @@ class NativeSendRing(SendRing):
                 self.held = data
                 self.end += size
                 return size
-            taken = self._append(data, size)
+            taken = self._lend(memoryview(data)) if size >= LENT_LEAST or self._loans is not None else 0
+            taken = taken or self._append(data, size)
         else:
             view = _from_buffer("uint8_t[]", data)
-            taken = self._append(view, len(view))
+            size = len(view)
+            taken = self._lend(data) if size >= LENT_LEAST and isinstance(data, memoryview) else 0
+            taken = taken or self._append(view, size)
         self.end += taken
         return taken
+
+    def _lend(self, text: memoryview) -> int:
+        """Keeps ``text`` without a copy, as much of it as fits. 0 where that cannot be."""
+        if not isinstance(text.obj, bytes) or self.end - self.start >= self.capacity:
+            return 0
+        ring = self._ready()
+        if self.held:
+            short = self.held
+            if not _borrow(ring, short, len(short)):
+                return 0
+            self.held = b""
+            self.account.let_go()
+            self._loans = Loans()
+            self._loans.add(self.end, short)
+        taken: int = _borrow(ring, _from_buffer("uint8_t[]", text), text.nbytes)
+        if taken:
+            if self._loans is None:
+                self._loans = Loans()
+            self._loans.add(self.end + taken, text.obj)
+        return taken
+
+    def _ready(self) -> Any:
+        """The ring in C, where the next byte has its offset."""
+        self.account.tell_held()
+        ring = self._ring
+        if ring is None:
+            return self._open()
+        if self.held or self.start == self.end:
+            _restart(ring, self.start)
+        return ring
 
     def _append(self, data: Any, size: int) -> int:
         """Into the ring's own memory, behind what was held until now."""
         if self.end - self.start >= self.capacity:
             return 0
-        self.account.tell_held()
-        ring = self._ring
-        if ring is None:
-            ring = self._open()
-        elif self.held or self.start == self.end:
-            _restart(ring, self.start)
+        ring = self._ready()
         if self.held:
             if _write(ring, self.held, len(self.held)) < len(self.held):
                 raise MemoryError
@@ -158,6 +195,8 @@ class NativeSendRing(SendRing):
                     self.account.let_go()
             else:
                 _release(self._ring, upto)
+                if self._loans is not None and self._loans.let_go(upto):
+                    self._loans = None
             self.start = upto
 
     def __del__(self) -> None:
@@ -173,7 +212,11 @@ class NativeSendRing(SendRing):
             return []
         if self.held:
             return [memoryview(self.held)[at - self.start : at - self.start + length]]
-        return _views(self._ring, at, length)
+        if self._loans is None:
+            return _views(self._ring, at, length)
+        copied = bytearray(length)
+        lib.us_ring_copy(self._ring, at, length, _from_buffer("uint8_t[]", copied))
+        return [memoryview(copied)]
 
     def peek(self, at: int, length: int) -> bytes:
         return b"".join(self.views(at, length))
