@@ -6,7 +6,6 @@ Linux's, the receiver remembers where Linux's buffers (sk_buff) would begin and 
 
 from __future__ import annotations
 
-from collections import deque
 from heapq import heappop, heappush
 from typing import Final
 
@@ -23,6 +22,8 @@ LINEAR_MOST: Final = PAGE - HEADROOM - SHARED_INFO
 """Of a longer packet the rest lies in pages."""
 COLLAPSED: Final = PAGE - SHARED_INFO
 """Text of each buffer that tcp_collapse makes."""
+FORGOTTEN_LEAST: Final = 64
+"""So many entries, and half of all, are taken out of the list together."""
 DEFAULT_RATIO: Final = 128
 """Text per 256 bytes of memory before the first full segment came (TCP_DEFAULT_SCALING_RATIO)."""
 
@@ -46,8 +47,10 @@ class ReceiveQueue:
 
     def __init__(self) -> None:
         self.charged: int = 0
-        self._ends: deque[int] = deque()
-        self._sizes: deque[int] = deque()
+        self._ends: list[int] = []
+        self._sizes: list[int] = []
+        self._gone: int = 0
+        """So many at their head were given back already; never all of them."""
         self._tail_room: int = 0
         """Bytes of text that the last buffer has still room for: Linux copies a short segment there."""
         self._beyond: list[tuple[int, int]] = []
@@ -90,15 +93,27 @@ class ReceiveQueue:
 
     def release(self, start: int) -> None:
         """The application has taken all before ``start``: buffers are given back whole."""
-        while self._ends and self._ends[0] <= start:
-            self._ends.popleft()
-            self.charged -= self._sizes.popleft()
+        ends, gone = self._ends, self._gone
+        while gone < len(ends) and ends[gone] <= start:
+            self.charged -= self._sizes[gone]
+            gone += 1
+        if gone == len(ends):
+            if gone:
+                ends.clear()
+                self._sizes.clear()
+                gone = 0
+        elif gone >= FORGOTTEN_LEAST and gone * 2 >= len(ends):
+            del ends[:gone]
+            del self._sizes[:gone]
+            gone = 0
+        self._gone = gone
 
     def collapse(self, start: int, ratio: int) -> None:
         """Text in order that takes more memory than its share is moved together, and all behind it (tcp_collapse)."""
-        kept = 0
-        for end, size in zip(self._ends, self._sizes, strict=True):
-            if size * ratio >> 8 > end - start:
+        kept = self._gone
+        while kept < len(self._ends):
+            end = self._ends[kept]
+            if self._sizes[kept] * ratio >> 8 > end - start:
                 break
             start = end
             kept += 1

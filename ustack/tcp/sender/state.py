@@ -118,15 +118,20 @@ class Marks:
 
     def forget(self, ack: int) -> None:
         """All below ``ack`` is acknowledged."""
-        pushes = self.pushes
-        if pushes and pushes[0] <= ack:
-            del pushes[: bisect_right(pushes, ack)]
-        cuts = self.cuts
-        if cuts and cuts[0] <= ack:
-            del cuts[: bisect_right(cuts, ack)]
-        records = self.records
-        if records and records[0] <= ack:
-            del records[: bisect_right(records, ack)]
+        if self.pushes:
+            _drop_upto(self.pushes, ack)
+        if self.cuts:
+            _drop_upto(self.cuts, ack)
+        if self.records:
+            _drop_upto(self.records, ack)
+
+
+def _drop_upto(ascending: list[int], limit: int) -> None:
+    """Takes ``limit`` and what is below it out of a list that is not empty."""
+    if ascending[-1] <= limit:
+        ascending.clear()
+    elif ascending[0] <= limit:
+        del ascending[: bisect_right(ascending, limit)]
 
 
 class Probing:
