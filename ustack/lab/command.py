@@ -23,6 +23,7 @@ from ustack.lab.question import GROUPS, Question, load, questions
 from ustack.lab.report import Report
 from ustack.lab.world import answer
 from ustack.plot import scenario
+from ustack.sweep import command as sweep
 from ustack.tcp.state import State
 
 
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw cwnd, in flight, RTT, rates and the queue of the link; FILE ends in .svg, .png or .html",
     )  # fmt: skip
     pages.add_arguments(parser)
+    sweep.add_arguments(parser)
     parser.add_argument("--code", action="store_true", help="show the question's own source")
     parser.add_argument("--lang", metavar="LANGUAGE", help="en or zh; else what LANG says")
 
@@ -67,6 +69,9 @@ def run(options: argparse.Namespace) -> int:
     """Lists the questions, or answers one. 1: a figure is not what it must be."""
     language.choose(options.lang or os.environ.get("LC_ALL") or os.environ.get("LANG") or "en")
     console = Console(highlight=False, soft_wrap=True, width=WIDTH)
+    if options.question == sweep.NAME:
+        return sweep.run(options)
+    sweep.check_unused(options)
     try:
         status = pages.run_without_report(options, console.print)
         if status is not None:
@@ -83,16 +88,23 @@ def run(options: argparse.Namespace) -> int:
         report = answer(asked, _changes(options.changes))
     except (LookupError, ValueError) as error:
         raise Complaint(f"{str(error.args[0]).rstrip('.')}.", 2) from None
-    if options.pcap:
-        _write_pcap(options.pcap, report)
-    has_written = pages.write_files(options, report)
-    if options.plot:
-        console.print(scenario.write(report, Knobs(asked, _changes(options.changes)).link, options.plot), markup=False)
+    has_written = _write_files(options, asked, report)
     if options.json:
         print(json.dumps(report.as_dict(), indent=1))
     elif not has_written:
         _show(console, report, options)
     return 1 if report.wrong() else 0
+
+
+def _write_files(options: argparse.Namespace, asked: Question, report: Report) -> bool:
+    """Writes what was asked for; whether a page or a picture was."""
+    if options.pcap:
+        _write_pcap(options.pcap, report)
+    has_written = pages.write_files(options, report)
+    if options.plot:
+        link = Knobs(asked, _changes(options.changes)).link
+        print(scenario.write(report, link, options.plot), file=sys.stderr if options.json else sys.stdout)
+    return has_written or bool(options.plot)
 
 
 def _beside_kernel(console: Console, asked: Question, changes: dict[str, str]) -> int:

@@ -114,7 +114,7 @@ def picture(story: Story, title: str, more: Iterable[Panel] = (), note: str = ""
     return Picture(title, [panel for panel in found if panel.has_anything()], note)
 
 
-ORDER = ("one", "two", "three", "four", "five")
+ORDER = ("one", "two", "three", "four", "five", "six")
 """Styles of connections that are compared."""
 
 

@@ -44,6 +44,7 @@ STYLES: dict[str, tuple[str, str, str]] = {
     "three": (GREEN, "-.", ""),
     "four": (PINK, ":", ""),
     "five": (BLACK, "-", ""),
+    "six": (ORANGE, "--", ""),
 }
 """What a curve or mark stands for: colour, dash, mark."""
 _WIDTH = 10.0
@@ -112,10 +113,10 @@ def new_figure(width: float, height: float) -> Any:
     return module.Figure(figsize=(width, height), layout="constrained")
 
 
-def draw(picture: Picture) -> Any:
-    """The figure."""
+def draw(picture: Picture, into: Any = None) -> Any:
+    """The figure; ``into``: one that is there already."""
     count = max(1, len(picture.panels))
-    figure = new_figure(_WIDTH, 0.7 + _PANEL_HEIGHT * count + (0.9 if count else 0))
+    figure = into if into is not None else new_figure(_WIDTH, 1.6 + _PANEL_HEIGHT * count)
     figure.suptitle(picture.title, fontsize=12, fontweight="bold")
     start = picture.start()
     first, last = picture.span()

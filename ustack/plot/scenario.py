@@ -44,7 +44,7 @@ def of_report(report: Report, link: str = "") -> Picture:
             una = next((value for at, value in reversed(story.acked.points) if at <= note.at), 0)
             story.lost.add(note.at, una)
     model = parse_impairment(link) if link else PERFECT
-    more = [queue(report, side, model)] if model.rate and not report.unseen else []
+    more = [queue(report, side, model)] if model.rate else []
     others = [one for key, one in stories.items() if key[0] == side and one.size() > story.size() // 8]
     if len(others) > 1 and story.size() > _LARGE:
         named = [(f"{one.control}, {one.who.partition(' > ')[0]}", one) for one in others]
@@ -59,25 +59,32 @@ def _is_of(connection: str, who: str) -> bool:
 
 def queue(report: Report, side: str, model: Impairment) -> Panel:
     """Packets of ``side`` that wait for the link's rate or are being sent, and those for which there was no room."""
-    changes: list[tuple[int, int]] = []
-    missing: list[int] = []
-    for flight in report.flights:
-        if flight.sender != side:
-            continue
-        if flight.arrivals:
-            changes += [(flight.at, 1), (max(flight.at, flight.arrivals[0] - model.delay), -1)]
-        else:
-            missing.append(flight.at)
-    waiting = 0
-    samples, dropped = Samples(), Marked()
-    for at, change in sorted([*changes, *((at, 0) for at in missing)]):
-        waiting += change
-        if change:
-            samples.add(at, waiting)
-        elif waiting >= model.limit:
-            dropped.add(at, waiting)
+    sampled = [(at, waiting) for at, sender, waiting in report.waiting if sender == side]
+    points, dropped = _by_flights(report, side, model)
+    samples = Samples()
+    for at, waiting in sampled if report.unseen else points:
+        samples.add(at, waiting)
     curve = Curve(f"waiting ({_rate(model.rate)})", "queue", samples.points)
     return Panel("Queue of the bottleneck", PACKETS, [curve], [Marks("no room: dropped", "dropped", dropped.points)])
+
+
+def _by_flights(report: Report, side: str, model: Impairment) -> tuple[list[tuple[int, int]], Marked]:
+    """How many waited at each instant: a packet waits from when it leaves until ``delay`` before it arrives."""
+    changes: list[tuple[int, int]] = []
+    for flight in report.flights:
+        if flight.sender == side and flight.arrivals:
+            changes += [(flight.at, 1), (max(flight.at, flight.arrivals[0] - model.delay), -1)]
+        elif flight.sender == side:
+            changes.append((flight.at, 0))
+    waiting = 0
+    points, dropped = [], Marked()
+    for at, change in sorted(changes):
+        waiting += change
+        if change:
+            points.append((at, waiting))
+        elif waiting >= model.limit:
+            dropped.add(at, waiting)
+    return points, dropped
 
 
 def _rate(rate: int) -> str:

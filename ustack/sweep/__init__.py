@@ -1,0 +1,1 @@
+"""``ustack lab cc``: congestion control algorithms compared over an emulated bottleneck, in virtual time."""
