@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.scenarios.two_hosts import TwoHosts
+from ustack.lab.question import questions
+from ustack.lab.world import answer
 from ustack.trace import Arrived, Event, Marked, Moved, Queued, Sent, Stepped, TimerEvent, Watch
 
 Traced = Callable[[TwoHosts], list[Event]]
@@ -109,3 +111,24 @@ def test_every_event_becomes_json(traced: Traced) -> None:
 def test_a_time_that_changes_is_told_as_a_time() -> None:
     assert Stepped(0, "", "", "", "rto", 220_000_000, 440_000_000).what() == "rto 220 ms -> 440 ms"
     assert Stepped(0, "", "", "", "cwnd", 14480, 1448).what() == "cwnd 14480 -> 1448"
+
+
+def test_a_reason_is_told_only_where_it_holds() -> None:
+    """A1 has quick ACKs, a gap that is filled, probes that the RTO bounds, and reductions that end and are undone."""
+    report = answer(questions()["A1"])
+    events = [note.event for note in report.notes]
+    cwnd = [one.why for one in events if isinstance(one, Stepped) and one.name == "cwnd"]
+    assert "the reduction is complete: cwnd is ssthresh" in cwnd
+    assert "the peer had it twice (D-SACK): the reduction is undone" in cwnd
+    probes = [one for one in events if isinstance(one, TimerEvent) and "probe" in one.timer and one.due]
+    assert {one.why.split(" ")[0] for one in probes if one.due - one.at > 250_000_000} == {"the"}, "the RTO, 301 ms"
+    assert {one.why.split(":")[0] for one in probes if one.due - one.at < 250_000_000} == {"two round trips"}
+    stopped = [one for one in events if isinstance(one, TimerEvent) and one.action == "stopped"]
+    assert [one.why for one in stopped if one.timer == "reordering timer"] == ["all that was sent is acknowledged"]
+    acks = {flight.why.split(":")[0] for flight in report.flights if flight.rule == "ack"}
+    assert acks >= {
+        "quick ACKs",
+        "text is missing",
+        "a gap is filled",
+        "its text cannot be taken, or was here already",
+    }

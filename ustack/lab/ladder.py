@@ -181,7 +181,7 @@ def _flight_line(report: Report, flight: Flight, states: dict[str, str], many: N
         for side, state in ((flight.sender, flight.sender_state), (flight.receiver, receiver_state or "│"))
     }
     near, far = (flight.sender, flight.receiver) if from_left else (flight.receiver, flight.sender)
-    arrow = _arrow(label, from_left, flight.is_lost)
+    arrow = _arrow(label, from_left, flight)
     return f"{clock(flight.at):>{TIME}} {shown[near] or '│':>{STATE}} {arrow} {shown[far] or '│':<{STATE}}"
 
 
@@ -193,10 +193,12 @@ def _line_on_one_side(report: Report, flight: Flight, many: Names) -> str:
     return f"{clock(flight.at):>{TIME}} {line.ljust(space) if flight.sender in report.left else line.rjust(space)}"
 
 
-def _arrow(label: str, from_left: bool, is_lost: bool) -> str:
-    head, line = ("✗", "╌") if is_lost else ("▶" if from_left else "◀", "─")
+def _arrow(label: str, from_left: bool, flight: Flight) -> str:
+    head, line = ("✗", "╌") if flight.is_lost else ("▶" if from_left else "◀", "─")
     reach = ARROW - 1
-    if is_lost:
+    if flight.fate == "held" and not flight.arrivals:
+        head, line = "…", "╌"  # it comes later, as an arrow of its own
+    if head in "✗…":
         reach = max(ARROW * 3 // 4, len(label) + 5)
     if from_left:
         return (f"── {label} ".ljust(reach, line) + head).ljust(ARROW)

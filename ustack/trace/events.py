@@ -116,8 +116,12 @@ class Stepped(Event):
     after: int = 0
 
     def what(self) -> str:
-        numbers = [span(value) if self.name == "rto" else str(value) for value in (self.before, self.after)]
-        return f"{self.name} {' -> '.join(numbers)}"
+        return f"{self.name} {' -> '.join(self._text(value) for value in (self.before, self.after))}"
+
+    def _text(self, value: int) -> str:
+        if self.name == "rto":
+            return span(value)
+        return "none" if self.name == "ssthresh" and value < 0 else str(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,9 +132,14 @@ class Marked(Event):
 
     action: str = ""
     size: int = 0
+    thing: str = ""
+    """What is lost, where it is no text: the SYN, the FIN."""
 
     def what(self) -> str:
-        return f"{self.action}{f' {self.size} bytes' if self.size else ''}"
+        if self.thing:
+            return f"{self.action}: {self.thing}"
+        unit = "byte" if self.size == 1 else "bytes"
+        return f"{self.action} {self.size} {unit}" if self.size else self.action
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ustack.stack.stack import Stack
-from ustack.tcp.requests import Request
 from ustack.trace.events import span
 from ustack.trace.snapshot import Snapshot
 from ustack.units import MILLISECOND, SECOND
@@ -17,11 +16,16 @@ Reason = tuple[str, str]
 
 
 class Cause(NamedTuple):
-    """What began a step: a ``segment``, a ``timer`` (``name``), or a ``call`` of the application."""
+    """What began a step: a ``segment``, a ``timer`` (``name``), or a ``call`` of the application.
+
+    ``was``: the state in which a segment found the connection; ``had_gap``: text was missing before it came.
+    """
 
     kind: str
     name: str
     frame: Frame | None = None
+    was: str = ""
+    had_gap: bool = False
 
 
 class Step(NamedTuple):
@@ -148,112 +152,6 @@ def calls_seen(step: Step) -> list[tuple[str, str]]:
     return calls
 
 
-def why_fired(name: str, step: Step) -> Reason:
-    """What a timer means that fired."""
-    if name != "FIN-WAIT-2 timer" and (step.state == "CLOSED" or (step.after is not None and step.after.error)):
-        source = _limit_of(step) if name == "retransmission timer" else "RFC 9293 section 3.8.3"
-        return "it has waited for as long as it may: the connection is given up", source
-    if name == "keepalive timer" and "TCPKeepAlive" not in step.counts:
-        return "something came since it was set: it waits on", "Linux tcp_keepalive_timer"
-    meanings = {
-        "retransmission timer": ("the SYN is not answered yet" if step.was == "SYN_SENT" else
-                                 "no ACK came for a whole RTO", "RFC 6298 section 5.4"),
-        "zero-window probe timer": ("the peer's window is closed: ask whether it is still", "RFC 9293 section 3.8.6.1"),
-        "tail loss probe timer": ("no ACK came in its time: one segment is sent to get one", "RFC 8985 section 7"),
-        "reordering timer": ("reordered segments would have come by now: what is missing is lost",
-                             "RFC 8985 section 6.2"),
-        "delayed ACK timer": ("no text came for the ACK to ride on", "RFC 9293 section 3.8.6.3"),
-        "keepalive timer": ("the connection was silent for this long", "RFC 9293 section 3.8.4"),
-        "FIN-WAIT-2 timer": ("the peer's FIN did not come", "tcp_fin_timeout"),
-        "pacing timer": ("the next segment may leave", "Linux TCP pacing"),
-        "user timeout": ("TCP_USER_TIMEOUT", "RFC 5482"),
-    }  # fmt: skip
-    return meanings.get(name, ("", ""))
-
-
-def why_syn_ack_timer(request: Request | None) -> Reason:
-    """What it means that a half connection (None: it is gone) was due."""
-    if request is not None and request.acked:
-        return "the third ACK was not taken: the SYN-ACK again, to get another", "Linux reqsk_timer_handler"
-    if request is not None:
-        return "no third ACK came: the SYN-ACK again", "tcp_synack_retries; RFC 6298 section 5"
-    return "the last SYN-ACK was not answered either: the half connection is forgotten", "tcp_synack_retries"
-
-
-TIME_WAIT_OVER: Reason = ("2 MSL have passed", "RFC 9293 section 3.10.8; tcp_timewait_length")
-
-
-def why_time_wait(is_new: bool) -> Reason:
-    """Why a connection waits, or waits anew."""
-    if is_new:
-        return "2 MSL, so that the last ACK can be repeated and old segments die out", "RFC 9293 section 3.6.1"
-    return "a segment of the old connection came: 2 MSL begin anew", "RFC 9293 section 3.10.7.4, eighth"
-
-
-def why_time_wait_ends(step: Step) -> Reason:
-    """Why the wait is over before its time."""
-    frame = step.cause.frame
-    if step.cause.kind == "call":
-        return "connect() takes the port over", "tcp_tw_reuse"
-    if isinstance(frame, Segment) and frame.flags & RST:
-        return "a RST ended it: TIME-WAIT assassination", "RFC 1337; tcp_rfc1337"
-    return "a new SYN may not be an old one: a new connection begins", "RFC 6191; RFC 9293 section 3.10.7.4"
-
-
-def _limit_of(step: Step) -> str:
-    """The knob that bounds how long a segment is resent."""
-    if step.was == "SYN_SENT":
-        return "tcp_syn_retries"
-    return "tcp_orphan_retries" if step.before is not None and step.before.orphan else "tcp_retries2"
-
-
-def why_set(name: str, step: Step) -> Reason:
-    """How the time of a timer was computed."""
-    after = step.after
-    if after is None:
-        return "", ""
-    if name == "retransmission timer" and after.state == "SYN_SENT" and step.cause.kind == "segment":
-        return "an ACK of another connection came: once that is reset, the SYN may succeed", "Linux TCP_TIMEOUT_MIN"
-    if name == "retransmission timer":
-        return f"RTO = {_rto_text(after)}", "RFC 6298 section 2"
-    if name == "tail loss probe timer":
-        alone = ", and 200 ms for the delayed ACK of a single segment" if after.in_flight <= after.mss else ""
-        return f"two round trips: 2 x SRTT {span(after.srtt)}{alone}", "RFC 8985 section 7.2"
-    if name == "zero-window probe timer":
-        return f"RTO {span(after.rto)}, doubled {after.backoff} times", "RFC 9293 section 3.8.6.1"
-    if name == "delayed ACK timer":
-        return "the ACK may ride on text, or on the next segment's", "RFC 9293 section 3.8.6.3"
-    if name == "keepalive timer":
-        return "SO_KEEPALIVE: tcp_keepalive_time, then tcp_keepalive_intvl", "RFC 9293 section 3.8.4"
-    if name == "FIN-WAIT-2 timer":
-        return "the socket is closed: the peer's FIN is waited for so long", "tcp_fin_timeout"
-    if name == "pacing timer":
-        return f"{after.pacing_rate * 8 / 1e6:.3g} Mbit/s: the next segment waits its turn", "Linux TCP pacing"
-    return "", ""
-
-
-def _rto_text(after: Snapshot) -> str:
-    if not after.srtt:
-        base = "1 s before anything is measured"
-    else:
-        base = f"SRTT {span(after.srtt)} + {span(after.rttvar)} (the deviation, at least tcp_rto_min)"
-    return f"{base}, doubled {after.backoff} times" if after.backoff else base
-
-
-def why_stopped(name: str, step: Step) -> Reason:
-    """Why a timer does not run any more."""
-    after = step.after
-    if after is None or after.state in ("CLOSED", "TIME_WAIT"):
-        return "the connection is over", ""
-    if name == "retransmission timer" and after.snd_una == after.snd_nxt:
-        return "all that was sent is acknowledged", "RFC 6298 section 5.2"
-    if name == "delayed ACK timer":
-        return "the ACK has left", "RFC 9293 section 3.8.6.3"
-    if name in ("retransmission timer", "tail loss probe timer", "reordering timer", "zero-window probe timer"):
-        return "another loss timer takes its place", "Linux icsk_pending"
-    return "", ""
-
-
 def why_congestion_state(step: Step) -> Reason:
     """Why the sender entered another of Linux's congestion states."""
     after = step.after
@@ -279,6 +177,15 @@ _UNDONE = {
 }
 
 
+def what_is_lost(after: Snapshot) -> str:
+    """The name of the one sequence number that is lost, where that is no text."""
+    if after.snd_nxt - after.snd_una != 1:
+        return ""
+    if after.state in ("SYN_SENT", "SYN_RECEIVED"):
+        return "the SYN"
+    return "the FIN" if after.state in ("FIN_WAIT_1", "CLOSING", "LAST_ACK") else ""
+
+
 def why_lost(step: Step) -> Reason:
     """Why bytes in flight count as lost."""
     if step.cause.kind == "timer" and step.cause.name == "retransmission timer":
@@ -295,19 +202,50 @@ def why_number(name: str, step: Step) -> Reason:
         return "the peer says so in its segment", "RFC 9293 section 3.10.7.4, fifth"
     if name == "rto":
         if step.cause.kind == "timer":
-            return f"the timer fired, so the RTO doubles: {_rto_text(after)}", "RFC 6298 section 5.5"
-        return f"a round trip was measured: {_rto_text(after)}", "RFC 6298 section 2.3"
+            return f"the timer fired, so the RTO doubles: {rto_text(after)}", "RFC 6298 section 5.5"
+        return f"a round trip was measured: {rto_text(after)}", "RFC 6298 section 2.3"
+    for count, why in _UNDONE.items():
+        if count in step.counts:
+            return why, "RFC 4015; Linux tcp_undo_cwnd_reduction"
     control = after.control or "congestion control"
     if name == "ssthresh":
-        return f"{control} answers a loss", "RFC 5681 section 3.1" if control == "reno" else "RFC 9438 section 4.6"
+        return _why_ssthresh(control, step)
+    return _why_cwnd(control, before, after, step)
+
+
+def _why_ssthresh(control: str, step: Step) -> Reason:
+    if any(name.startswith("TCPHystart") for name in step.counts):
+        return f"{control}: round trips grow, so slow start ends before a loss (HyStart)", "RFC 9406"
+    return f"{control} answers congestion", "RFC 5681 section 3.1" if control == "reno" else "RFC 9438 section 4.6"
+
+
+def _why_cwnd(control: str, before: Snapshot, after: Snapshot, step: Step) -> Reason:
     if step.was == "SYN_SENT":
         return f"the initial window: tcp_init_cwnd segments of the MSS {after.mss}", "RFC 6928"
+    if before.ca_state in ("Recovery", "CWR") and after.ca_state in ("Open", "Disorder"):
+        return "the reduction is complete: cwnd is ssthresh", "RFC 6937; Linux tcp_end_cwnd_reduction"
     if after.ca_state == "Recovery":
         return "proportional rate reduction spreads the reduction over a round trip", "RFC 6937"
     if after.cwnd < before.cwnd:
         return f"{control}: the window is reduced", "RFC 5681 section 3.1"
     phase = "slow start" if after.ssthresh < 0 or after.cwnd < after.ssthresh else "congestion avoidance"
     return f"{control}, {phase}: an ACK grows the window", "RFC 5681 section 3.1"
+
+
+def rto_text(after: Snapshot) -> str:
+    """How the RTO was computed."""
+    if not after.srtt:
+        base = "1 s before anything is measured"
+    else:
+        base = f"SRTT {span(after.srtt)} + {span(after.rttvar)} (the deviation, at least tcp_rto_min)"
+    return base + doubled(after.backoff)
+
+
+def doubled(times: int) -> str:
+    """How often a wait was doubled."""
+    if not times:
+        return ""
+    return ", doubled once" if times == 1 else f", doubled {times} times"
 
 
 def why_offered(step: Step) -> Reason:
@@ -380,8 +318,14 @@ def _why_syn(flags: int, step: Step) -> Reason:
 
 def _why_probe(step: Step) -> Reason:
     if step.cause.name == "keepalive timer":
-        return "keepalive: a byte that the peer has already, so that it must answer", "RFC 9293 section 3.8.4"
-    return "is the window still closed? A byte that the peer has already makes it answer", "RFC 9293 section 3.8.6.1"
+        return (
+            "keepalive: a number that the peer has already, without text, so that it must answer",
+            "RFC 9293 section 3.8.4",
+        )
+    return (
+        "is the window still closed? A number that the peer has already, without text, makes it answer",
+        "RFC 9293 section 3.8.6.1",
+    )
 
 
 def _why_resent(step: Step) -> Reason:
@@ -411,9 +355,13 @@ def _why_ack(step: Step) -> Reason:
     if "TCPChallengeACK" in counts:
         return "a challenge ACK", "RFC 5961"
     if cause.kind == "call":
+        if step.before is not None and step.before.unacked:
+            return "the application has read what came: its ACK waits no longer", "Linux tcp_cleanup_rbuf"
         return "the application read: the window opens again", "RFC 9293 section 3.8.6.2.2"
     if isinstance(frame, Segment):
         if frame.flags & SYN:
+            if cause.was != "SYN_SENT":
+                return "the peer's SYN came once more: its ACK at once", "RFC 2883; Linux tcp_send_dupack"
             return "the third segment of the handshake", "RFC 9293 section 3.5"
         if frame.flags & FIN:
             return "the peer's FIN is acknowledged at once", "RFC 9293 section 3.10.7.4, eighth"
@@ -422,13 +370,25 @@ def _why_ack(step: Step) -> Reason:
 
 
 def _why_ack_of_text(frame: Segment, step: Step) -> Reason:
-    after = step.after
+    before, after = step.before, step.after
+    assert before is not None
     assert after is not None
     if not frame.payload_length:
         return "a segment that is not acceptable is answered with an ACK", "RFC 9293 section 3.10.7.4, first"
+    if any(name.startswith("Drop.") for name in step.counts):
+        return "its text cannot be taken, or was here already: an ACK says what is awaited", ARRIVAL + ", first"
     if after.beyond > after.rcv_nxt:
         return "text is missing: a duplicate ACK at once, so that the sender learns of it", "RFC 5681 section 4.2"
-    return "text came: at least every second full segment is acknowledged at once", "RFC 5681 section 4.2"
+    if step.cause.had_gap:
+        return "a gap is filled: an ACK at once", "RFC 5681 section 4.2"
+    if before.unacked > before.rcv_mss:
+        return "more than one full segment came since the last ACK: an ACK at once", "RFC 5681 section 4.2"
+    if before.quick_acks:
+        return (
+            "quick ACKs: the first segments of a connection are acknowledged at once, and those after trouble",
+            "Linux tcp_enter_quickack_mode",
+        )
+    return "an ACK was waiting already, and is due", "RFC 5681 section 4.2"
 
 
 def seconds(time: int) -> float:

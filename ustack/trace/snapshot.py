@@ -58,6 +58,12 @@ class Snapshot:
     unread: int
     beyond: int
     """One past the highest byte that is here, however many are missing before it."""
+    unacked: int
+    """Bytes that came in order since our last ACK."""
+    rcv_mss: int
+    """What counts as a full segment of the peer's."""
+    quick_acks: bool
+    """Each segment is acknowledged at once, for now."""
     fin_queued: bool
     orphan: bool
     error: int
@@ -98,6 +104,9 @@ def of_connection(connection: Connection) -> Snapshot:
         unsent=max(sender.unsent(), 0),
         unread=ring.readable(),
         beyond=ring.top() + 1 if ring.has_gap() else rcv_nxt,
+        unacked=receiver.rcv_nxt - receiver.rcv_wup if receiver.irs else 0,
+        rcv_mss=receiver.rcv_mss,
+        quick_acks=receiver.is_quickack(),
         fin_queued=sender.fin_queued,
         orphan=connection.orphan,
         error=connection.error,

@@ -15,7 +15,7 @@ from ustack.stack.timewait import TimeWait
 from ustack.tcp.connection.connection import Connection
 from ustack.tcp.listener import Listener
 from ustack.tcp.timers import Waiter
-from ustack.trace import packets, reasons
+from ustack.trace import clocks, packets, reasons
 from ustack.trace.events import (
     Arrived,
     Called,
@@ -99,8 +99,11 @@ class Watch(Observer):
 
     def after_frame(self, frame: Frame, now: int) -> None:
         key = frame.key if isinstance(frame, Segment) else NOBODY
-        self._note_cause(key, Cause("segment", "", frame))
-        step = self._step(key, Cause("segment", "", frame), now)
+        before = self._seen.get(key)
+        had_gap = before is not None and before.beyond > before.rcv_nxt
+        cause = Cause("segment", "", frame, self._states.get(key, ""), had_gap)
+        self._note_cause(key, cause)
+        step = self._step(key, cause, now)
         self._cause_counts[key] = step.counts
         drop = self._drop_of(step)
         why, source = DROP_RULES.get(drop, ("", "")) if drop is not None else self._why_taken(frame, step)
@@ -125,13 +128,13 @@ class Watch(Observer):
                 self._note_cause(key, Cause("timer", name))
                 step = self._step(key, Cause("timer", name), now)
                 self._cause_counts[key] = step.counts
-                why, source = reasons.why_fired(name, step)
+                why, source = clocks.why_fired(name, step)
                 self._tell(TimerEvent(now, self._who(key), why, source, name, "fired"))
                 self._tell_changes(step, fired=tuple(self._due))
             self._due = {}
         elif isinstance(waiter, Listener):
             for key in self._due_requests:
-                why, source = reasons.why_syn_ack_timer(waiter.requests.get(key))
+                why, source = clocks.why_syn_ack_timer(waiter.requests.get(key))
                 self._tell(TimerEvent(now, self._who(key), why, source, "SYN-ACK timer", "fired"))
             for key in [key for key, state in self._states.items() if state == "SYN_RECEIVED"]:
                 self._note_cause(key, Cause("timer", "SYN-ACK timer"))
@@ -139,7 +142,7 @@ class Watch(Observer):
         elif isinstance(waiter, TimeWait):
             step = self._step(waiter.key, Cause("timer", TIME_WAIT_TIMER), now)
             if step.state != "TIME_WAIT":
-                self._tell(TimerEvent(now, self._who(waiter.key), *reasons.TIME_WAIT_OVER, TIME_WAIT_TIMER, "fired"))
+                self._tell(TimerEvent(now, self._who(waiter.key), *clocks.TIME_WAIT_OVER, TIME_WAIT_TIMER, "fired"))
             self._tell_changes(step, fired=(TIME_WAIT_TIMER,))
 
     def before_send(self, now: int) -> None:
@@ -250,12 +253,12 @@ class Watch(Observer):
         before = step.before.timers if step.before is not None else {}
         after = step.after.timers if step.after is not None else {}
         for name in before.keys() - after.keys() - set(fired):
-            self._tell(TimerEvent(step.now, who, *reasons.why_stopped(name, step), name, "stopped"))
+            self._tell(TimerEvent(step.now, who, *clocks.why_stopped(name, step), name, "stopped"))
         for name, due in after.items():
             if name not in before or name in fired:
-                self._tell(TimerEvent(step.now, who, *reasons.why_set(name, step), name, "set", due))
+                self._tell(TimerEvent(step.now, who, *clocks.why_set(name, step), name, "set", due))
             elif before[name] != due:
-                self._tell(TimerEvent(step.now, who, *reasons.why_set(name, step), name, "moved", due))
+                self._tell(TimerEvent(step.now, who, *clocks.why_set(name, step), name, "moved", due))
 
     def _tell_time_wait(self, step: Step, who: str, fired: tuple[str, ...]) -> None:
         """A record of TIME-WAIT has no snapshot, only its deadline."""
@@ -265,10 +268,10 @@ class Watch(Observer):
             self._waits[step.key] = record.deadline
             if record.deadline != before:
                 action = "moved" if before else "set"
-                why, source = reasons.why_time_wait(record.since == step.now)
+                why, source = clocks.why_time_wait(record.since == step.now)
                 self._tell(TimerEvent(step.now, who, why, source, TIME_WAIT_TIMER, action, record.deadline))
         elif before and TIME_WAIT_TIMER not in fired:
-            self._tell(TimerEvent(step.now, who, *reasons.why_time_wait_ends(step), TIME_WAIT_TIMER, "stopped"))
+            self._tell(TimerEvent(step.now, who, *clocks.why_time_wait_ends(step), TIME_WAIT_TIMER, "stopped"))
 
     def _tell_numbers(self, step: Step, who: str) -> None:
         before, after = step.before, step.after
@@ -279,7 +282,8 @@ class Watch(Observer):
             self._tell(Marked(step.now, who, why, source, f"{before.ca_state} -> {after.ca_state}"))
         if after.lost > before.lost:
             why, source = reasons.why_lost(step)
-            self._tell(Marked(step.now, who, why, source, "lost", after.lost - before.lost))
+            size, thing = after.lost - before.lost, reasons.what_is_lost(after)
+            self._tell(Marked(step.now, who, why, source, "lost", size, thing))
         for name in ("cwnd", "ssthresh", "snd_wnd", "rto"):
             old, new = getattr(before, name), getattr(after, name)
             if old != new:
@@ -300,8 +304,10 @@ class Watch(Observer):
                 who = f"*:{listener.port}"
                 if lengths[0] != old[0]:
                     why = "a SYN was answered" if lengths[0] > old[0] else "a handshake ended"
-                    most = min(listener.backlog, self._stack.settings.tcp_max_syn_backlog)
-                    self._tell(Queued(now, who, why, "tcp_max_syn_backlog, listen(2)", "SYN queue", lengths[0], most))
+                    most = listener.backlog
+                    if not self._stack.settings.tcp_syncookies:  # a quarter is kept for known peers
+                        most = min(most, self._stack.settings.tcp_max_syn_backlog * 3 // 4)
+                    self._tell(Queued(now, who, why, "listen(2); tcp_max_syn_backlog", "SYN queue", lengths[0], most))
                 if lengths[1] != old[1]:
                     why = "a handshake is complete" if lengths[1] > old[1] else "accept() took a connection"
                     self._tell(
