@@ -23,8 +23,9 @@ print(door.recv(100))
 """
 
 
-def test_there_are_five() -> None:
-    assert len(EXAMPLES) == 5
+def test_there_are_six() -> None:
+    """The last, a congestion control, is tried in tests/cli/test_cli_control.py and below."""
+    assert len(EXAMPLES) == 6
     assert max(len(example.splitlines()) for example in EXAMPLES) < 25
 
 
@@ -65,3 +66,13 @@ def test_virtual_time() -> None:
     )
     assert done.stdout == "b'hello\\n' after 11 seconds\n"
     assert not done.stderr
+
+
+def test_a_congestion_control_of_ones_own(namespace: Namespace, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(EXAMPLES[5])
+    (tmp_path / "large").write_bytes(bytes(3 << 20))
+    web = namespace.start(sys.executable, "-m", "http.server", "80", "--directory", str(tmp_path))
+    web.until("Serving HTTP")
+    named = "import socket; print(socket.create_connection(('198.18.0.1', 80)).getsockopt(6, 13, 16))"
+    words = ["--control", f"{tmp_path}/mine.py:ShortQueue", "-c", named]
+    assert "shortqueue" in namespace.run(sys.executable, "-m", "ustack", "python", *words)

@@ -40,11 +40,21 @@ Connector = Callable[[str, int], Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("url", metavar="URL", help="http://198.18.0.1/file (the kernel's side)")
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to store it (- is standard output)")
-    parser.add_argument("--timeout", type=seconds(0.001), default=60.0, metavar="SECONDS", help="without a byte (60)")
+    parser.add_argument("url", metavar="URL", help="such as http://198.18.0.1/file, from a server on the kernel's side")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="the file to write (the last part of the URL); - is standard output"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds(0.001),
+        default=60.0,
+        metavar="SECONDS",
+        help="give up after SECONDS without data (60)",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no closing line")
-    parser.add_argument("--kernel", action="store_true", help="the kernel's sockets instead of ustack's, to compare")
+    parser.add_argument(
+        "--kernel", action="store_true", help="use the kernel's sockets instead of ustack's, to compare"
+    )
     add_network_arguments(parser)
 
 

@@ -17,6 +17,7 @@ import ustack
 from ustack.cli.complaint import Complaint, about_file, about_tun
 from ustack.cli.ladder import LadderDevice, Watcher, show
 from ustack.cli.lifelines import Lifeline
+from ustack.cli.network import chosen_settings
 from ustack.cli.scribe import Scribe
 from ustack.cli.text import host_text
 from ustack.device.base import Device
@@ -101,7 +102,7 @@ def open_host(options: argparse.Namespace, addresses: list[Interface], console: 
     try:
         configure(tun.name, addresses, options.mtu)
         device = _wrapped(options, tun, addresses, console, scribes)
-        settings = Settings().replace(**{"tcp_rmem": RECEIVE_BUFFER, **dict(options.sysctl)})
+        settings = Settings().replace(**{"tcp_rmem": RECEIVE_BUFFER, **chosen_settings(options)})
         host = ustack.open_device(device, *map(str, addresses), settings=settings)
     except OSError as error:
         tun.close()

@@ -11,6 +11,7 @@ import socket
 from typing import Any
 
 from ustack.cli.complaint import Complaint
+from ustack.cli.control import control
 from ustack.cli.values import shown, whole
 from ustack.congestion import check_name
 from ustack.device.impairment import Impairment, parse_impairment
@@ -29,25 +30,26 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every command that brings a stack up on a TUN device."""
     group = parser.add_argument_group("network")
     group.add_argument(
-        "--tun", default=DEFAULT_TUN, type=device_name, metavar="NAME", help=f"name of the device ({DEFAULT_TUN})"
+        "--tun", default=DEFAULT_TUN, type=device_name, metavar="NAME", help=f"name of the TUN device ({DEFAULT_TUN})"
     )
     group.add_argument(
         "--address", action="append", default=[], type=address, metavar="A/BITS",
-        help=f"ustack's address, repeatable ({' '.join(DEFAULT_ADDRESSES)}); the kernel's side gets the subnet's first",
+        help=f"ustack's address, repeatable ({' '.join(DEFAULT_ADDRESSES)}); the kernel's side gets the first address "
+        "of the same subnet",
     )  # fmt: skip
-    group.add_argument("--mtu", type=mtu, default=1500, metavar="BYTES", help="of the device (1500)")
-    group.add_argument("--pcap", metavar="FILE", help="write every packet there, for Wireshark")
+    group.add_argument("--mtu", type=mtu, default=1500, metavar="BYTES", help="largest packet on the device (1500)")
+    group.add_argument("--pcap", metavar="FILE", help="write every packet to FILE, for Wireshark")
     group.add_argument(
         "--impair", type=impairment, metavar="WORDS",
         help="a bad link, both ways: loss=3%%,delay=20ms,duplicate=1%%,reorder=1%%,corrupt=1%%,rate=10Mbit,seed=7",
     )  # fmt: skip
     group.add_argument(
         "--trace", action="store_true",
-        help="each thing that the stack does and why, a line each, on standard error",
+        help="tell on standard error what the stack does and why, one line for each event",
     )  # fmt: skip
     group.add_argument(
         "--trace-as", choices=("text", "json", "packets"), default="text",
-        help="the trace as text, as lines of JSON, or a line for each packet alone (text)",
+        help="with --trace: lines of text, lines of JSON, or only a line for each packet (text)",
     )  # fmt: skip
     group.add_argument(
         "--plot", metavar="FILE", type=picture,
@@ -56,7 +58,12 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ladder", action="store_true", help="draw each TCP connection when it is over")
     group.add_argument(
         "--sysctl", action="append", default=[], type=sysctl, metavar="NAME=VALUE",
-        help="a knob of the stack, by Linux's name: tcp_sack=0, tcp_congestion_control=reno, ...",
+        help="a setting of the stack, named as Linux's sysctl, repeatable: tcp_sack=0, tcp_congestion_control=reno",
+    )  # fmt: skip
+    group.add_argument(
+        "--control", type=control, metavar="FILE:CLASS",
+        help="your own congestion control, for every connection of ustack's: a subclass of "
+        "ustack.congestion.CongestionControl",
     )  # fmt: skip
 
 
@@ -114,13 +121,19 @@ def picture(text: str) -> str:
     return text
 
 
+def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that ``--control`` and ``--sysctl`` ask for; what is named last wins."""
+    own = {"tcp_congestion_control": options.control} if options.control else {}
+    return {**own, **dict(options.sysctl)}
+
+
 def sysctl(text: str) -> tuple[str, Any]:
     """``name=value`` with the name of a field of Settings, ``net.ipv4.`` in front or not."""
     name, equals, value = text.partition("=")
     name = name.strip().removeprefix("net.ipv4.").removeprefix("net.core.")
     defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Settings)}
     if name not in defaults or not equals:
-        raise argparse.ArgumentTypeError(f"{shown(text)}: no such knob; write NAME=VALUE, like tcp_sack=0")
+        raise argparse.ArgumentTypeError(f"{shown(text)}: no such setting; write NAME=VALUE, like tcp_sack=0")
     default = defaults[name]
     wanted: Any
     words = re.split(r"[\s,]+", value.strip())
@@ -164,7 +177,7 @@ def resolve(host: str, port: int, addresses: list[Interface]) -> tuple[int, tupl
 def check_kernel(options: argparse.Namespace) -> None:
     """``--kernel`` brings no stack up. Raises Complaint when something was said about one."""
     if options.kernel:
-        for name in ("address", "pcap", "impair", "trace", "ladder", "sysctl", "plot"):
+        for name in ("address", "pcap", "impair", "trace", "ladder", "sysctl", "plot", "control"):
             if getattr(options, name):
                 raise Complaint(f"--{name} is about ustack, which --kernel leaves out: drop one of them.", 2)
 

@@ -24,18 +24,29 @@ MOST_BYTES = 65_507
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command, with ping's letters."""
-    parser.add_argument("destination", metavar="ADDRESS", help="198.18.0.1, fd00::1: the kernel's side")
     parser.add_argument(
-        "-c", "--count", type=whole(0, 1 << 53, "count"), default=4, help="how many requests (4); 0: until Ctrl-C"
+        "destination", metavar="ADDRESS", help="whom to ask: 198.18.0.1 or fd00::1 is the kernel's side"
     )
     parser.add_argument(
-        "-i", "--interval", type=seconds(0.0), default=1.0, metavar="SECONDS", help="between requests (1)"
+        "-c",
+        "--count",
+        type=whole(0, 1 << 53, "count"),
+        default=4,
+        help="how many requests to send (4); 0: until Ctrl-C",
     )
     parser.add_argument(
-        "-s", "--size", type=whole(0, MOST_BYTES, "size"), default=56, metavar="BYTES", help="of the data (56)"
+        "-i", "--interval", type=seconds(0.0), default=1.0, metavar="SECONDS", help="time between requests (1)"
     )
     parser.add_argument(
-        "-W", "--wait", type=seconds(0.0), default=2.0, metavar="SECONDS", help="for the last reply (2)"
+        "-s",
+        "--size",
+        type=whole(0, MOST_BYTES, "size"),
+        default=56,
+        metavar="BYTES",
+        help="payload size in bytes (56)",
+    )
+    parser.add_argument(
+        "-W", "--wait", type=seconds(0.0), default=2.0, metavar="SECONDS", help="wait so long for the last reply (2)"
     )
     add_network_arguments(parser)
 

@@ -23,15 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument(
         "--for", action="append", dest="networks", type=network, metavar="NETWORK",
-        help="addresses that are reached through ustack, repeatable: 198.18.0.0/15, or all (those of its device)",
+        help="addresses reached through ustack, repeatable: 198.18.0.0/15, or all (without it, those of its device)",
     )  # fmt: skip
-    parser.add_argument(
-        "-m", dest="is_module", action="store_true", help="the program is a module, as python -m takes it"
-    )
-    parser.add_argument("-c", dest="is_code", action="store_true", help="the program is the code itself")
+    parser.add_argument("-m", dest="is_module", action="store_true", help="PROGRAM is a module, as for python -m")
+    parser.add_argument("-c", dest="is_code", action="store_true", help="PROGRAM is the code itself, as for python -c")
     add_network_arguments(parser)
     parser.add_argument("program", metavar="PROGRAM", help="a script, a module after -m, or code after -c")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="the program's own")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="the program's own arguments")
 
 
 def network(text: str) -> list[str]:

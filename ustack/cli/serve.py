@@ -33,7 +33,7 @@ _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("directory", metavar="DIR", help="the folder to serve; uploads (PUT) are stored in it")
-    parser.add_argument("--port", type=port, default=80, help="TCP port (80)")
+    parser.add_argument("--port", type=port, default=80, metavar="PORT", help="TCP port to listen on (80)")
     parser.add_argument("--read-only", action="store_true", help="refuse uploads")
     parser.add_argument("-q", "--quiet", action="store_true", help="no line for each request")
     add_network_arguments(parser)

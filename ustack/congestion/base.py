@@ -4,11 +4,28 @@ A subclass of :class:`CongestionControl` says how large ``cwnd`` may be, how it 
 what a loss does to ``ssthresh``. It knows no segment, no state machine and no peer, so a user's own
 class of thirty lines works, compiled or interpreted, and can be set for one socket at run time::
 
-    class Half(CongestionControl):
-        name = "half"
+    from ustack.congestion import AckSample, CongestionControl
+
+
+    class ShortQueue(CongestionControl):
+        \"\"\"Reno that steps back when its queue delays it by 10 ms; others fill the queue until it drops.\"\"\"
+
+        name = "shortqueue"
+
+        def __init__(self, mss: int, initial_cwnd: int) -> None:
+            super().__init__(mss, initial_cwnd)
+            self.round_ends = 0  # once this sequence number is acknowledged, a round trip is over
 
         def on_ack(self, sample: AckSample) -> None:
-            self.grow_by_bytes(sample)
+            if sample.srtt - sample.min_rtt < 10_000_000:  # ns
+                self.grow_by_bytes(sample)
+            elif sample.una >= self.round_ends and not sample.in_recovery:
+                self.round_ends = sample.nxt
+                self.cwnd = max(self.cwnd - self.cwnd // 8, 2 * self.mss)
+                self.ssthresh = self.cwnd  # slow start is over
+
+``ustack iperf3 --control FILE:ShortQueue`` gives it to all connections of a command, an entry in
+``ustack.congestion.ALGORITHMS`` makes it known to TCP_CONGESTION and tcp_congestion_control.
 
 Whoever owns the connection calls, in this order: ``on_ack`` for each ACK that told something;
 ``on_loss`` once when fast recovery begins, then PRR (``recovery.prr``) moves ``cwnd`` until

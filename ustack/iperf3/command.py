@@ -29,35 +29,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     role = parser.add_mutually_exclusive_group(required=True)
     role.add_argument("-s", "--server", action="store_true", help="wait for clients, one test at a time")
     role.add_argument("-c", "--client", metavar="HOST", help="measure against an iperf3 server")
-    parser.add_argument("-p", "--port", type=port, default=DEFAULT_PORT, help=f"of the server ({DEFAULT_PORT})")
+    parser.add_argument("-p", "--port", type=port, default=DEFAULT_PORT, help=f"the server's port ({DEFAULT_PORT})")
     parser.add_argument("-i", "--interval", type=time(0.1, 60, none=True), default=1.0, metavar="SECONDS",
-                        help="between reports (1); 0: none")  # fmt: skip
+                        help="time between reports (1); 0: no reports")  # fmt: skip
     parser.add_argument("-J", "--json", action="store_true", help="report in JSON")
-    parser.add_argument("--kernel", action="store_true", help="the kernel's sockets instead of ustack's, to compare")
+    parser.add_argument(
+        "--kernel", action="store_true", help="use the kernel's sockets instead of ustack's, to compare"
+    )
     server = parser.add_argument_group("server")
     server.add_argument("-1", "--one-off", action="store_true", help="end after one test")
-    server.add_argument("-B", "--bind", default="", metavar="ADDRESS", help="listen there only")
+    server.add_argument("-B", "--bind", default="", metavar="ADDRESS", help="listen on this address only")
     client = parser.add_argument_group("client")
     client.add_argument("-t", "--time", type=whole(1, LONGEST_SECONDS, "time"), default=10, metavar="SECONDS",
-                        help="how long (10)")  # fmt: skip
+                        help="duration of the test (10)")  # fmt: skip
     end = client.add_mutually_exclusive_group()
-    end.add_argument("-n", "--bytes", type=size(1, 1 << 53), default=0, help="end after so many bytes (K, M, G)")
+    end.add_argument(
+        "-n", "--bytes", type=size(1, 1 << 53), default=0, help="end after so many bytes, such as 100M (K, M, G)"
+    )
     end.add_argument("-k", "--blockcount", type=size(1, 1 << 32), default=0, metavar="BLOCKS",
                      help="end after so many blocks of -l bytes")  # fmt: skip
     client.add_argument("-O", "--omit", type=whole(0, 600, "time"), default=0, metavar="SECONDS",
-                        help="warm-up that does not count")  # fmt: skip
+                        help="leave the first SECONDS out of the result")  # fmt: skip
     client.add_argument("-P", "--parallel", type=whole(1, MOST_STREAMS, "number of streams"), default=1,
-                        metavar="STREAMS", help="at the same time (1)")  # fmt: skip
+                        metavar="STREAMS", help="how many connections send at the same time (1)")  # fmt: skip
     way = client.add_mutually_exclusive_group()
     way.add_argument("-R", "--reverse", action="store_true", help="the server sends")
     way.add_argument("--bidir", action="store_true", help="both send")
     client.add_argument("-l", "--length", type=size(1, LARGEST_BLOCK), default=DEFAULT_BLOCK,
-                        help="bytes of one write or read (128K)")  # fmt: skip
-    client.add_argument("-C", "--congestion", default="", metavar="NAME", help="cubic, reno, bbr, ...")
-    client.add_argument("-N", "--no-delay", action="store_true", help="no Nagle")
+                        help="size of one write or read in bytes (128K)")  # fmt: skip
+    client.add_argument(
+        "-C", "--congestion", default="", metavar="NAME", help="congestion control, of both ends: cubic, reno, bbr"
+    )
+    client.add_argument("-N", "--no-delay", action="store_true", help="send small segments at once (TCP_NODELAY)")
     client.add_argument("-M", "--set-mss", type=whole(88, 32767, "segment size"), default=0, metavar="BYTES",
-                        help="largest segment")  # fmt: skip
-    client.add_argument("-w", "--window", type=size(1, 1 << 30), default=0, help="socket buffers")
+                        help="largest segment in bytes (TCP_MAXSEG)")  # fmt: skip
+    client.add_argument("-w", "--window", type=size(1, 1 << 30), default=0, help="size of the socket buffers in bytes")
     add_network_arguments(parser)
 
 
