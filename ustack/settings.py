@@ -1,4 +1,4 @@
-"""The knobs of one Stack: Linux's sysctls, with Linux's names, units and defaults.
+"""The settings of one Stack: Linux's sysctls, with Linux's names, units and defaults.
 
 The names are those below ``/proc/sys/net/ipv4`` (``Documentation/networking/ip-sysctl.rst``);
 the defaults are those of Linux 6.18 on a machine with a few GiB of memory. A Stack holds one
@@ -81,7 +81,7 @@ def parse_fastopen_keys(text: str) -> list[bytes]:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Every knob, in Linux's own unit (seconds, milliseconds, bytes, counts: see each).
+    """Every setting, in Linux's own unit (seconds, milliseconds, bytes, counts: see each).
 
     Raises ValueError for a value that no kernel would take, or that would mean nothing.
     """
@@ -207,7 +207,7 @@ class Settings:
             parse_fastopen_keys(self.tcp_fastopen_key)
 
     def replace(self, **changes: Any) -> Settings:
-        """A copy with some knobs changed. Raises TypeError for a name that is no knob, ValueError for a wrong value."""
+        """A copy with some settings changed. Raises TypeError for an unknown name, ValueError for a wrong value."""
         for field in dataclasses.fields(self):
             if field.name in changes:  # before the compiled constructor, which only knows types
                 _check(field.name, field.default, changes[field.name])

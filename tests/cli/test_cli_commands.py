@@ -113,7 +113,7 @@ def test_wrong_addresses(capsys: pytest.CaptureFixture[str], text: str, sentence
         ("--impair", "magic=3", "is no impairment"),
         ("--mtu", "67", "67 is no MTU; it is between 68 and 65535"),
         ("--port", "0", "0 is no port; it is between 1 and 65535"),
-        ("--sysctl", "tcp_magic=1", "no such knob; write NAME=VALUE, like tcp_sack=0"),
+        ("--sysctl", "tcp_magic=1", "no such setting; write NAME=VALUE, like tcp_sack=0"),
         ("--sysctl", "tcp_sack=yes", "the value is of another kind"),
         ("--sysctl", "tcp_rmem=1 2", "the value is of another kind"),
     ],

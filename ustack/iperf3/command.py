@@ -58,7 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     client.add_argument("-l", "--length", type=size(1, LARGEST_BLOCK), default=DEFAULT_BLOCK,
                         help="size of one write or read in bytes (128K)")  # fmt: skip
     client.add_argument(
-        "-C", "--congestion", default="", metavar="NAME", help="congestion control, of both ends: cubic, reno, bbr"
+        "-C",
+        "--congestion",
+        default="",
+        metavar="NAME",
+        help="congestion control, which both ends must have: cubic, reno, bbr",
     )
     client.add_argument("-N", "--no-delay", action="store_true", help="send small segments at once (TCP_NODELAY)")
     client.add_argument("-M", "--set-mss", type=whole(88, 32767, "segment size"), default=0, metavar="BYTES",
