@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ustack.lab import Lab, LabSocket, question
-from ustack.trace import Arrived, Marked, TimerEvent
+from ustack.trace import Arrived, TimerEvent
 
 PIECE = bytes(number % 251 for number in range(4344))
 """Three segments' text."""
@@ -46,11 +46,12 @@ def reliable(lab: Lab) -> None:
         "A segment with a wrong checksum is dropped silently: no answer, only the counter moves. Nobody can tell whose "
         "it was, since the wrong bit may be in the port; to the client it is lost.",
     )
+    timers = ("tail loss probe timer", "retransmission timer")
+    fired = [one for one in lab.events(TimerEvent, lab.client, action="fired") if one.timer in timers]
     lab.say(
-        lab.first(TimerEvent, lab.client, action="fired", timer="tail loss probe timer")
-        or [one for one in lab.events(Marked, lab.client) if one.action.endswith("Loss")],
-        "Nothing came behind the last segment that could show the gap, so a timer of the client has to: the last "
-        "resort is the retransmission timer, RTO.",
+        [one for one in fired if spoilt and one.at > spoilt[-1].at],
+        "Nothing came behind the last segment that could show the gap, so a timer of the client has to: first the tail "
+        "loss probe, which sends the last segment again; the last resort is the retransmission timer, RTO.",
     )
     lab.say(exact.holds, "So the application reads exactly the bytes that were written, each once and in order.")
 
@@ -74,10 +75,15 @@ def send_over_a_bad_network(lab: Lab, client: LabSocket) -> None:
 
 def explain(lab: Lab) -> None:
     """What each trouble looks like."""
+    again = [flight for flight in lab.flights(lab.client, text=True) if flight.rule == "resent"]
     lab.say(
-        [flight for flight in lab.flights(lab.client, text=True) if flight.rule == "resent"],
+        [flight for flight in again if "fast retransmit" in flight.why],
         "A lost segment shows itself by what comes behind it: the server's ACK repeats the number of the gap instead "
         "of moving on, and the client sends what is missing again, without waiting for RTO.",
+    )
+    lab.say_if(
+        [flight for flight in again if "retransmission timer" in flight.why],
+        "Where too few segments came behind the lost one, or that was lost once more, the client has to wait for RTO.",
     )
     lab.say(
         lab.first(Arrived, lab.server, why="it is kept out of order: what lies before it is missing"),

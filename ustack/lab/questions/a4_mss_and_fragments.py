@@ -16,8 +16,9 @@ IP, UDP, TCP, TIMESTAMPS = 20, 8, 20, 12
 @question(
     "A4",
     "Why does TCP have an MSS when IP can fragment?",
-    "The client's link takes packets of 1500 bytes, the server's of 1400. The client sends 4,000 bytes in one datagram "
-    "of UDP, and the network loses one of its fragments. Then it sends 4,000 bytes by TCP, and as much is lost.",
+    "The client sends packets of 1500 bytes at most (its MTU), the server of 1400. The client sends 4,000 bytes in one "
+    "datagram of UDP, and the network loses one of its fragments. Then it sends 4,000 bytes by TCP, and one packet is "
+    "lost again.",
     link="delay=50ms,rate=10mbit",
     kernel="both",
     live={"ipfrag_time": "1"},
@@ -92,7 +93,9 @@ def by_tcp(lab: Lab) -> None:
     options = TIMESTAMPS if lab.client.settings.tcp_timestamps and lab.server.settings.tcp_timestamps else 0
     texts = lab.flights(lab.client, text=True)
     sizes = [len(flight.packet) - IP - TCP - options for flight in texts]
-    lab.figure("most text in a segment", max(sizes), min(min(offers) - options, SIZE), "bytes", rule="RFC 6691")
+    lab.figure(
+        "most text in a segment", max(sizes), min(min(offers) - options, SIZE), "bytes", rule="RFC 9293 section 3.7.1"
+    )
     gone = sum(size for size, flight in zip(sizes, texts, strict=True) if flight.is_lost)
     again = lab.figure("bytes that TCP sends again: what was lost", sum(sizes) - SIZE, gone, "bytes")
     lab.say(

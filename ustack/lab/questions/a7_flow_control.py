@@ -61,6 +61,12 @@ def flow_control(lab: Lab) -> None:
         "The buffer is full and the window 0: the client must stop. The ACK that opens it could be lost, and then both "
         "would wait for ever; so the client asks, first after RTO, then after twice as long each time.",
     )
+    lab.say_if(
+        lab.server.counters["TCPACKSkippedSeq"] and waits,
+        "Not every probe is answered: two answers to segments without text are at least tcp_invalid_ratelimit, "
+        "{limit} ms, apart, so that two hosts never answer each other for ever.",
+        limit=lab.server.settings.tcp_invalid_ratelimit,
+    )
 
     before = len(lab.flights(lab.server))
     served.recv(SIP)

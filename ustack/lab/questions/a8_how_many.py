@@ -44,7 +44,7 @@ def how_many(lab: Lab) -> None:
     lab.say(
         all_of.holds and all(error == "EADDRNOTAVAIL" for error in errors),
         "No: connect() failed at each host when its {ports} ports were in use, and yet the server took {count} "
-        "connections on one port. Ports bound a client towards one server; no server runs out of them.",
+        "connections on one port. Ports limit one client towards one server; a server does not run out of them.",
         ports=ports,
         count=len(connections),
     )

@@ -63,8 +63,9 @@ def three_way_handshake(lab: Lab) -> None:
     )
     lab.say(
         second,
-        "The first two carry none: nobody knows yet whether the other end is who it says it is. Fast Open (RFC 7413) "
-        "puts text into the SYN with a cookie from an earlier visit.",
+        "The first two carry none: RFC 9293 would allow it, but what the SYN brought would have to wait for the third "
+        "segment, for nobody knows yet whether the sender is who it says it is. Fast Open (RFC 7413) puts text into "
+        "the SYN with a cookie from an earlier visit.",
     )
 
 

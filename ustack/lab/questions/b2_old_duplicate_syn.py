@@ -6,6 +6,7 @@ import socket
 import struct
 
 from ustack.lab import Lab, question
+from ustack.trace import Moved
 
 PORT = 40000
 
@@ -63,11 +64,12 @@ def old_duplicate_syn(lab: Lab) -> None:
         "The RST puts the server back into LISTEN, as if nothing had been: no application has heard of it.",
     )
     lab.say(
-        client.state == "ESTABLISHED",
+        lab.events(Moved, lab.client, after="ESTABLISHED")[1:],
         "Then the new SYN comes, and wins. That is what the third step is for: it asks the client whether it meant "
         "this SYN.",
     )
     lab.say_if(
         [flight for flight in seen if flight.why.startswith("no answer came") and not flight.late],
-        "Linux does not wait a second for the answer to its new SYN: 2 ms after the RST it sends it again.",
+        "Linux does not wait a second for the answer to its new SYN: 2 ms after the RST it sends it again. Whichever "
+        "of the two comes first opens the connection.",
     )

@@ -41,7 +41,8 @@ def syn_flood(lab: Lab) -> None:
     lab.say_if(
         float(waiting) if kept else None,
         "Each SYN costs the server a half connection, until the third ACK comes or its SYN-ACKs are used up, 63 s by "
-        "default (tcp_synack_retries). The SYN queue holds {room} here: listen()'s backlog and one.",
+        "default (tcp_synack_retries). The SYN queue holds {room} here: listen()'s backlog and one, or without cookies "
+        "three quarters of tcp_max_syn_backlog and one, if that is less.",
         room=room,
     )
     began = lab.now
