@@ -62,7 +62,7 @@ def flow_control(lab: Lab) -> None:
         "would wait for ever; so the client asks, first after RTO, then after twice as long each time.",
     )
     lab.say_if(
-        lab.server.counters["TCPACKSkippedSeq"] and waits,
+        bool(lab.server.counters["TCPACKSkippedSeq"] and waits),
         "Not every probe is answered: two answers to segments without text are at least tcp_invalid_ratelimit, "
         "{limit} ms, apart, so that two hosts never answer each other for ever.",
         limit=lab.server.settings.tcp_invalid_ratelimit,
