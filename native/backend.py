@@ -43,6 +43,9 @@ COMPILED_FILES = (
     "socket/text.py",
     "socket/stream.py",
     "socket/datagram.py",
+    "aio/driver.py",
+    "aio/ear.py",
+    "aio/channel.py",
 )  # not errors.py: builtin exceptions twice over
 SOURCE_FOLDERS = ("ustack", "native", "tests", "tools", ".ci")
 SOURCE_FILES = ("pyproject.toml", "Makefile", "README.md", "CHANGELOG.md", "LICENSE", ".gitignore")

@@ -13,16 +13,22 @@ import os
 import time
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Final
+
+from mypy_extensions import mypyc_attr
 
 from ustack.device.base import Device
 from ustack.driver.loop import DeviceError, Loop
 from ustack.stack.stack import Stack
 
-BUSY_STEPS = 4
+BUSY_STEPS: Final = 4
 """Batches that are taken in one turn of the event loop before others get theirs."""
 
+BUSY_FRAMES: Final = 8
+"""After a batch of so many the device is read again at once: that took so long that more has come."""
 
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Driver:
     """What an AsyncHost asks of whoever runs its stack. ``failed`` is told once when the device is gone."""
 
@@ -69,13 +75,16 @@ class AsyncDriver(Driver):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
         self._is_stepping = False
+        self._instant = 0
+        """While a step or a flush runs: when it began."""
         self._is_flush_due = False
         self._descriptor = device.fileno()
         if self._descriptor >= 0:
             events.add_reader(self._descriptor, self._step)
 
     def now(self) -> int:
-        return time.monotonic_ns()
+        # For those whom a step tells it is the instant of the step: the clock is read once a batch.
+        return self._instant if self._is_stepping else time.monotonic_ns()
 
     def wait(self, ready: Callable[[], bool], deadline: int | None, waiter: Hashable = None) -> bool:
         self._flush()
@@ -101,9 +110,10 @@ class AsyncDriver(Driver):
         self._is_flush_due = False
         if self.is_closed or self._is_stepping:
             return
+        self._instant = time.monotonic_ns()
         self._is_stepping = True
         try:
-            self._loop.flush(self.now())
+            self._loop.flush(self._instant)
         except DeviceError as gone:
             self._fail(gone)
             return
@@ -117,8 +127,11 @@ class AsyncDriver(Driver):
         self._is_stepping = True
         try:
             for _ in range(BUSY_STEPS):
-                if not self._loop.step(self.now()):
+                self._instant = time.monotonic_ns()
+                if not self._loop.step(self._instant):
                     break
+                if self._descriptor >= 0 and self._loop.batch < BUSY_FRAMES:
+                    break  # its descriptor tells when there is more
         except DeviceError as gone:
             self._fail(gone)
             return

@@ -44,6 +44,8 @@ class Loop:
         self.device = device
         self.clock = clock
         self.awaken: Callable[[Any], None] = _nobody
+        self.batch = 0
+        """Frames that the last step took."""
         self._kept: list[Transmit | RawTransmit] = []
         self._retry_at = 0
         self._faults = 0
@@ -65,6 +67,7 @@ class Loop:
         except OSError as error:
             self._excuse(error)
             frames = []
+        self.batch = len(frames)
         if frames:
             stack.on_frames(frames, now)
         deadline = stack.next_deadline()
