@@ -38,6 +38,11 @@ def listed(numbers: Sequence[int], most: int = 5) -> str:
     return f"packets {', '.join(shown[:-1])} and {shown[-1]}"
 
 
+def counted(numbers: Sequence[int]) -> str:
+    """1 segment, 5 segments."""
+    return f"{len(numbers)} segment{'' if len(numbers) == 1 else 's'}"
+
+
 def times(count: int) -> str:
     """once, twice, 3 times."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")

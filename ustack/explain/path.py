@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ustack.explain.finding import CERTAIN, FAULT, NOTE, POSSIBLE, PROBABLE, Finding, listed, times
+from ustack.explain.finding import CERTAIN, FAULT, NOTE, POSSIBLE, PROBABLE, Finding, counted, listed, times
 from ustack.explain.flow import RESENT, Flow
 from ustack.explain.segment import BAD, GOOD, UNFINISHED, Seen
 from ustack.wire.tcp import SYN
@@ -122,7 +122,7 @@ def checksums(flow: Flow) -> Iterator[Finding]:
         good = sum(seen.checksum == GOOD for seen in own)
         unfinished = [seen.number for seen in own if seen.checksum == UNFINISHED]
         if unfinished:
-            text = (f"{len(unfinished)} segments of {flow.name(side)} have no checksum yet ({listed(unfinished)}): the "
+            text = (f"{counted(unfinished)} of {flow.name(side)} came without a checksum ({listed(unfinished)}): the "
                     "capture was made on that host, whose network card fills it in. That is no error.")  # fmt: skip
             yield Finding("checksum offload", text, tuple(unfinished[:5]), CERTAIN, NOTE)
         if not bad:
@@ -149,11 +149,10 @@ def long_segments(flow: Flow) -> Iterator[Finding]:
         mss = flow.mss_of(side)
         found = [seen.number for seen in flow.halves[side].text if mss and seen.length > mss]
         if found:
-            text = (f"{len(found)} segments of {flow.name(side)} are longer than the MSS of {mss} ({listed(found)}): "
-                    "the "
+            text = (f"{flow.name(side)} sends {counted(found)} longer than the MSS of {mss} ({listed(found)}): the "
                     "capture was made where the network card cuts or merges segments (TSO, GRO). The wire carried "
                     "shorter ones.")  # fmt: skip
-            yield Finding("segmentation offload", text, tuple(found[:5]), CERTAIN, NOTE)
+            yield Finding("segmentation offload", text[:1].upper() + text[1:], tuple(found[:5]), CERTAIN, NOTE)
 
 
 def unseen(flow: Flow) -> Iterator[Finding]:

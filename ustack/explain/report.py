@@ -84,12 +84,14 @@ def _end(flow: Flow) -> str:
             return f"It ends with a RST of {flow.name(last.side)} (packet {last.number})."
     fins = [next((seen for seen in flow.halves[side].text if seen.flags & FIN), None) for side in (0, 1)]
     closed = [f"{flow.name(fin.side)} closes in packet {fin.number}" for fin in fins if fin is not None]
-    states = (
-        f"The states at the end: {flow.name(0)} {flow.halves[0].state.name}, {flow.name(1)} "
-        f"{flow.halves[1].state.name}."
-    )
+    states = f"At the end of the capture {flow.name(0)} is {_word(flow, 0)}, {flow.name(1)} {_word(flow, 1)}."
     said = "; ".join(closed)
     return f"{said[:1].upper() + said[1:]}. {states}" if closed else states
+
+
+def _word(flow: Flow, side: int) -> str:
+    """The state as RFC 9293 writes it."""
+    return flow.halves[side].state.name.replace("_", "-")
 
 
 def overview(reading: Reading) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from ustack.explain.flow import LATE, NEW, PROBE, RESENT, Flow
 from ustack.explain.segment import Seen
 from ustack.plot.panel import BYTES, RATE, TIME, Curve, Marked, Marks, Panel, Picture, Samples, rates, sequence_top
@@ -102,28 +104,34 @@ def throughput(flow: Flow, side: int) -> Panel:
 def round_trips(flow: Flow, side: int) -> Panel:
     """From a segment that was sent once to the first ACK or SACK of it (Karn's rule, RFC 6298 section 3)."""
     times = Marked()
-    waiting: list[Seen] = []
+    waiting: deque[Seen] = deque()
+    told: set[int] = set()
+    """Segments that a SACK has named: their index."""
     at = 0
     text = [seen for seen in flow.halves[side].text if seen.length]
     for seen in flow.segments:
         if seen.side == side or not seen.flags & ACK or seen.flags & RST:
             continue
-        newest = None
         while at < len(text) and text[at].index < seen.index:
             waiting.append(text[at])
             at += 1
-        covered = [one for one in waiting if _is_told(one, seen)]
-        if covered:
-            waiting = [one for one in waiting if one.end > seen.ack and not _is_told(one, seen)]
-            newest = next((one for one in reversed(covered) if one.kind == NEW and not one.is_resent), None)
+        news = [one for one in waiting if one.index not in told and _is_told(one, seen)] if seen.sack else []
+        told.update(one.index for one in news)
+        while waiting and waiting[0].end <= seen.ack:
+            one = waiting.popleft()
+            if one.index not in told:
+                news.append(one)
+        newest = max(
+            (one for one in news if one.kind == NEW and not one.is_resent), key=lambda one: one.at, default=None
+        )
         if newest is not None:
             times.add(seen.at, seen.at - newest.at)
     return Panel("Round trips", TIME, [], [Marks("segment to its ACK", "rtt", times.points)] if times.points else [])
 
 
 def _is_told(one: Seen, ack: Seen) -> bool:
-    """``ack`` says that the segment has arrived."""
-    return one.end <= ack.ack or any(low <= one.start and one.end <= high for low, high in ack.sack)
+    """A SACK block of ``ack`` holds the segment."""
+    return one.end > ack.ack and any(low <= one.start and one.end <= high for low, high in ack.sack)
 
 
 def in_flight(flow: Flow, side: int) -> Panel:
