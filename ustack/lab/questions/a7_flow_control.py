@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from ustack.lab import Flight, Lab, question
+from ustack.lab.side import LabSocket
 from ustack.trace import TimerEvent
 from ustack.units import SECOND
 from ustack.wire.frame import Segment
@@ -12,6 +13,19 @@ from ustack.wire.frame import Segment
 SIZE = 30_000
 SIP = 500
 """Bytes that the server reads first: less than a segment, and less than half of its buffer."""
+
+
+def sip(lab: Lab, served: LabSocket, before: int) -> None:
+    """The application reads a little; ``before``: what the server had sent by then."""
+    served.recv(SIP)
+    lab.settle()
+    told = len(lab.flights(lab.server)) - before
+    silly = lab.figure("ACKs that announce the room for 500 bytes", told, 0, rule="RFC 9293 section 3.8.6.2.2")
+    lab.say(
+        silly.holds,
+        "No silly windows: room for 500 bytes is not announced, or the stream would go on in crumbs. The receiver "
+        "waits until a whole segment fits, or half of the buffer is free.",
+    )
 
 
 @question(
@@ -69,15 +83,7 @@ def flow_control(lab: Lab) -> None:
     )
 
     before = len(lab.flights(lab.server))
-    served.recv(SIP)
-    lab.settle()
-    told = len(lab.flights(lab.server)) - before
-    silly = lab.figure("ACKs that announce the room for 500 bytes", told, 0, rule="RFC 9293 section 3.8.6.2.2")
-    lab.say(
-        silly.holds,
-        "No silly windows: room for 500 bytes is not announced, or the stream would go on in crumbs. The receiver "
-        "waits until a whole segment fits, or half of the buffer is free.",
-    )
+    sip(lab, served, before)
     received = SIP
     while received < written:
         received += len(served.recv(65536))
