@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.lab.reports import report_of
 from tests.scenarios.two_hosts import TwoHosts
 from ustack.lab.question import questions
 from ustack.lab.world import answer
@@ -26,6 +27,17 @@ def traced() -> Traced:
         return events
 
     return watch
+
+
+@pytest.fixture
+def lab_reports() -> Callable[[str], list[tuple[str, str]]]:
+    """The changes of state in the run of a question of the lab, each with its reason."""
+
+    def moves(name: str) -> list[tuple[str, str]]:
+        notes = report_of(questions()[name]).notes
+        return [(note.event.what(), note.event.why) for note in notes if isinstance(note.event, Moved)]
+
+    return moves
 
 
 def test_handshake(traced: Traced) -> None:
@@ -132,3 +144,20 @@ def test_a_reason_is_told_only_where_it_holds() -> None:
         "a gap is filled",
         "its text cannot be taken, or was here already",
     }
+
+
+def test_a_reset_is_named_wherever_it_ends_something(lab_reports: Callable[[str], list[tuple[str, str]]]) -> None:
+    """In TIME-WAIT, in LAST-ACK and in ESTABLISHED the RST is the reason, not a timer and not an ACK."""
+    moves = {one: lab_reports(one) for one in ("C7", "C9", "C14")}
+    assert ("LAST_ACK -> CLOSED", "the peer sent RST") in moves["C7"]
+    assert ("ESTABLISHED -> CLOSED", "the peer sent RST") in moves["C9"]
+    assert ("TIME_WAIT -> CLOSED", "the peer sent RST") in moves["C14"]
+    assert ("TIME_WAIT -> SYN_RECEIVED", "a SYN that cannot be an old one begins a new connection") in moves["C14"]
+    assert all(why for one in moves.values() for _, why in one)
+
+
+def test_why_time_wait_is_skipped(lab_reports: Callable[[str], list[tuple[str, str]]]) -> None:
+    (by_time,) = [why for what, why in lab_reports("C6") if "skipped" in why]
+    by_number = {why for what, why in lab_reports("C8") if "skipped" in why}
+    assert by_time.endswith("its time is 0")
+    assert by_number == {"TIME-WAIT is skipped: as many as may wait do so already"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import textwrap
 from collections.abc import Iterator
 
@@ -143,18 +144,26 @@ def matters(event: Event, shows: tuple[str, ...] = ()) -> bool:
 
 
 def folded(rows: list[Row], most: int) -> Iterator[Row | str]:
-    """Rows, and a sentence in the place of the middle when there are many more than ``most``."""
+    """Rows, and a sentence in the place of the middle when there are many more than ``most``. A stretch that was not
+    written down has a line of its own in it: else nobody would learn of it.
+    """
     if len(rows) <= most + most // 10:
         yield from rows
         return
     head, tail = most * 2 // 3, most - most * 2 // 3
     yield from rows[:head]
     hidden = rows[head : len(rows) - tail]
-    segments = sum(isinstance(row.item, Flight) for row in hidden)
-    yield translate("⋮ {segments} segments and {events} events more, in {time} ⋮").format(
-        segments=segments, events=len(hidden) - segments, time=span(hidden[-1].at - hidden[0].at)
-    )
+    for is_unseen, part in itertools.groupby(hidden, lambda row: isinstance(row.item, Unseen)):
+        stretch = list(part)
+        yield from stretch if is_unseen else [_more(stretch)]
     yield from rows[len(rows) - tail :]
+
+
+def _more(rows: list[Row]) -> str:
+    segments = sum(isinstance(row.item, Flight) for row in rows)
+    return translate("⋮ {segments} segments and {events} events more, in {time} ⋮").format(
+        segments=segments, events=len(rows) - segments, time=span(rows[-1].at - rows[0].at)
+    )
 
 
 def clock(at: int) -> str:

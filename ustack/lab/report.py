@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from ustack.lab.language import translate
 from ustack.trace.events import Event
 from ustack.trace.snapshot import Snapshot
 from ustack.wire.frame import Frame
@@ -92,7 +93,9 @@ class Figure:
         return abs(self.seen - self.expected) <= self.tolerance
 
     def text(self, value: float | str) -> str:
-        """A number as people write it, with its unit."""
+        """A number as people write it, with its unit; yes or no."""
+        if isinstance(value, bool):
+            return translate("yes") if value else translate("no")
         written = value if isinstance(value, str) else f"{round(value, 3):,.10g}" if value % 1 else f"{value:,.0f}"
         return f"{written} {self.unit}".rstrip()
 

@@ -136,7 +136,7 @@ class Side:
     def call(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Calls a function of a socket and writes down what came of it: at once, or once more when it had to wait."""
         began = self._now()
-        shown = f"{name}({', '.join(_names(args) if name == 'setsockopt' else [_shown(arg) for arg in args])})"
+        shown = f"{name}({', '.join(_arguments(name, args))})"
         note = self._write(Called(began, "", "", "", shown), self.name)
         try:
             found = function(*args)
@@ -205,6 +205,19 @@ def error_name(error: OSError) -> str:
     return errno.errorcode.get(error.errno, os.strerror(error.errno))
 
 
+_HOW = {socket.SHUT_RD: "SHUT_RD", socket.SHUT_WR: "SHUT_WR", socket.SHUT_RDWR: "SHUT_RDWR"}
+_FORCED = {32: "SO_SNDBUFFORCE", 33: "SO_RCVBUFFORCE"}
+"""socket(7) has them, the standard library has not."""
+
+
+def _arguments(call: str, args: tuple[Any, ...]) -> list[str]:
+    if call == "setsockopt":
+        return _names(args)
+    if call == "shutdown":
+        return [_HOW.get(args[0], repr(args[0]))]
+    return [_shown(arg) for arg in args]
+
+
 def _names(args: tuple[Any, ...]) -> list[str]:
     """The arguments of setsockopt(), with the names of Linux: ``SOL_SOCKET, SO_LINGER, {1, 0}``."""
     level, option, value = args
@@ -221,6 +234,10 @@ def _names(args: tuple[Any, ...]) -> list[str]:
     ]
     if isinstance(value, bytes) and len(value) == 8:
         value = "{{{}, {}}}".format(*struct.unpack("ii", value))
+    elif isinstance(value, bytes):
+        value = repr(value.decode("latin-1"))
+    if level == socket.SOL_SOCKET and option in _FORCED:
+        names = [_FORCED[option]]
     return [level_name, names[0] if names else str(option), str(value)]
 
 

@@ -60,7 +60,7 @@ def why_time_wait_ends(step: Step) -> Reason:
         return "connect() takes the port over", "tcp_tw_reuse"
     if isinstance(frame, Segment) and frame.flags & RST:
         return "a RST ended it: TIME-WAIT assassination", "RFC 1337; tcp_rfc1337"
-    return "a new SYN may not be an old one: a new connection begins", "RFC 6191; RFC 9293 section 3.10.7.4"
+    return "a SYN that cannot be an old one begins a new connection", "RFC 6191; RFC 9293 section 3.10.7.4"
 
 
 def _limit_of(step: Step) -> str:
@@ -127,6 +127,8 @@ def _why_probe_after(after: Snapshot, step: Step) -> str:
 def why_stopped(name: str, step: Step) -> Reason:
     """Why a timer does not run any more."""
     after = step.after
+    if name == "FIN-WAIT-2 timer" and step.state != "CLOSED":
+        return "the peer's FIN came", "RFC 9293 section 3.10.7.4, eighth"
     if after is None or after.state in ("CLOSED", "TIME_WAIT"):
         return "the connection is over", ""
     if name == "delayed ACK timer":

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from ustack.stack.stack import Stack
 from ustack.trace.events import span
 from ustack.trace.snapshot import Snapshot
-from ustack.units import MILLISECOND, SECOND
 from ustack.wire.frame import Frame, Segment, Transmit
 from ustack.wire.tcp import ACK, FIN, RST, SYN
 
@@ -61,10 +60,18 @@ def why_taken(frame: Frame, step: Step) -> Reason:
         )
     if step.was == "SYN_RECEIVED" and before is None and after is not None:
         return "the third ACK: the handshake is complete, the connection waits for accept()", ARRIVAL
+    if frame.flags & RST:
+        return _why_reset_taken(step)
     if before is None or after is None:
         return _why_taken_without_connection(frame, step)
     if step.was == "SYN_SENT":
-        return "it answers our SYN", "RFC 9293 section 3.10.7.3"
+        what = "it answers our SYN" if frame.flags & ACK else "it crosses our SYN: simultaneous open"
+        return what, "RFC 9293 section 3.10.7.3"
+    return "; ".join(_changes(frame, before, after)) or "it changes nothing", ARRIVAL
+
+
+def _changes(frame: Segment, before: Snapshot, after: Snapshot) -> list[str]:
+    """What a segment changed of a connection that goes on."""
     parts = []
     if after.rcv_nxt > before.rcv_nxt:
         text = after.rcv_nxt - before.rcv_nxt - (1 if frame.flags & FIN else 0)
@@ -75,7 +82,20 @@ def why_taken(frame: Frame, step: Step) -> Reason:
         parts.append(f"it acknowledges up to {after.snd_una}")
     if after.snd_wnd != before.snd_wnd:
         parts.append(f"the peer's window is {after.snd_wnd} bytes now")
-    return "; ".join(parts) or "it changes nothing", ARRIVAL
+    return parts
+
+
+def _why_reset_taken(step: Step) -> Reason:
+    """What a RST did that was not refused."""
+    if step.was == step.state == "TIME_WAIT":
+        return "a RST does not end TIME-WAIT", "RFC 1337; tcp_rfc1337"
+    if step.was == step.state:
+        return "a RST for nothing that is here: it changes nothing", "RFC 9293 section 3.10.7.1"
+    if step.was == "SYN_SENT":
+        return "it refuses our SYN", "RFC 9293 section 3.10.7.3, second"
+    if step.was == "TIME_WAIT":
+        return "a RST ends TIME-WAIT before its time", "RFC 1337; tcp_rfc1337"
+    return "a RST with exactly the next number ends the connection", "RFC 9293 section 3.10.7.4, second; RFC 5961"
 
 
 def _why_taken_without_connection(frame: Segment, step: Step) -> Reason:
@@ -97,12 +117,17 @@ def why_moved(step: Step) -> Reason:
     if step.state == "CLOSED" and step.after is not None and step.after.error:
         return _why_broken(step)
     if step.cause.kind == "skip":
-        return "TIME-WAIT is skipped: too many wait already, or its time is 0", "tcp_max_tw_buckets"
+        if not step.stack.settings.tcp_timewait_length:
+            return "TIME-WAIT is skipped: its time is 0", "tcp_timewait_length"
+        return "TIME-WAIT is skipped: as many as may wait do so already", "tcp_max_tw_buckets"
+    if _by_reset(step):
+        return "the peer sent RST", "RFC 9293 section 3.10.7.4, second"
     if step.cause.kind == "call":
         words = {
             "SYN_SENT": "connect()",
             "FIN_WAIT_1": "close() or shutdown() queues our FIN",
             "LAST_ACK": "close() or shutdown() queues our FIN",
+            "CLOSED": "close() with SO_LINGER 0, or with text that nobody has read, aborts: RST",
         }
         return words.get(step.state, "the application's call"), figure
     changes = {
@@ -118,6 +143,7 @@ def why_moved(step: Step) -> Reason:
         ("CLOSING", "TIME_WAIT"): "our FIN is acknowledged",
         ("LAST_ACK", "CLOSED"): "our FIN is acknowledged",
         ("TIME_WAIT", "CLOSED"): "2 MSL have passed",
+        ("TIME_WAIT", "SYN_RECEIVED"): "a SYN that cannot be an old one begins a new connection",
         ("FIN_WAIT_2", "CLOSED"): "tcp_fin_timeout has passed for a connection that nobody holds",
     }
     why = changes.get((step.was, step.state))
@@ -127,10 +153,15 @@ def why_moved(step: Step) -> Reason:
 def _why_broken(step: Step) -> Reason:
     if step.cause.kind == "timer":
         return f"the {step.cause.name} has expired for the last time", "RFC 9293 section 3.8.3"
-    frame = step.cause.frame
-    if isinstance(frame, Segment) and frame.flags & RST:
+    if _by_reset(step):
         return "the peer sent RST", "RFC 9293 section 3.10.7.4, second"
     return "", ""
+
+
+def _by_reset(step: Step) -> bool:
+    """A RST of the peer's ended it."""
+    frame = step.cause.frame
+    return step.state == "CLOSED" and isinstance(frame, Segment) and bool(frame.flags & RST)
 
 
 def calls_seen(step: Step) -> list[tuple[str, str]]:
@@ -389,13 +420,3 @@ def _why_ack_of_text(frame: Segment, step: Step) -> Reason:
             "Linux tcp_enter_quickack_mode",
         )
     return "an ACK was waiting already, and is due", "RFC 5681 section 4.2"
-
-
-def seconds(time: int) -> float:
-    """ns as seconds."""
-    return time / SECOND
-
-
-def milliseconds(time: int) -> float:
-    """ns as milliseconds."""
-    return time / MILLISECOND

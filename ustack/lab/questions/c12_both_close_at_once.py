@@ -37,18 +37,18 @@ def both_close_at_once(lab: Lab) -> None:
     )
     lab.figure("segments of the close", len([one for one in lab.flights() if lab.instant(one) >= began]), 4)
     lab.say(
-        lab.flights(has="FIN"),
+        do_cross and lab.flights(has="FIN"),
         "Two FINs are on their way at the same time: each end has closed first, as far as it knows, and is in "
         "FIN_WAIT_1.",
     )
     lab.say(
         lab.events(Moved, lab.client, after="CLOSING"),
-        "The FIN that arrives does not acknowledge the own one, which the peer had not seen when it sent it: the end "
-        "acknowledges it and is in CLOSING, not in FIN_WAIT_2.",
+        "The FIN that arrives does not acknowledge ours, which the peer had not seen when it sent its own: each end "
+        "acknowledges the other's FIN and is in CLOSING, not in FIN_WAIT_2.",
     )
     lab.say(
         lab.events(Moved, lab.client, before="CLOSING", after="TIME_WAIT"),
-        "When the own FIN is acknowledged, the connection is over both ways: CLOSING becomes TIME_WAIT.",
+        "When an end's own FIN is acknowledged, the connection is over both ways: CLOSING becomes TIME_WAIT.",
     )
     lab.pass_time(lab.server.settings.tcp_timewait_length)
     both = lab.events(Moved, before="TIME_WAIT", after="CLOSED")

@@ -41,8 +41,8 @@ def syn_for_time_wait(lab: Lab) -> None:
     )
     lab.say(
         lab.flights(lab.server, has="SYN ACK")[1:],
-        "The server chooses an ISN that lies 65,537 beyond its own old numbers, so that old segments of either side "
-        "are outside the new windows.",
+        "The server chooses an ISN that lies 65,537 beyond its own old numbers, so that what it sent in the old "
+        "connection lies before the client's new window.",
     )
 
     lab.figure("state of the server again", lab.server.states()[-1], "TIME_WAIT")
@@ -52,13 +52,13 @@ def syn_for_time_wait(lab: Lab) -> None:
     lab.figure("SYN-ACKs for the old SYN", len(lab.flights(lab.server, has="SYN ACK")) - 2, 0)
     lab.say(
         lab.events(Arrived, lab.server, drop="TIME_WAIT"),
-        "The copy of the old SYN has an old number and an old timestamp: it opens nothing. TIME_WAIT answers it with "
+        "The copy of the old SYN has an old number and no newer timestamp: it opens nothing. TIME_WAIT answers it with "
         "the last ACK, once more.",
     )
     resets = lab.flights(lab.client, has="RST")
     lab.figure("RSTs of the client", len(resets), 1)
     is_killed = lab.server.states()[-1] == "LISTEN"
-    lab.figure("TIME_WAIT is still there", str(not is_killed), str(bool(lab.server.settings.tcp_rfc1337)))
+    lab.figure("TIME_WAIT is still there", not is_killed, bool(lab.server.settings.tcp_rfc1337))
     lab.say(
         is_killed and resets,
         "That ACK meets a client that knows no such connection and sends a RST. The RST ends TIME_WAIT before its "

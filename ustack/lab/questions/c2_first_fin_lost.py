@@ -14,7 +14,7 @@ from ustack.trace import Moved, TimerEvent
     "A client and a server are connected, 10 ms apart. The client's program calls close(), and the network loses "
     "the FIN, each time that it is sent. Long after, the server sends something.",
     options={"lost": "100"},
-    tries=("lost=1", "client.tcp_orphan_retries=3", "delay=150ms"),
+    tries=("lost=1", "client.tcp_orphan_retries=2", "delay=150ms"),
     next=("C3", "C4", "D2"),
 )
 def first_fin_lost(lab: Lab) -> None:
@@ -46,19 +46,19 @@ def first_fin_lost(lab: Lab) -> None:
     )
     lab.say(
         lab.first(TimerEvent, lab.client, timer="tail loss probe timer", action="fired"),
-        "The first resend is a tail loss probe, which waits no longer than the RTO of {rto:.0f} ms; then the "
-        "retransmission timer resends the FIN, and doubles its time at each step.",
+        "The first resend is a tail loss probe, which waits no longer than the RTO of {rto:.0f} ms. What comes after "
+        "it waits for the retransmission timer, whose time doubles at each step.",
         rto=rto * 1000,
     )
     if lost < len(fins):
         lab.say_if(fins[-1], "The FIN that is not lost is answered as if nothing had happened: FIN_WAIT_2.")
         return
-    lab.figure("from the first resend to the end", lab.instant(ends) - times[1], lasts, "s", within=0.001)
+    lab.figure("from the first timeout to the end", lab.instant(ends) - times[2], lasts, "s", within=0.001)
     lab.say(
         ends,
         "Nobody holds the socket: it is an orphan, and tcp_orphan_retries = {retries} (0 means 8) bounds it. As with "
-        "tcp_retries2 that is a time, here {limit:.1f} s: what doublings from 200 ms would take. The first timeout "
-        "after that is the last: FIN_WAIT_1 ends, without TIME_WAIT.",
+        "tcp_retries2 that is a time, here {limit:.1f} s from the first timeout on: what doublings from 200 ms would "
+        "take. The first timeout after that is the last: FIN_WAIT_1 ends, without TIME_WAIT.",
         retries=lab.client.settings.tcp_orphan_retries,
         limit=limit_of(retries),
     )
@@ -80,9 +80,9 @@ def limit_of(retries: int) -> float:
 
 
 def patience(rto: float, rtt: float, retries: int) -> tuple[float, list[float]]:
-    """Seconds from the first resend to the end; and the wait before each resend: of the probe, then of the RTO."""
-    waits, elapsed = [min(rto, 2 * rtt + 0.2)], 0.0
-    while elapsed + rto < limit_of(retries):
-        waits.append(rto)
-        elapsed, rto = elapsed + rto, rto * 2
-    return elapsed + rto, waits
+    """Seconds from the first timeout to the end; and the wait before each resend: of the probe, then of the RTO."""
+    waits, elapsed, wait = [min(rto, 2 * rtt + 0.2), rto], 0.0, 2 * rto
+    while elapsed + wait < limit_of(retries):
+        waits.append(wait)
+        elapsed, wait = elapsed + wait, wait * 2
+    return elapsed + wait, waits

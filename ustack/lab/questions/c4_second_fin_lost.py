@@ -32,7 +32,8 @@ def second_fin_lost(lab: Lab) -> None:
     ended = lab.first(Moved, lab.server, after="CLOSED")
     waits = [lab.instant(later) - lab.instant(sooner) for sooner, later in pairwise(fins[1:])]
     doubled = all(abs(later - 2 * sooner) < 1e-6 for sooner, later in pairwise(waits))
-    lab.figure("each resend after the first waits twice as long", str(doubled), "True", rule="RFC 6298 section 5.5")
+    if len(waits) > 1:
+        lab.figure("each resend after the first waits twice as long", doubled, True, rule="RFC 6298 section 5.5")
     lab.figure("state of the server when it is over", lab.path(lab.server).split(", ")[-1], "CLOSED")
     lab.say(
         fins[0],
@@ -53,8 +54,9 @@ def second_fin_lost(lab: Lab) -> None:
         return
     retries = lab.server.settings.tcp_orphan_retries or 8
     limit = ((2 << retries) - 1) * 0.2
-    lasted = lab.instant(ended) - lab.instant(fins[1])
-    lab.figure("the first timeout after the limit is the last", str(limit <= lasted < 2 * limit + 1), "True")
+    lasted = lab.instant(ended) - lab.instant(fins[2])
+    before = lab.instant(fins[-1]) - lab.instant(fins[2])
+    lab.figure("the first timeout after the limit is the last", before < limit <= lasted, True)
     lab.say(
         ended,
         "After {limit:.1f} s of resends (tcp_orphan_retries = {retries}, where 0 means 8) the next timeout is the "

@@ -41,7 +41,8 @@ def last_ack_lost(lab: Lab) -> None:
     )
     lab.say(
         lab.events(TimerEvent, lab.client, timer="TIME-WAIT timer", action="moved"),
-        "This is what TIME_WAIT is for: somebody must be there to acknowledge the FIN again.",
+        "This is the first purpose of TIME_WAIT: somebody must be there to acknowledge the FIN again. C6 shows the "
+        "second.",
     )
     starts = lab.events(TimerEvent, lab.client, timer="TIME-WAIT timer", action="set")
     moves = lab.events(TimerEvent, lab.client, timer="TIME-WAIT timer", action="moved")
@@ -50,7 +51,8 @@ def last_ack_lost(lab: Lab) -> None:
         ended = lab.first(TimerEvent, lab.client, timer="TIME-WAIT timer", action="fired")
         lab.figure("from the last FIN to the end", lab.instant(ended) - lab.instant(moves[-1]), length, "s",
                    rule="2 MSL")  # fmt: skip
-        lab.figure("TIME_WAIT lasts longer in all than its time", str(_lasted(lab, starts, ended) > length), "True")
+        lasted = lab.instant(ended) - lab.instant(starts)
+        lab.figure("TIME_WAIT lasts longer in all than its time", lasted > length, True)
     lab.say(
         moves,
         "Each FIN starts the {length} s (2 MSL) of TIME_WAIT anew, so that the next ACK may be lost as well.",
@@ -61,7 +63,3 @@ def last_ack_lost(lab: Lab) -> None:
         "Without TIME_WAIT nobody is there: the FIN that comes again gets a RST, and the server cannot tell a "
         "clean end from a broken one.",
     )
-
-
-def _lasted(lab: Lab, starts: object, ended: object) -> float:
-    return lab.instant(ended) - lab.instant(starts)  # type: ignore[arg-type]

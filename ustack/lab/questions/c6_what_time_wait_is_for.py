@@ -50,14 +50,14 @@ def what_time_wait_is_for(lab: Lab) -> None:
     lab.figure("wrong bytes in the next stream, without", wrong, 0 if copy_flight.drop else 1460)
     lab.say_if(
         wrong > 0 and copy_flight,
-        "Without TIME_WAIT the same port connects at once. The old segment has the right four-tuple and a number "
-        "inside the window: the server keeps it out of order, and without timestamps no rule can tell that it is not "
-        "of this connection.",
+        "Without TIME_WAIT (tcp_timewait_length = 0; Linux has no such setting, its 60 s are fixed) the same port "
+        "connects at once. The old segment has the right four-tuple and a number inside the window: the server keeps "
+        "it, and without timestamps no rule can tell that it is not of this connection.",
     )
     lab.say_if(
         wrong > 0 and lab.flights(lab.client, text=True)[-1:],
         "The client's own bytes at that place come later and count as a duplicate: the program reads {wrong:,} bytes "
-        "that nobody sent it, and the checksum of each segment is right.",
+        "that nobody sent in this connection, and the checksum of each segment is right.",
         wrong=wrong,
     )
     lab.say_if(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ustack.lab import Lab, LabSocket, question
-from ustack.trace import Arrived, Moved
+from ustack.trace import Arrived, Moved, TimerEvent
 from ustack.wire.frame import Segment
 
 
@@ -41,7 +41,11 @@ def tcp_tw_reuse(lab: Lab) -> None:
         lab.figure("the server's old connection", last, "CLOSED")
         lab.figure("RSTs of the client", len(lab.flights(lab.client, has="RST")), 0)
         lab.say_if(
-            lab.events(Arrived, lab.client, drop="TIME_WAIT"),
+            settings.tcp_tw_reuse == 1 and not settings.tcp_timestamps,
+            "Without timestamps nothing could tell an old segment from a new one: tcp_tw_reuse does nothing then.",
+        )
+        lab.say_if(
+            lab.events(TimerEvent, lab.client, timer="TIME-WAIT timer", action="moved"),
             "The port is not taken over: the server resends its FIN, TIME_WAIT acknowledges it, and both ends part "
             "in peace.",
         )

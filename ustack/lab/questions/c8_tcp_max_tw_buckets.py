@@ -57,8 +57,8 @@ def tcp_max_tw_buckets(lab: Lab) -> None:
         lab.pass_time(length)
     lab.figure("connections left after 2 MSL", len(lab.server.states()) - 1, 0)
     lab.say(
-        lab.now,
-        "After {length} s all are gone; while they last, each costs a small record and holds no socket.",
+        kept and lab.now,
+        "After {length} s all are gone; while they last, each costs a small record and holds no descriptor.",
         length=length,
     )
     lab.say_if(

@@ -43,7 +43,7 @@ def host_restarts(lab: Lab) -> None:
     lab.figure("what recv() gets", found[0], "ECONNRESET")
     lab.figure("from the client's segment to ECONNRESET", lab.now - lab.instant(asked), 0.02, "s", within=0.001)
     lab.figure("sequence number of the RST, counted from the server's ISN", reset[0].text.split(":")[0], "R 1",
-               rule="RFC 9293 section 3.10.7.1: the ACK field of the segment")  # fmt: skip
+               rule="RFC 9293 section 3.10.7.2: the ACK field of the segment")  # fmt: skip
 
     lab.say(
         asked,

@@ -55,13 +55,14 @@ def cable_out_too_long(lab: Lab) -> None:
 def _explain(lab: Lab, limit: float, gives_up: bool) -> None:
     lab.say_if(
         lab.outcome("ETIMEDOUT", lab.client),
-        "The client was the one with something to send, so it was the one to notice: its resends went unanswered for "
-        "{limit:.1f} s (tcp_retries2 = {retries}), then its connection was gone and the application got ETIMEDOUT.",
+        "The client was the one with something to send, so it was the one to notice. Its resends went unanswered, and "
+        "with the first timeout after {limit:.1f} s (tcp_retries2 = {retries}) its connection was gone and the "
+        "application got ETIMEDOUT.",
         limit=limit,
         retries=lab.client.settings.tcp_retries2,
     )
     lab.say(
-        lab.flights(lab.server, text=True),
+        gives_up and lab.flights(lab.server, text=True),
         "The server had nothing to send, and so nothing to miss: for it the connection was ESTABLISHED all the time. "
         "Nobody could tell it: the client's TCP gives up without a segment.",
     )
@@ -74,6 +75,10 @@ def _explain(lab: Lab, limit: float, gives_up: bool) -> None:
         lab.outcome("ECONNRESET", lab.server),
         "Had the server said nothing, it would have kept its half of the connection for ever: that is what "
         "SO_KEEPALIVE is for.",
+    )
+    lab.say_if(
+        not gives_up and lab.flights(lab.server, text=True),
+        "The server had nothing to send, and so nothing to miss: for it the connection was ESTABLISHED all the time.",
     )
     lab.say_if(
         not gives_up,

@@ -55,7 +55,7 @@ def heartbeat(lab: Lab) -> None:
         retries = settings.tcp_orphan_retries or 8
         least = resending_limit(settings, retries)
         resent = [fin for fin in lab.flights(lab.server, has="FIN") if fin.why.startswith("the retransmission")]
-        lab.figure("from the first resend of the FIN to its end", lab.now - lab.instant(resent),
+        lab.figure("from the first timeout of the FIN to its end", lab.now - lab.instant(resent),
                    sum(timeouts(rto, settings, least)[1:]), "s", within=0.01,
                    rule=f"tcp_orphan_retries, 0 is 8: at least {least:.1f} s")  # fmt: skip
 

@@ -39,10 +39,11 @@ def user_timeout(lab: Lab) -> None:
     lab.kill(lab.server)
     sending.sendall(b"hello?\n")
     lab.run_until(lambda: sending.state == silent.state == "CLOSED", 3600)
-    for one in (sending, silent):
+    labels = "what recv() gets where text was out", "what recv() gets where all is silent"
+    for one, label in zip((sending, silent), labels, strict=True):
         with lab.error() as found:
             one.recv(100)
-        lab.figure("what recv() gets", found[0], "ETIMEDOUT")
+        lab.figure(label, found[0], "ETIMEDOUT")
 
     settings = lab.client.settings
     limit = int(lab.option("TCP_USER_TIMEOUT")) / 1000
@@ -78,8 +79,8 @@ def _explain(lab: Lab, limit: float, model: float) -> None:
     )
     lab.say_if(
         reset if limit else None,
-        "It bounds keepalive too, and the number of probes counts no more: the first probe's turn at which the peer "
-        "has been silent for {limit:g} s, one probe or more having been sent, ends the connection.",
+        "It bounds keepalive too, instead of the number of probes. When a probe is due, one has been sent before, and "
+        "the peer has been silent for {limit:g} s or longer, the connection ends.",
         limit=limit,
     )
     lab.say_if(

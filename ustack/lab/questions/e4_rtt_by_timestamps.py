@@ -41,7 +41,8 @@ def rtt_by_timestamps(lab: Lab) -> None:
     lab.say(
         [flight for flight in lab.flights(text=True) if flight.is_lost],
         "The line left twice with the same sequence number, and then an ACK came. Which copy does it answer? Without "
-        "more to go by, the time since the first is too long if it answers the second, and the other way about.",
+        "more to go by, the time since the first copy is too long if it answers the second, and the time since the "
+        "second is too short if it answers the first.",
     )
     lab.say(
         resent[-1:],

@@ -66,8 +66,8 @@ def _explain(lab: Lab) -> None:
     )
     lab.say(
         lab.first(Queued, lab.server, queue="accept queue"),
-        "The server's system answers by itself: the connection waits in the SYN queue, with the third ACK in the "
-        "accept queue. accept() sends nothing; it takes the first from the queue and returns a second socket.",
+        "The server's system answers by itself: the connection waits in the SYN queue, and from the third ACK on in "
+        "the accept queue. accept() sends nothing; it takes the first from the queue and returns a second socket.",
     )
     lab.say(
         lab.first(Moved, lab.server, after="ESTABLISHED"),
