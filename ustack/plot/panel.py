@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 
-MOST = 4000
+MOST = 6000
 """Samples that a curve keeps: more than a picture has columns, and a bound for a transfer of any length."""
 BYTES, TIME, RATE, PACKETS = "bytes", "time", "rate", "packets"
 """What the values of a panel are: a panel has one vertical axis."""
@@ -14,41 +15,60 @@ Point = tuple[int, float]
 
 
 class Samples:
-    """A curve that grows: of each four neighbours the least and the greatest stay when there are too many."""
+    """A curve that grows. When there are too many points, equal times keep their least, greatest and last value each;
+    the times double as the curve grows, so that its begin is as fine as its end.
+    """
 
     def __init__(self, most: int = MOST) -> None:
         self.points: list[Point] = []
         self._most = most
+        self._width = 0
+        """Of a time that keeps three points, ns; 0: every point is kept."""
+        self._begin = 0
+        """Where the points of the latest time begin."""
 
     def add(self, at: int, value: float) -> None:
         """One more; instants never go back. The same value again moves the end of a level stretch."""
         points = self.points
-        if len(points) > 1 and points[-1][1] == value == points[-2][1]:
+        if len(points) > self._begin + 1 and points[-1][1] == value == points[-2][1]:
             points[-1] = (at, value)
             return
+        if self._width and points and points[-1][0] // self._width != at // self._width:
+            self._begin = len(points)
         points.append((at, value))
+        if self._width and len(points) - self._begin > 4:
+            points[self._begin :] = _extremes(points[self._begin :])
         if len(points) > self._most:
-            self.points = thinned(points)
+            self._coarsen()
 
     def last(self) -> float | None:
         """The value of now."""
         return self.points[-1][1] if self.points else None
+
+    def _coarsen(self) -> None:
+        span = self.points[-1][0] - self.points[0][0]
+        self._width = max(2 * self._width, span * 8 // self._most, 1)
+        kept: list[Point] = []
+        for _, group in itertools.groupby(self.points, key=lambda point: point[0] // self._width):
+            self._begin = len(kept)
+            kept += _extremes(list(group))
+        self.points = kept
+
+
+def _extremes(points: list[Point]) -> list[Point]:
+    """The first with the least value, the first with the greatest, and the last, in order."""
+    places = {
+        min(range(len(points)), key=lambda place: points[place][1]),
+        max(range(len(points)), key=lambda place: points[place][1]),
+        len(points) - 1,
+    }
+    return [points[place] for place in sorted(places)]
 
 
 def sequence_top(sent: list[Point], window: list[Point]) -> float:
     """Where a graph of sequence numbers ends: a window far beyond what is sent would flatten all else. 0: no limit."""
     most = max((value for _, value in sent), default=0)
     return most * 1.3 if max((value for _, value in window), default=0) > 2 * most else 0.0
-
-
-def thinned(points: list[Point]) -> list[Point]:
-    """About half of them, with every peak and every valley."""
-    kept: list[Point] = points[:1]
-    for index in range(1, len(points) - 1, 4):
-        four = points[index : min(index + 4, len(points) - 1)]
-        ends = {min(four, key=lambda point: point[1]), max(four, key=lambda point: point[1])}
-        kept += sorted(ends)
-    return kept + points[-1:] if len(points) > 1 else kept
 
 
 class Marked:
