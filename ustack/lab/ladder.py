@@ -7,6 +7,8 @@ import itertools
 import textwrap
 from collections.abc import Iterator
 
+from rich.cells import cell_len
+
 from ustack.lab.language import translate, wrapped
 from ustack.lab.report import Flight, Note, Report, Unseen
 from ustack.trace.events import Called, Event, Marked, Moved, Queued, Stepped, TimerEvent, span
@@ -208,10 +210,10 @@ def _arrow(label: str, from_left: bool, flight: Flight) -> str:
     if flight.fate == "held" and not flight.arrivals:
         head, line = "…", "╌"  # it comes later, as an arrow of its own
     if head in "✗…":
-        reach = max(ARROW * 3 // 4, len(label) + 5)
-    if from_left:
-        return (f"── {label} ".ljust(reach, line) + head).ljust(ARROW)
-    return (head + f" {label} ──".rjust(reach, line)).rjust(ARROW)
+        reach = max(ARROW * 3 // 4, cell_len(label) + 5)
+    filling = line * (reach - cell_len(label) - 4)
+    rest = " " * (ARROW - max(reach, cell_len(label) + 4) - 1)
+    return f"── {label} {filling}{head}{rest}" if from_left else f"{rest}{head}{filling} {label} ──"
 
 
 def _label(report: Report, flight: Flight, many: Names, room: int = ARROW - 6) -> str:
@@ -224,7 +226,7 @@ def _label(report: Report, flight: Flight, many: Names, room: int = ARROW - 6) -
     way = _way(report, flight)
     if way:
         text = f"{way}: {text}"
-    room -= len(fate)
+    room -= cell_len(fate)
     return (text if len(text) <= room else text[: room - 1] + "…") + fate
 
 

@@ -99,6 +99,13 @@ def _why_reset_taken(step: Step) -> Reason:
 
 
 def _why_taken_without_connection(frame: Segment, step: Step) -> Reason:
+    if step.was == "LISTEN" and step.state == "ESTABLISHED":
+        return "the third ACK brings our SYN cookie back: the connection is made of it", "RFC 4987 section 3.6"
+    if step.was == "LISTEN" and step.state == "LISTEN" and frame.flags & (SYN | ACK) == SYN:
+        return (
+            "a SYN for a listener: its SYN-ACK is a cookie, and nothing is kept",
+            "tcp_syncookies; RFC 4987 section 3.6",
+        )
     if step.was == "TIME_WAIT" and step.state == "TIME_WAIT" and frame.flags & FIN:
         return "the peer's FIN again: it has not got our last ACK, so 2 MSL start anew", "RFC 9293 section 3.10.7.4"
     if step.was == "TIME_WAIT" and step.state == "SYN_RECEIVED":
@@ -129,11 +136,14 @@ def why_moved(step: Step) -> Reason:
             "LAST_ACK": "close() or shutdown() queues our FIN",
             "CLOSED": "close() with SO_LINGER 0, or with text that nobody has read, aborts: RST",
         }
+        if step.state == "CLOSED" and step.was not in ("SYN_SENT", "LISTEN", "TIME_WAIT"):
+            return "the application lets go of it by a RST, without a FIN", "RFC 9293 section 3.10.5; socket(7)"
         return words.get(step.state, "the application's call"), figure
     changes = {
         ("SYN_SENT", "ESTABLISHED"): "the SYN-ACK acknowledges our SYN",
         ("SYN_SENT", "SYN_RECEIVED"): "a SYN crossed ours: simultaneous open",
         ("LISTEN", "SYN_RECEIVED"): "a SYN came",
+        ("LISTEN", "ESTABLISHED"): "the third ACK brings our SYN cookie back",
         ("SYN_RECEIVED", "ESTABLISHED"): "our SYN-ACK is acknowledged",
         ("ESTABLISHED", "CLOSE_WAIT"): "the peer's FIN came",
         ("FIN_WAIT_1", "FIN_WAIT_2"): "our FIN is acknowledged",
@@ -328,6 +338,10 @@ def _why_reset(step: Step) -> Reason:
     if step.cause.kind == "segment" and isinstance(frame, Segment):
         if step.was in ("CLOSED", "") and step.state == "CLOSED":
             return "nobody has this address and port", "RFC 9293 section 3.10.7.1"
+        if step.cause.was == "SYN_SENT":
+            return "its ACK does not acknowledge our SYN", "RFC 9293 section 3.10.7.3, first"
+        if "Drop.ACCEPT_QUEUE_FULL" in step.counts:
+            return "the accept queue is full", "tcp_abort_on_overflow"
         return "the segment is not acceptable here", "RFC 9293 section 3.10.7"
     if step.cause.kind == "timer":
         return "the connection is given up, and the peer is told", "Linux tcp_out_of_resources"

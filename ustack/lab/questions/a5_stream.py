@@ -60,8 +60,8 @@ def stream(lab: Lab) -> None:
     many = lab.figure("calls of recv() that the next three sends need", len(pieces), -(-len(whole) // size))
     lab.say(
         many,
-        "How much a recv() returns depends on what has come and on how much it asks for: at most {size} bytes at a "
-        "time, and the same eleven bytes took {count} calls.",
+        "How much a recv() returns depends on what has come and on how much it asks for. Calls of recv({size}) for the "
+        "same eleven bytes: {count}.",
         count=len(pieces),
         size=size,
     )

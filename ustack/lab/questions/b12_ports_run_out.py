@@ -67,10 +67,10 @@ def ports_run_out(lab: Lab) -> None:
     lab.figure("connect() after one was closed", late[0], "no error" if is_free else "EADDRNOTAVAIL")
     lab.say_if(
         not is_free and lab.flights(lab.client, has="FIN"),
-        "Closing one does not help at once when the client closes first: its port is in TIME_WAIT for {length} s. So a "
-        "client of short connections runs out at {rate:.0f} a second with the default range.",
+        "Closing one does not help at once when the client closes first: its port is in TIME_WAIT for {length} s. So "
+        "with the default range a client runs out of ports when it opens more than {rate} short connections a second.",
         length=waits,
-        rate=28232 / waits if waits else 0,
+        rate=28232 // waits if waits else 0,
     )
     lab.say_if(
         is_free and lab.flights(lab.client, has="SYN")[-1:],

@@ -70,8 +70,9 @@ def syn_lost(lab: Lab) -> None:
     )
     lab.say(
         lab.outcome("ETIMEDOUT"),
-        "A host that is off, a wrong address and a firewall that drops silently all look like this; a port that nobody "
-        "has is answered with a RST at once.",
+        "A host that is off, a wrong address and a firewall that drops silently all look like this, beyond a router "
+        "(in one's own network ARP finds nobody: EHOSTUNREACH after some seconds); a port that nobody has is "
+        "answered with a RST at once.",
     )
 
 
