@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ustack.lab.report import Figure, Flight
+from ustack.lab.report import Figure, Flight, View
 from ustack.trace import Event
 
-Evidence = Event | Flight | Figure | Sequence[Event] | Sequence[Flight] | float | bool | None
+Evidence = Event | Flight | View | Figure | Sequence[Event] | Sequence[Flight] | float | bool | None
 
 
 def is_there(evidence: Evidence) -> bool:
@@ -21,4 +21,4 @@ def instant_of(evidence: Evidence) -> int | None:
         return instant_of(evidence[0]) if evidence else None
     if isinstance(evidence, Event):
         return evidence.at
-    return evidence.at if isinstance(evidence, Flight) else None
+    return evidence.at if isinstance(evidence, Flight | View) else None

@@ -6,6 +6,7 @@ from statistics import median
 
 from ustack.device.impairment import parse_impairment
 from ustack.lab import Figure, Lab, flows, question
+from ustack.lab.report import View
 
 EVERY = 0.02
 """Seconds between two samples."""
@@ -78,6 +79,11 @@ def judge(lab: Lab, rate: int) -> list[Figure]:
     ]  # fmt: skip
 
 
+def first_in(lab: Lab, state: str, port: int) -> View:
+    """The first sample of a flow in one of Linux's congestion states."""
+    return next(view for view in lab.views(lab.client, port) if view.snapshot.ca_state == state)
+
+
 def explain(lab: Lab, judged: list[Figure], together: list[float]) -> None:
     first, second = lab.option("pair").split(",")
     index = flows.jain(together)
@@ -89,23 +95,23 @@ def explain(lab: Lab, judged: list[Figure], together: list[float]) -> None:
         "that is acknowledged, so it doubles in a round trip, until the queue is full and packets are lost.",
     )
     lab.say(
-        judged[2],
+        first_in(lab, "Recovery", 40001),
         "SACK shows the gap, and what is missing is sent again without waiting for a timer (fast retransmit, "
         "recovery). Reno halves its window and then adds one segment in a round trip (congestion avoidance): a saw.",
     )
     lab.say(
-        judged[3],
+        first_in(lab, "Recovery", 40002),
         "CUBIC keeps 70 % of its window, comes back fast towards the size at which packets were lost last, grows "
         "slowly around it, and then tries further: by the clock, not by round trips (RFC 9438).",
     )
     lab.say(
-        judged[5],
+        lab.views(lab.client, 40003)[0],
         "BBR is not led by loss: it measures the rate at which text is delivered and the least round trip, and paces "
         "at that rate, here {rate:.2f} Mbit/s. cwnd only bounds it.",
         rate=judged[5].seen,
     )
     lab.say(
-        judged[4],
+        first_in(lab, "Loss", 40001),
         "A timeout is the strongest sign: no ACK comes at all, as with the cable out. The window falls to one segment, "
         "and slow start leads it up to ssthresh.",
     )
