@@ -92,6 +92,7 @@ def _over_conditions(results: Sequence[Result]) -> Any:
     for axis, (title, unit, measure) in zip(axes, measures, strict=False):
         lines = [(_short(name), [result for result in alone if result.case.controls[0] == name]) for name in controls]
         _lines(axis, (title, unit), lines, places, measure)
+    axes[0].set_ylim(0, 105)
     if pairs:
         lines = [
             (_pair(pair), [result for result in shared if result.case.controls == pair]) for pair in pairs[:LARGEST]
