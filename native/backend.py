@@ -5,8 +5,10 @@ directory: a ``build/`` folder of an earlier build cannot put its files into thi
 """
 
 import os
+import shlex
 import shutil
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +61,9 @@ class BuildExt(build_ext):
 
     def build_extensions(self) -> None:
         self.compiler.compile = self.compile_all
+        for extension in self.extensions:  # CPython's own flags say -g; names stay, for profilers
+            extension.extra_compile_args.append("-g0")
+            extension.extra_link_args.append("-Wl,--strip-debug")
         super().build_extensions()
 
     def compile_all(
@@ -145,6 +150,7 @@ def compiled_sources() -> list[str]:
 
 def compiled_extensions(directory: Path) -> list[Extension]:
     """Floors 0 to 5 through mypyc. What it cannot compile ends the build."""
+    from docstrings import keep_docstrings
     from mypyc.build import mypycify
 
     # What the compiled modules import is read for its types, not judged: that is `mypy`'s own run.
@@ -155,19 +161,37 @@ def compiled_extensions(directory: Path) -> list[Extension]:
         "--cache-dir",
         str(directory / "mypy"),
     ]
-    return mypycify(
+    generated = directory / "mypyc"
+    extensions = mypycify(
         [*options, *compiled_sources()],
         opt_level="2",
         multi_file=True,  # a file for each module: all cores compile
         debug_level="0",
-        target_dir=str(directory / "mypyc"),
+        target_dir=str(generated),
         group_name="ustack",
     )
+    keep_docstrings([ROOT / source for source in compiled_sources()], ROOT, generated)
+    return extensions
 
 
 def is_pure() -> bool:
     """Whether floors 0 to 5 stay ordinary Python."""
     return os.environ.get("USTACK_PURE", "") not in ("", "0")
+
+
+def check_compiler() -> None:
+    """Ends the build with one sentence where there is no C compiler, or none of Python's headers."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+    if shutil.which(compiler) is None:
+        raise SystemExit(
+            f"ustack: there is no C compiler ({compiler}), which building ustack needs: install one "
+            "(Debian: apt-get install gcc libc6-dev), or install a wheel."
+        )
+    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        raise SystemExit(
+            "ustack: Python.h is missing, which building ustack needs: install Python's headers "
+            "(Debian: apt-get install python3-dev), or install a wheel."
+        )
 
 
 @contextmanager
@@ -187,6 +211,7 @@ class Backend(build_meta._BuildMetaBackend):
         if not any(command in sys.argv for command in ("bdist_wheel", "editable_wheel", "build_ext")):
             setuptools.setup(cmdclass={"sdist": SourceDistribution})
             return
+        check_compiler()
         sys.path.insert(0, str(ROOT / "native"))
         with scratch() as directory:
             extensions = [native_extension(directory)]
@@ -199,10 +224,12 @@ class Backend(build_meta._BuildMetaBackend):
             )
 
     def get_requires_for_build_wheel(self, config_settings: Any = None) -> list[str]:
+        check_compiler()  # before anything is downloaded
         needed = list(super().get_requires_for_build_wheel(config_settings))
         return needed if is_pure() else [*needed, "mypy[mypyc]>=2.4,<3", "types-cffi", "types-setuptools"]
 
     def get_requires_for_build_editable(self, config_settings: Any = None) -> list[str]:
+        check_compiler()
         return list(super().get_requires_for_build_wheel(config_settings))
 
     def build_editable(self, wheel_directory: Any, config_settings: Any = None, metadata_directory: Any = None) -> str:
