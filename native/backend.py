@@ -5,11 +5,13 @@ directory: a ``build/`` folder of an earlier build cannot put its files into thi
 """
 
 import os
+import re
 import shlex
 import shutil
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -126,6 +128,17 @@ def source_files() -> list[str]:
     return found
 
 
+def long_description() -> str:
+    """README.md for a package index: what leads into the repository leads to its address, or is the plain words."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    home = project.get("urls", {}).get("Source", "")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if home:
+        return re.sub(r"\]\((?!\w+:|#)([^)]+)\)", rf"]({home}/blob/main/\1)", text)
+    text = re.sub(r"!\[[^]]*\]\((?!\w+:)[^)]+\)\n*", "", text)
+    return re.sub(r"\[([^]]+)\]\((?!\w+:|#)[^)]+\)", r"\1", text)
+
+
 def native_extension(directory: Path) -> Extension:
     """The C core."""
     from build import SOURCES, STANDARD_FLAGS, write_glue
@@ -209,7 +222,7 @@ class Backend(build_meta._BuildMetaBackend):
     def run_setup(self, setup_script: str = "setup.py") -> None:
         """Runs one setuptools command line; build_meta has put it into ``sys.argv``."""
         if not any(command in sys.argv for command in ("bdist_wheel", "editable_wheel", "build_ext")):
-            setuptools.setup(cmdclass={"sdist": SourceDistribution})
+            setuptools.setup(cmdclass={"sdist": SourceDistribution}, **self.readme())
             return
         check_compiler()
         sys.path.insert(0, str(ROOT / "native"))
@@ -221,7 +234,11 @@ class Backend(build_meta._BuildMetaBackend):
                 ext_modules=extensions,
                 cmdclass={"build_ext": BuildExt},
                 options={"build": {"build_base": str(directory / "build")}},
+                **self.readme(),
             )
+
+    def readme(self) -> dict[str, str]:
+        return {"long_description": long_description(), "long_description_content_type": "text/markdown"}
 
     def get_requires_for_build_wheel(self, config_settings: Any = None) -> list[str]:
         check_compiler()  # before anything is downloaded
