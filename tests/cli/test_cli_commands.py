@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +43,22 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for name in COMMANDS:
         with pytest.raises(SystemExit, match="0"):
             main([name, "--help"])
-        assert f"usage: ustack {name}" in capsys.readouterr().out
+        text = capsys.readouterr().out
+        assert f"usage: ustack {name}" in text
+        assert max(len(line) for line in text.splitlines()) <= 125
+
+
+def test_every_example_of_a_help_is_a_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    tried = 0
+    for name in COMMANDS:
+        with pytest.raises(SystemExit, match="0"):
+            main([name, "--help"])
+        for line in re.findall(rf"^  (ustack {name}.*)$", capsys.readouterr().out, re.MULTILINE):
+            words = shlex.split(line.partition("  ")[0].removesuffix(" &"))
+            if "mine.py:Mine" not in words:
+                assert parse(words[1:]).command == name
+                tried += 1
+    assert tried >= 15
 
 
 def imported(*arguments: str) -> set[str]:

@@ -38,8 +38,18 @@ Connector = Callable[[str, int], Any]
 """A connected socket to a host and port."""
 
 
+EXAMPLES = """\
+examples, in a network of their own (sudo unshare -n bash), with a server on the kernel's side
+(python3 -m http.server 80 &):
+  ustack get http://198.18.0.1/ -o -
+  ustack get http://198.18.0.1/large -o /dev/null --impair loss=1%,delay=20ms
+  ustack get http://198.18.0.1/ -o - --trace     each decision of the stack, with its reason
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    parser.epilog = EXAMPLES
     parser.add_argument("url", metavar="URL", help="such as http://198.18.0.1/file, from a server on the kernel's side")
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="the file to write (the last part of the URL); - is standard output"

@@ -14,9 +14,17 @@ from ustack.cli.values import whole
 from ustack.wire.frame import Segment
 from ustack.wire.parse import parse_packet
 
+EXAMPLES = """\
+examples:
+  tcpdump -w x.pcap tcp      capture, then:
+  ustack ladder x.pcap
+  ustack ladder x.pcap -n 2 --most 200
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="a pcap file: of ustack --pcap, tcpdump -w, Wireshark")
     parser.add_argument(
         "-n", "--number", type=whole(1, 1 << 53, "number"), metavar="N", help="only the Nth connection, counted from 1"

@@ -22,8 +22,16 @@ MOST_BYTES = 65_507
 """65 535 less the headers of IPv4 and ICMP."""
 
 
+EXAMPLES = """\
+examples, in a network of their own (sudo unshare -n bash):
+  ustack ping 198.18.0.1
+  ustack ping fd00::1 -c 100 -i 0.01 --impair loss=10%,delay=5ms
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command, with ping's letters."""
+    parser.epilog = EXAMPLES
     parser.add_argument(
         "destination", metavar="ADDRESS", help="whom to ask: 198.18.0.1 or fd00::1 is the kernel's side"
     )

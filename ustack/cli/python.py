@@ -19,8 +19,16 @@ from ustack.patch import patched
 ALL = ["0.0.0.0/0", "::/0"]
 
 
+EXAMPLES = """\
+examples, in a network of their own (sudo unshare -n bash), with a server on the kernel's side:
+  ustack python client.py 198.18.0.1
+  ustack python --trace -c 'import urllib.request as r; print(r.urlopen("http://198.18.0.1/").status)'
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    parser.epilog = EXAMPLES
     parser.add_argument(
         "--for", action="append", dest="networks", type=network, metavar="NETWORK",
         help="addresses reached through ustack, repeatable: 198.18.0.0/15, or all (without it, those of its device)",

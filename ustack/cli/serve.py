@@ -30,8 +30,17 @@ _WHOLE_UID_MAP = ["0", "0", "4294967295"]
 _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
+EXAMPLES = """\
+examples, in a network of their own (sudo unshare -n bash):
+  ustack serve . &                               then: curl http://198.18.0.2/
+  ustack serve . --impair loss=3%,delay=20ms     over a bad link
+  ustack serve . --ladder --pcap all.pcap        draw each connection, and keep the packets
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    parser.epilog = EXAMPLES
     parser.add_argument("directory", metavar="DIR", help="the folder to serve; uploads (PUT) are stored in it")
     parser.add_argument("--port", type=port, default=80, metavar="PORT", help="TCP port to listen on (80)")
     parser.add_argument("--read-only", action="store_true", help="refuse uploads")

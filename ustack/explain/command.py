@@ -14,9 +14,17 @@ from ustack.cli.values import whole
 from ustack.explain import report
 from ustack.explain.reading import read
 
+EXAMPLES = """\
+examples:
+  tcpdump -w x.pcap tcp      capture, then:
+  ustack explain x.pcap
+  ustack explain x.pcap --quiet --json
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="a pcap or pcapng file: of tcpdump -w, Wireshark, ustack --pcap")
     parser.add_argument(
         "-n", "--number", type=whole(1, 1 << 53, "number"), metavar="N", help="only the Nth connection, counted from 1"

@@ -23,9 +23,17 @@ from ustack.iperf3.server import Server
 from ustack.iperf3.settings import DEFAULT_BLOCK, LARGEST_BLOCK, LONGEST_SECONDS, MOST_STREAMS, Test
 from ustack.iperf3.streams import Interval
 
+EXAMPLES = """\
+examples, in a network of their own (sudo unshare -n bash), with iperf3 -s on the kernel's side:
+  ustack iperf3 -c 198.18.0.1 -t 5
+  ustack iperf3 -c 198.18.0.1 -R --sysctl tcp_congestion_control=bbr
+  ustack iperf3 -c 198.18.0.1 --control mine.py:Mine --impair delay=5ms,rate=50Mbit
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options for a parser of one's own or of `ustack`."""
+    parser.epilog = EXAMPLES
     role = parser.add_mutually_exclusive_group(required=True)
     role.add_argument("-s", "--server", action="store_true", help="wait for clients, one test at a time")
     role.add_argument("-c", "--client", metavar="HOST", help="measure against an iperf3 server")

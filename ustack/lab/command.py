@@ -26,9 +26,18 @@ from ustack.plot import scenario
 from ustack.sweep import command as sweep
 from ustack.tcp.state import State
 
+EXAMPLES = """\
+examples:
+  ustack lab                                       the list of questions
+  ustack lab B5                                    what happens when the third ACK is lost?
+  ustack lab B5 --set server.tcp_synack_retries=0  the same with another setting
+  ustack lab B5 --kernel                           and what Linux does (root)
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    parser.epilog = EXAMPLES
     parser.add_argument(
         "question", nargs="?", metavar="QUESTION", help="an id such as B5, or a file of your own; none: the list"
     )
