@@ -2,7 +2,8 @@
 
 mypyc writes the signature of each function and class, ``PyDoc_STR("wrap(n)\\n--\\n\\n")``, and leaves the docstring
 out, so ``help()`` would be bare in the compiled build. Here the text is added behind the signature, before the C
-compiler runs: it is constant data, read by ``help()`` alone. A string below an attribute becomes the attribute's.
+compiler runs: it is constant data, read by ``help()`` alone. A string below an attribute becomes the attribute's. A
+class that mypyc makes as Python would, such as an enum, gets its docstring when the module has run.
 """
 
 import ast
@@ -12,6 +13,17 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+_UNKNOWN = re.compile(r'(\{"(\w+)",\s*\(PyCFunction\)\w+,\s*[\w |]+,\s*PyDoc_STR\()NULL\)')
+"""A row of a function with a default that mypyc cannot write down."""
+_LATE = """\
+    {{
+        PyObject *type = PyDict_GetItemString({globals}, "{name}"), *text = PyUnicode_FromString("{doc}");
+        if (type == NULL || text == NULL || PyObject_SetAttrString(type, "__doc__", text) < 0)
+            PyErr_Clear();
+        Py_XDECREF(text);
+    }}
+"""
+_END = re.compile(r"^char CPyDef_(\w+?)_____top_level__\(void\) \{.*?^(?=    return 1;\n)", re.DOTALL | re.MULTILINE)
 _TEXT = r'PyDoc_STR\("(?:[^"\\]|\\.)*'
 _FUNCTION = re.compile(rf'(\{{"(\w+)",\s*\(PyCFunction\)\w+,\s*[\w |]+,\s*{_TEXT})("\))')
 """A row of a table of functions or methods: all before the closing quote, its name, the rest."""
@@ -32,10 +44,14 @@ def keep_docstrings(sources: list[Path], root: Path, generated: Path) -> None:
 
 def document(text: str, tree: ast.Module) -> str:
     """The C text of one module with the docstrings of ``tree``."""
+    functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    text = _UNKNOWN.sub(lambda row: f'{row[1]}"{_signature(functions[row[2]])}")', text)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     for template in list(_CLASS.finditer(text)):
         if template[1] in classes:
-            text = _document_class(text, template[0], classes[template[1]])
+            text = _document_class(text, template[0], classes.pop(template[1]))
+    late = {name: doc for name, node in classes.items() if (doc := ast.get_docstring(node))}
+    text = _END.sub(lambda end: end[0] + _set_late(f"CPyStatic_{end[1]}___globals", late), text)
     text = _in_table(text, r"\w*module_methods", _adds(_functions(tree)), _FUNCTION)
     doc = ast.get_docstring(tree)
     return text.replace(_MODULE_DOC, f'PyDoc_STR("{_escaped(doc)}"), /* docstring */', 1) if doc else text
@@ -50,7 +66,24 @@ def _document_class(text: str, template: str, node: ast.ClassDef) -> str:
     if "getset" in tables:
         text = _in_table(text, tables["getset"], _replaces_null({**dict(_attributes(node)), **methods}), _ATTRIBUTE)
     doc = _escaped(ast.get_docstring(node) or "")
-    return text.replace(template, _CLASS_DOC.sub(lambda found: found[1] + doc + found[2], template))
+    start = next(
+        (_signature(item) for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), ""
+    )
+    start = start.replace("__init__($self, ", f"{node.name}(", 1)
+    known = template.replace(".tp_doc = PyDoc_STR(NULL)", f'.tp_doc = PyDoc_STR("{start}")')
+    return text.replace(template, _CLASS_DOC.sub(lambda found: found[1] + doc + found[2], known))
+
+
+def _set_late(names: str, docs: dict[str, str]) -> str:
+    return "".join(_LATE.format(globals=names, name=name, doc=_escaped(doc)) for name, doc in docs.items())
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    """As mypyc writes it, with ``...`` for defaults: inspect takes it, and shows that there is one."""
+    defaults = len(node.args.defaults)
+    names = ["$self" if one.arg == "self" else one.arg for one in node.args.args]
+    known = names[: len(names) - defaults] + [f"{name}=..." for name in names[len(names) - defaults :]]
+    return rf"{node.name}({', '.join(known)})\n--\n\n"
 
 
 Rewrite = Callable[["re.Match[str]"], str]
