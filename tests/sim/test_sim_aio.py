@@ -146,4 +146,4 @@ def test_the_fixture(pytester: pytest.Pytester) -> None:
         def test_four_seconds(simulate):
             assert simulate(main, seed=1) == (b"", 4.0)
     """)
-    pytester.runpytest_inprocess("-p", "ustack.sim.plugin", "-p", "no:cacheprovider").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
