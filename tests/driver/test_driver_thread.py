@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,15 @@ def interrupt_when(condition: Any) -> Caller:
     return Caller(send)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT interrupts, also where the tests run in the background of a script, whose shell has switched it off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_reaches_a_leader_and_the_lead_passes_on() -> None:
     with world() as here:
         first, second = here.stack.open(1), here.stack.open(2)
@@ -255,6 +265,7 @@ def test_ctrl_c_reaches_a_leader_and_the_lead_passes_on() -> None:
         assert here.receive(first) == b"1"
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_reaches_a_follower() -> None:
     with world() as here:
         first, second = here.stack.open(1), here.stack.open(2)

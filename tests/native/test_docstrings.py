@@ -61,7 +61,9 @@ def test_every_signature_names_its_arguments(module: Module) -> None:
 
 
 def test_an_attribute_has_the_string_below_it() -> None:
+    """In the compiled form; in the interpreted one an attribute of an object is nothing of its class."""
     base = import_module("ustack.congestion.base")
     if str(base.__file__).endswith(".py"):
-        pytest.skip("interpreted: an attribute of an object has no docstring")
+        assert not hasattr(base.AckSample, "acked")
+        return
     assert base.AckSample.acked.__doc__ == "Newly acknowledged cumulatively."
