@@ -9,6 +9,7 @@ import pytest
 
 from tests.scenarios.two_hosts import TwoHosts
 from ustack.trace import Called, Event, Moved
+from ustack.trace.snapshot import of_connection
 
 
 @pytest.fixture
@@ -99,4 +100,37 @@ def test_a_trace_of_a_large_transfer_takes_bounded_memory(hosts: TwoHosts) -> No
     assert seen[0] > 20 * 20
     assert not trace.watch.snapshots()
     trace.close()
+    hosts.close()
+
+
+def test_what_was_before_a_trace_began_is_not_told(hosts: TwoHosts) -> None:
+    listener = hosts.listen()
+    client = hosts.connect()
+    hosts.accept(listener)
+    hosts.settle()
+    events: list[Event] = []
+    with hosts.client.trace(events.append):
+        client.sendall(b"x")
+        hosts.settle()
+    assert [event.what() for event in events if isinstance(event, Called | Moved)] == ["send() = 1 bytes"]
+    hosts.close()
+
+
+def test_who_is_idle_is_not_looked_at(hosts: TwoHosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections there are, a segment costs a trace as many snapshots as with one."""
+    looks = []
+    monkeypatch.setattr("ustack.trace.watch.of_connection", lambda one: looks.append(one) or of_connection(one))
+    listener = hosts.listen()
+    counts = []
+    for others in (0, 50):
+        clients = [hosts.connect() for _ in range(others + 1)]
+        for _ in clients:
+            hosts.accept(listener)
+        hosts.pass_time(3)  # the SYN's timer has been looked at, too
+        with hosts.client.trace(lambda event: None):
+            looks.clear()
+            clients[0].sendall(b"x")
+            hosts.settle()
+        counts.append(len(looks))
+    assert counts[0] == counts[1] > 0
     hosts.close()

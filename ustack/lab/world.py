@@ -25,9 +25,10 @@ from ustack.sim.network import SimHost
 from ustack.socket.host import Host
 from ustack.stack.stack import Stack
 from ustack.trace import Arrived, Called, Event, Moved, Sent, Watch
+from ustack.trace.events import who_of
 from ustack.trace.snapshot import Snapshot, of_connection, state_of
 from ustack.units import SECOND
-from ustack.wire.address import flow_key, format_address, parse_address
+from ustack.wire.address import format_address, parse_address
 from ustack.wire.describe import describe_body, endpoint_text, segment_text
 from ustack.wire.frame import Datagram, Segment
 from ustack.wire.parse import parse_packet
@@ -242,7 +243,7 @@ class Lab(Findings):
             return
         for name, place in self._places.items():
             for key, connection in place.stack.tcp.connections.items():
-                self._add_view(name, _who(key), of_connection(connection))
+                self._add_view(name, who_of(key), of_connection(connection))
         for link in self.network.links:
             for sender, path in zip(link.ends, link.paths, strict=True):
                 if path.impairment.rate and len(self.report.waiting) < MOST_VIEWS:
@@ -281,9 +282,8 @@ class Lab(Findings):
             flight.receiver_state = event.after
 
     def _view(self, name: str, event: Event) -> None:
-        if " > " not in event.who or name not in self._watches:
-            return
-        snapshot = self._watches[name].snapshot(_key_of(event.who))
+        watch = self._watches.get(name)
+        snapshot = watch.snapshot(event.who) if watch is not None else None
         if snapshot is not None:
             self._add_view(name, event.who, snapshot)
 
@@ -387,19 +387,6 @@ def _signed(number: re.Match[str]) -> str:
     """What lies shortly before the ISN is of an older connection: -5 says so, 4294967291 does not."""
     value = int(number[0])
     return str(value - (1 << 32)) if value >= (1 << 32) - OLDER else number[0]
-
-
-def _who(key: bytes) -> str:
-    """An event's ``who``, from the key of a connection."""
-    local = endpoint_text(key[16:32], int.from_bytes(key[34:36], "big"))
-    return f"{local} > {endpoint_text(key[:16], int.from_bytes(key[32:34], 'big'))}"
-
-
-def _key_of(who: str) -> bytes:
-    """The key of a connection, from an event's ``who``."""
-    (here, port), (there, other_port) = (end.rsplit(":", 1) for end in who.split(" > "))
-    ends = [parse_address(address.strip("[]")) for address in (there, here)]
-    return flow_key(ends[0], int(other_port), ends[1], int(port))
 
 
 def answer(question: Question, changes: Mapping[str, str] | None = None) -> Report:

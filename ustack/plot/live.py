@@ -7,7 +7,6 @@ from ustack.plot.decisions import Story, picture
 from ustack.socket.host import Host
 from ustack.trace import Event, Marked, Sent
 from ustack.trace.tracing import Trace
-from ustack.wire.describe import endpoint_text
 
 MOST_CONNECTIONS = 64
 """So many are followed at a time; of more, the smallest that is over is forgotten."""
@@ -18,7 +17,6 @@ class Recorder:
 
     def __init__(self) -> None:
         self.stories: dict[str, Story] = {}
-        self._names: dict[bytes, str] = {}
         self.trace: Trace | None = None
 
     def attach(self, host: Host) -> None:
@@ -34,12 +32,9 @@ class Recorder:
             story.lose(event.at)
         if self.trace is None:
             return
-        for key, snapshot in self.trace.watch.snapshots().items():
-            name = self._names.get(key)
-            if name is None:
-                name = self._names[key] = _name(key)
-            if name == event.who:
-                self._story(name).see(event.at, snapshot)
+        snapshot = self.trace.watch.snapshot(event.who)
+        if snapshot is not None:
+            self._story(event.who).see(event.at, snapshot)
 
     def _story(self, name: str) -> Story:
         if name not in self.stories:
@@ -51,7 +46,6 @@ class Recorder:
         if len(self.stories) > MOST_CONNECTIONS:
             *older, _ = self.stories.values()
             del self.stories[min(older, key=Story.size).who]
-            self._names.clear()
 
     def largest(self) -> Story | None:
         """The connection that carried most."""
@@ -66,9 +60,3 @@ class Recorder:
         note = f"the largest of {count} connections" if count > 1 else ""
         draw.write(picture(story, story.who, note=note), path)
         return f"{path}: {story.who}" + (f", {note}" if note else "")
-
-
-def _name(key: bytes) -> str:
-    """As the trace names a connection: the local end first."""
-    local = endpoint_text(key[16:32], int.from_bytes(key[34:36], "big"))
-    return f"{local} > {endpoint_text(key[:16], int.from_bytes(key[32:34], 'big'))}"

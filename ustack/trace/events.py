@@ -11,6 +11,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 from ustack.units import SECOND
+from ustack.wire.describe import endpoint_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +194,14 @@ class Counted(Event):
 
     def what(self) -> str:
         return f"{self.name} +{self.amount}"
+
+
+def who_of(key: bytes) -> str:
+    """An event's ``who``, from the key of a connection (the 36 bytes of ``Segment.key``); empty for no key."""
+    if not key:
+        return ""
+    local = endpoint_text(key[16:32], int.from_bytes(key[34:36], "big"))
+    return f"{local} > {endpoint_text(key[:16], int.from_bytes(key[32:34], 'big'))}"
 
 
 def span(time: int) -> str:

@@ -28,11 +28,12 @@ from ustack.trace.events import (
     Sent,
     Stepped,
     TimerEvent,
+    who_of,
 )
 from ustack.trace.reasons import Cause, Step
 from ustack.trace.snapshot import Snapshot, of_connection, state_of
 from ustack.wire.address import flow_key
-from ustack.wire.describe import describe, endpoint_text, flag_letters, options_text, segment_text
+from ustack.wire.describe import describe, flag_letters, options_text, segment_text
 from ustack.wire.frame import Frame, RawTransmit, Segment, Transmit
 from ustack.wire.parse import parse_packet
 
@@ -56,30 +57,34 @@ class Watch(Observer):
         self._tells_counters = counters
         self._tells_calls = calls
         self._seen: dict[bytes, Snapshot] = {}
+        self._keys: dict[str, bytes] = {}
+        """Of those in ``_seen``, by an event's ``who``."""
         self._isns: dict[bytes, tuple[int, int]] = {}
         self._states: dict[bytes, str] = {}
         self._causes: dict[bytes, Cause] = {}
         self._cause_counts: dict[bytes, dict[str, int]] = {}
         self._queues: dict[Listener, tuple[int, int]] = {}
-        self._counts = stack.counters.as_dict()
+        self._counts: dict[str, int] = {}
         self._due: dict[str, int] = {}
         self._due_requests: list[bytes] = []
         self._given_up = 0
         self._waits: dict[bytes, int] = {}
+        self.catch_up()
 
-    def snapshot(self, key: bytes) -> Snapshot | None:
-        """How the connection with this key stood after the last step."""
-        return self._seen.get(key)
+    def snapshot(self, who: str) -> Snapshot | None:
+        """How the connection of this name stood after the last step."""
+        return self._seen.get(self._keys.get(who, NOBODY))
 
     def snapshots(self) -> dict[bytes, Snapshot]:
         """Every connection that lives, by its key."""
         return self._seen
 
     def catch_up(self) -> None:
-        """What happened while the stack had another observer, or none, counts as seen and is not told."""
+        """What happened while this one did not look on counts as seen, and is not told."""
         tcp = self._stack.tcp
         self._counts = self._stack.counters.as_dict()
         self._seen = {key: of_connection(one) for key, one in tcp.connections.items()}
+        self._keys = {who_of(key): key for key in self._seen}
         self._isns = {key: (one.sender.iss, one.receiver.irs) for key, one in tcp.connections.items()}
         self._states = {key: one.state.name for key, one in tcp.connections.items()}
         self._states.update(dict.fromkeys(tcp.time_waits, "TIME_WAIT"))
@@ -111,7 +116,7 @@ class Watch(Observer):
             why = f"the rule is: {why}"
         name = drop.name if drop is not None else ""
         packet = frame.packet if isinstance(frame, Segment) else b""
-        self._tell(Arrived(now, self._who(key), why, source, self._text(frame, key), name, packet))
+        self._tell(Arrived(now, who_of(key), why, source, self._text(frame, key), name, packet))
         self._tell_changes(step)
 
     def before_deadline(self, waiter: Waiter, now: int) -> None:
@@ -129,20 +134,20 @@ class Watch(Observer):
                 step = self._step(key, Cause("timer", name), now)
                 self._cause_counts[key] = step.counts
                 why, source = clocks.why_fired(name, step)
-                self._tell(TimerEvent(now, self._who(key), why, source, name, "fired"))
+                self._tell(TimerEvent(now, who_of(key), why, source, name, "fired"))
                 self._tell_changes(step, fired=tuple(self._due))
             self._due = {}
         elif isinstance(waiter, Listener):
             for key in self._due_requests:
                 why, source = clocks.why_syn_ack_timer(waiter.requests.get(key))
-                self._tell(TimerEvent(now, self._who(key), why, source, "SYN-ACK timer", "fired"))
+                self._tell(TimerEvent(now, who_of(key), why, source, "SYN-ACK timer", "fired"))
             for key in [key for key, state in self._states.items() if state == "SYN_RECEIVED"]:
                 self._note_cause(key, Cause("timer", "SYN-ACK timer"))
                 self._tell_changes(self._step(key, Cause("timer", "SYN-ACK timer"), now))
         elif isinstance(waiter, TimeWait):
             step = self._step(waiter.key, Cause("timer", TIME_WAIT_TIMER), now)
             if step.state != "TIME_WAIT":
-                self._tell(TimerEvent(now, self._who(waiter.key), *clocks.TIME_WAIT_OVER, TIME_WAIT_TIMER, "fired"))
+                self._tell(TimerEvent(now, who_of(waiter.key), *clocks.TIME_WAIT_OVER, TIME_WAIT_TIMER, "fired"))
             self._tell_changes(step, fired=(TIME_WAIT_TIMER,))
 
     def before_send(self, now: int) -> None:
@@ -160,7 +165,7 @@ class Watch(Observer):
             step = self._step(key, before, now)
             all_counts = {**self._cause_counts.get(key, {}), **step.counts}
             why, source, rule = reasons.why_sent(transmit, step._replace(counts=all_counts))
-            self._tell(Sent(now, self._who(key), why, source, self._out_text(transmit, key), rule))
+            self._tell(Sent(now, who_of(key), why, source, self._out_text(transmit, key), rule))
             self._tell_changes(step)
         elif isinstance(transmit, RawTransmit):
             step = self._step(NOBODY, self._causes.get(NOBODY) or Cause("call", ""), now)
@@ -171,6 +176,7 @@ class Watch(Observer):
                 is_skipped = self._states.get(key) == "TIME_WAIT" and key not in self._stack.tcp.time_waits
                 cause = Cause("skip", "") if is_skipped else self._causes.get(key, Cause("call", ""))
                 self._tell_changes(self._step(key, cause, now))
+                self._keys.pop(who_of(key), None)
                 for table in (self._seen, self._isns, self._causes, self._cause_counts):
                     table.pop(key, None)
 
@@ -183,8 +189,9 @@ class Watch(Observer):
     # What changed
 
     def _look_at_all(self, now: int, cause: Cause) -> None:
-        for key, connection in list(self._stack.tcp.connections.items()):
-            if key not in self._seen or connection.is_touched:
+        for connection in list(self._stack.host.touched):
+            if isinstance(connection, Connection):
+                key = connection.flow.key
                 step = self._step(key, cause, now)
                 if step.has_changed():
                     self._note_cause(key, cause)
@@ -195,7 +202,7 @@ class Watch(Observer):
 
     def _tell_calls(self, step: Step) -> None:
         """What the application must have done, by what it changed."""
-        who = self._who(step.key)
+        who = who_of(step.key)
         for name, result in reasons.calls_seen(step):
             self._tell(Called(step.now, who, "", "", name, result))
 
@@ -206,6 +213,8 @@ class Watch(Observer):
         before = self._seen.get(key)
         after = of_connection(connection) if connection is not None else None
         if after is not None:
+            if key not in self._seen:
+                self._keys[who_of(key)] = key
             self._seen[key] = after
         if connection is not None:
             self._isns[key] = (connection.sender.iss, connection.receiver.irs)
@@ -235,7 +244,7 @@ class Watch(Observer):
         return None
 
     def _tell_changes(self, step: Step, fired: tuple[str, ...] = ()) -> None:
-        now, who = step.now, self._who(step.key)
+        now, who = step.now, who_of(step.key)
         if step.key and step.was != step.state:
             why, source = reasons.why_moved(step)
             self._tell(Moved(now, who, why, source, step.was, step.state, step.cause.kind))
@@ -315,12 +324,6 @@ class Watch(Observer):
                     )
 
     # Names and numbers
-
-    def _who(self, key: bytes) -> str:
-        if not key:
-            return ""
-        local = endpoint_text(key[16:32], int.from_bytes(key[34:36], "big"))
-        return f"{local} > {endpoint_text(key[:16], int.from_bytes(key[32:34], 'big'))}"
 
     def _bases(self, key: bytes) -> tuple[int, int]:
         """Our ISN and the peer's, as far as they are known."""
