@@ -8,42 +8,25 @@ AF_UNIX and all other families are never touched.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ustack.socket.host import Host
+from ustack.socket.networks import Networks
 from ustack.socket.socket import Socket
-from ustack.wire.address import format_address
 
 _Real: Final = socket.socket
 _FAMILIES: Final = (int(socket.AF_INET), int(socket.AF_INET6))
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Redirection:
-    """Which addresses are ustack's. ``networks``: those; None: the networks that the host has addresses in."""
+    """The host that a socket may go to, and the addresses for which it does."""
 
     def __init__(self, host: Host, networks: Sequence[str] | None) -> None:
         self.host = host
-        if networks is None:
-            pairs = [(format_address(one), bits) for one, bits in host.stack.ip.addresses()]
-            networks = [f"{text}/{bits}" for text, bits in pairs]
-        self.networks: list[Network] = [ipaddress.ip_network(text, strict=False) for text in networks]
-
-    def covers(self, address: str, wildcard: bool) -> bool:
-        """Whether a numeric address is ustack's; ``wildcard``: the unspecified one is, too."""
-        try:
-            found = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        if found.is_unspecified:
-            return wildcard
-        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
-        return any(found in network for network in self.networks)
+        self.networks = Networks(host.stack, networks)
 
 
 class EitherSocket(Socket):
@@ -91,7 +74,7 @@ class EitherSocket(Socket):
         if not isinstance(options, list) or redirection is None:
             return
         self._host = None
-        if redirection.covers(_numeric(address, int(self.family)), wildcard):
+        if redirection.networks.cover(_numeric(address, int(self.family)), wildcard):
             self._become(redirection.host, options)
 
     def _become(self, host: Host, options: list[Any]) -> None:

@@ -8,32 +8,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Sequence
-from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
-from ustack import native
 from ustack.aio.device import AsyncDevice
 from ustack.aio.driver import AsyncDriver
 from ustack.aio.host import AsyncHost
 from ustack.device.base import Device
 from ustack.settings import Settings
-from ustack.socket.opening import ENTROPY
-from ustack.stack.stack import Stack
-from ustack.wire.address import parse_address
+from ustack.socket.networks import Networks
+from ustack.socket.opening import stack_on
 
 
 def make_host(
     device: Device, addresses: Sequence[str], settings: Settings | None, events: asyncio.AbstractEventLoop
 ) -> AsyncHost:
     """A host on ``device`` in an event loop. Raises ValueError for what is no address."""
-    stack = Stack(settings or Settings(), entropy=os.urandom(ENTROPY), rings=native.NativeRings())
-    for text in addresses:
-        interface = ip_interface(text)
-        stack.add_address(parse_address(str(interface.ip)), interface.network.prefixlen)
-    stack.set_mtu(device.mtu)
+    stack = stack_on(device, addresses, settings)
     driver = AsyncDriver(stack, device, events)
     if isinstance(device, AsyncDevice):
         device.start(driver.poke)
@@ -53,16 +45,14 @@ class EventLoop(asyncio.SelectorEventLoop):
     ) -> None:
         super().__init__()
         self.host = make_host(device, addresses, settings, self)
-        texts = [str(ip_interface(text).network) for text in addresses] if networks is None else networks
-        self._networks = [ip_network(text, strict=False) for text in texts]
+        self._networks = Networks(self.host.stack, networks)
 
     async def _is_ours(self, host: Any, port: Any) -> bool:
         """Whether an address, or the first address of a name, is ustack's."""
         if host is None or host == "":
             return True
         found = await self.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        address = ip_address(str(found[0][4][0]).partition("%")[0])
-        return address.is_unspecified or any(address in network for network in self._networks)
+        return self._networks.cover(str(found[0][4][0]), True)
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **how: Any) -> Any:
         """As asyncio's."""
@@ -89,14 +79,8 @@ class EventLoop(asyncio.SelectorEventLoop):
     def close(self) -> None:
         """Closes the host, then the loop."""
         if not self.is_closed() and not self.is_running():
-            self.host.close()
-            self._run_once_more()
+            self.run_until_complete(self.host.aclose())  # protocols learn that their connections are gone
         super().close()
-
-    def _run_once_more(self) -> None:
-        """Protocols learn that their connections are gone."""
-        if self.host.transports:
-            self.run_until_complete(self.host.aclose())
 
 
 def _known(how: dict[str, Any]) -> dict[str, Any]:

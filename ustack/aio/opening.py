@@ -8,9 +8,8 @@ from ipaddress import ip_interface
 from ustack.aio.events import make_host
 from ustack.aio.host import AsyncHost
 from ustack.device.base import Device
-from ustack.device.link import configure as configure_link
-from ustack.device.tun import TunDevice
 from ustack.settings import Settings
+from ustack.socket.opening import tun_for
 
 
 class Opening:
@@ -60,13 +59,4 @@ def open_tun(
 ) -> Opening:
     """A host on the TUN interface ``name``, as :func:`ustack.open_tun`. Raises ValueError, and OSError: EPERM without
     CAP_NET_ADMIN, EBUSY, ENOENT without /dev/net/tun."""
-    for text in addresses:
-        ip_interface(text)
-    device = TunDevice(name, mtu=mtu, offload=offload)
-    try:
-        if configure:
-            configure_link(device.name, [ip_interface(text) for text in addresses], mtu)
-    except BaseException:
-        device.close()
-        raise
-    return Opening(device, addresses, settings)
+    return Opening(tun_for(name, addresses, mtu=mtu, offload=offload, configure=configure), addresses, settings)

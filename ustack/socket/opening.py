@@ -31,14 +31,19 @@ def open_device(device: Device, *addresses: str, settings: Settings | None = Non
     An address without a prefix is a network of its own. The driver runs the stack whenever a thread of the application
     waits in a call, and in a thread of its own otherwise. Closing the host closes the device. Raises
     ValueError for what is no address, and for a setting that is none."""
-    settings = settings or Settings()
-    stack = Stack(settings, entropy=os.urandom(ENTROPY), rings=native.NativeRings())
+    stack = stack_on(device, addresses, settings)
+    driver = ThreadDriver(Loop(stack, device, time.monotonic_ns))
+    return Host(stack, driver, device_name=_name_of(device), on_close=driver.close)
+
+
+def stack_on(device: Device, addresses: Sequence[str], settings: Settings | None) -> Stack:
+    """A stack for ``device``, with its addresses. Raises ValueError for what is no address."""
+    stack = Stack(settings or Settings(), entropy=os.urandom(ENTROPY), rings=native.NativeRings())
     for text in addresses:
         interface = ip_interface(text)
         stack.add_address(parse_address(str(interface.ip)), interface.network.prefixlen)
     stack.set_mtu(device.mtu)
-    driver = ThreadDriver(Loop(stack, device, time.monotonic_ns))
-    return Host(stack, driver, device_name=_name_of(device), on_close=driver.close)
+    return stack
 
 
 def open_tun(
@@ -56,6 +61,16 @@ def open_tun(
     and the host can talk at once. ``offload`` False: whole wire packets only. Raises ValueError for a name, an address
     or an MTU that cannot be, and OSError with the reason: EPERM without CAP_NET_ADMIN, EBUSY, ENOENT without
     /dev/net/tun."""
+    device = tun_for(name, addresses, mtu=mtu, offload=offload, configure=configure)
+    with contextlib.ExitStack() as undo:
+        undo.callback(device.close)
+        host = open_device(device, *addresses, settings=settings)
+        undo.pop_all()
+    return host
+
+
+def tun_for(name: str, addresses: Sequence[str], *, mtu: int, offload: bool, configure: bool) -> TunDevice:
+    """The interface of :func:`open_tun`, which says what it raises."""
     wants_ipv6 = any(interface.version == 6 for interface in map(ip_interface, addresses))
     device = TunDevice(name, mtu=mtu, offload=offload)
     with contextlib.ExitStack() as undo:
@@ -64,9 +79,8 @@ def open_tun(
             raise ValueError(f"an MTU of {device.mtu} is too small for IPv6, which needs {MINIMUM_MTU} (RFC 8200)")
         if configure:
             _configure(device, addresses, mtu)
-        host = open_device(device, *addresses, settings=settings)
         undo.pop_all()
-    return host
+    return device
 
 
 def _configure(device: TunDevice, addresses: Sequence[str], mtu: int) -> None:
