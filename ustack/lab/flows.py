@@ -51,7 +51,8 @@ def rate_of(views: Sequence[View]) -> float:
 
 def jain(rates: Sequence[float]) -> float:
     """Jain's index of fairness: 1, all have the same; 1/n, one has all."""
-    return sum(rates) ** 2 / (len(rates) * sum(rate * rate for rate in rates))
+    squares = sum(rate * rate for rate in rates)
+    return sum(rates) ** 2 / (len(rates) * squares) if squares else 0.0
 
 
 def slow_start_growth(views: Sequence[View]) -> float:

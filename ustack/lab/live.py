@@ -160,14 +160,7 @@ class LiveLab(Lab):
 def kernel_answer(question: Question, changes: Mapping[str, str], kernel: str) -> Report:
     """Runs a question with Linux as the side ``kernel``, in a network of its own. Raises OSError without the right."""
     with Namespace():
-        lab = LiveLab(question, changes, kernel)
-        try:
-            question.run(lab)
-            lab.settle()
-            lab.report.duration = lab._elapsed()
-        finally:
-            lab.close()
-    return lab.report
+        return LiveLab(question, changes, kernel).answer()
 
 
 @dataclasses.dataclass

@@ -171,6 +171,16 @@ class Lab(Findings):
         """A side's place in the simulated network: ``stack``, ``links``, ``receive(packets)`` for crafted ones."""
         return self._places[side.name]
 
+    def answer(self) -> Report:
+        """Asks the question, lets what is on its way arrive, and closes the lab."""
+        try:
+            self.question.run(self)
+            self.settle()
+            self.report.duration = self._elapsed()
+        finally:
+            self.close()
+        return self.report
+
     def close(self) -> None:
         """Nothing is written down any more, and all sockets are closed."""
         self._is_over = True
@@ -323,17 +333,22 @@ class Lab(Findings):
             if isinstance(frame, Segment) and frame.flags & SYN:
                 self._text(frame)
 
+    def _flight_of(self, receiver: str, packet: bytes) -> Flight | None:
+        """Of the very packet that crosses to ``receiver``, if it is on the ladder."""
+        crossing, flight = self._flying.get((receiver, id(packet)), (b"", None))
+        return flight if crossing is packet else None
+
     def _carried(self, receiver: str, packet: bytes, copies: int) -> None:
         """A link has taken a packet: none of it arrives, or so many copies."""
-        crossing, flight = self._flying.get((receiver, id(packet)), (b"", None))
-        if flight is not None and crossing is packet and copies != 1:
+        flight = self._flight_of(receiver, packet)
+        if flight is not None and copies != 1:
             flight.fate = "repeated" if copies else "lost"
 
     def _is_refused(self, place: LabPlace, judge: Judge, packet: bytes) -> bool:
         frame = parse_packet(packet)
         reason = judge(frame) if isinstance(frame, Segment) else ""
-        crossing, flight = self._flying.get((place.name, id(packet)), (b"", None))
-        if reason and flight is not None and crossing is packet:
+        flight = self._flight_of(place.name, packet)
+        if reason and flight is not None:
             flight.arrivals.append(self._elapsed())
             flight.drop, flight.drop_why = reason, "a wrong rule of this question's own"
             flight.receiver_state = self._state(place.name, frame, True)
@@ -343,13 +358,13 @@ class Lab(Findings):
         self._expected.clear()
         if self._hidden is not None:
             for packet in packets:  # what left before the unseen stretch is on the ladder: it arrives
-                crossing, flight = self._flying.get((place.name, id(packet)), (b"", None))
-                if flight is not None and crossing is packet:
+                flight = self._flight_of(place.name, packet)
+                if flight is not None:
                     flight.arrivals.append(self._elapsed())
             return
         for packet in packets:
-            crossing, flight = self._flying.get((place.name, id(packet)), (b"", None))
-            if flight is None or crossing is not packet:
+            flight = self._flight_of(place.name, packet)
+            if flight is None:
                 flight = changed_on_the_way(self.report.flights, place.name, packet)
             if flight is None:
                 frame = parse_packet(packet)
@@ -391,11 +406,4 @@ def _signed(number: re.Match[str]) -> str:
 
 def answer(question: Question, changes: Mapping[str, str] | None = None) -> Report:
     """Runs a question and returns what came of it. Raises ValueError for a wrong ``changes``."""
-    lab = Lab(question, changes)
-    try:
-        question.run(lab)
-        lab.settle()
-        lab.report.duration = lab._elapsed()
-    finally:
-        lab.close()
-    return lab.report
+    return Lab(question, changes).answer()

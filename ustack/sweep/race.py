@@ -10,6 +10,7 @@ from typing import Any
 from ustack.congestion import ALGORITHMS, CongestionControl
 from ustack.device.impairment import Impairment
 from ustack.events import Event, Owner
+from ustack.lab.flows import jain
 from ustack.plot.decisions import Story
 from ustack.plot.panel import Samples
 from ustack.settings import Settings
@@ -135,11 +136,9 @@ def run(case: Case) -> Result:
     network.run_for(case.duration)
     goodputs = [sink.read.get(one.connection.local[1], 0) * 8 * SECOND / case.duration for one in watch.sources]
     flows = [watch.result(index, goodput) for index, goodput in enumerate(goodputs)]
-    squares = sum(one * one for one in goodputs)
-    jain = sum(goodputs) ** 2 / (len(goodputs) * squares) if squares else 0.0
     counts = link.path_from(left).counts
     return Result(
-        case, flows, jain, sum(goodputs) / case.rate, counts["overflowed"], watch.mean_queue(),
+        case, flows, jain(goodputs), sum(goodputs) / case.rate, counts["overflowed"], watch.mean_queue(),
         watch.queue.points if case.keeps else [],
     )  # fmt: skip
 
