@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import os
 import time
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
@@ -163,13 +161,8 @@ class AsyncDriver(Driver):
             self._arm()
 
     def _fail(self, gone: DeviceError) -> None:
-        error = (
-            gone.args[0]
-            if gone.args and isinstance(gone.args[0], OSError)
-            else OSError(errno.ENETDOWN, os.strerror(errno.ENETDOWN))
-        )
         self.close()
-        self.failed(error)
+        self.failed(gone.args[0])
 
     def close(self) -> None:
         """The event loop watches nothing of ours any more, and the device is given back. Twice is harmless."""

@@ -128,9 +128,6 @@ class SimAsyncDriver(Driver):
     def wait(self, ready: Callable[[], bool], deadline: int | None, waiter: Hashable = None) -> bool:
         raise RuntimeError("this call would block the event loop: use the transports of ustack.aio")
 
-    def wake(self, waiter: Hashable) -> None:
-        """Nobody sleeps here."""
-
     def defer(self, action: Callable[[], object]) -> None:
         self.events.call_soon(action)
 
@@ -221,9 +218,8 @@ def run(main: Callable[[Net], Awaitable[T]], *, seed: int = 0) -> T:
     """Runs ``main(net)`` to its end in a network of its own, and closes that. Raises what ``main`` raises, and
     NeverEndsError when all that is left is to wait for ever."""
     net = Net(seed)
-    task = net.loop.create_task(_as_coroutine(main(net)))
     try:
-        return net.loop.run_until_complete(task)
+        return net.loop.run_until_complete(main(net))
     except Exception as error:
         last = "".join(f"\n  {line}" for line in net.trace[-LAST_PACKETS:])
         error.add_note(f"seed {seed}, {net.now:.6f} s; the last packets:{last}")
@@ -232,10 +228,6 @@ def run(main: Callable[[Net], Awaitable[T]], *, seed: int = 0) -> T:
         net.loop.set_exception_handler(lambda loop, context: None)  # what is cut off here is nobody's fault
         net.loop.run_until_complete(_end(net))
         net.loop.close()
-
-
-async def _as_coroutine(awaitable: Awaitable[T]) -> T:
-    return await awaitable
 
 
 async def _end(net: Net) -> None:
